@@ -1,0 +1,3 @@
+module vkconv
+
+go 1.25.0
