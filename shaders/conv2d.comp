@@ -68,7 +68,7 @@ void main() {
   for (int r = 0; r < p.r; r++) {
     int iy = mapPad(oy * p.strideY - p.top + r * p.dilationY, p.h);
     UNROLL for (int j = 0; j < VALUES; j++) {
-      int ix = mapPad(ix0 + j * p.dilationX, p.w);
+      int ix = mapPad(ix0 + j * p.unitX, p.w);
       inside[j] = iy >= 0 && ix >= 0;
       at[j] = image + (inside[j] ? iy * p.w + ix : 0);
     }

@@ -16,7 +16,9 @@ layout(push_constant) uniform Push {
   int  strideY, strideX, dilationY, dilationX;
   int  top, left;      // padding
   int  mode;           // conv.PaddingMode
+  int  columnItems;    // work items of one output column, where they lie in rows and columns
   int  stepY, stepX;   // outputs of one work item are this far apart
+  int  unitY, unitX;   // its inputs are this far apart
   int  biasAt;         // where the biases start in the packed weights
   int  offsetChannels; // input channels that share an offset
   int  offsetGroups;
