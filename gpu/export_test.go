@@ -2,6 +2,8 @@
 
 package gpu
 
+import "encoding/binary"
+
 // What the tests in gpu_test see of the inside.
 
 // Place tells where a buffer lies: its block (any comparable value), offset and room.
@@ -32,3 +34,13 @@ func (d *Device) CachePath() string { return d.pipes.file.path }
 
 // Choose is choose.
 var Choose = choose
+
+// Reflect is reflectModule.
+func Reflect(code []byte, constants []Constant) error {
+	w := make([]uint32, len(code)/4)
+	for k := range w {
+		w[k] = binary.LittleEndian.Uint32(code[4*k:])
+	}
+	_, err := reflectModule(w, constants)
+	return err
+}
