@@ -2,4 +2,7 @@ module vkconv
 
 go 1.25.0
 
-require gonum.org/v1/gonum v0.17.0 // indirect
+require (
+	github.com/vulkan-go/vulkan v0.0.0-20221209234627-c0a353ae26c8
+	gonum.org/v1/gonum v0.17.0
+)
