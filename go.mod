@@ -2,4 +2,4 @@ module vkconv
 
 go 1.25.0
 
-require golang.org/x/sys v0.38.0 // indirect
+require golang.org/x/sys v0.38.0

@@ -1,6 +1,10 @@
 package fast
 
-import "vkconv/conv"
+import (
+	"math/bits"
+
+	"vkconv/conv"
+)
 
 // vectorPlan says where one vector of a panel comes from at one tap: lane i
 // takes place at[j]+i of a channel's plane where bit i of bits[j] is set, and 0
@@ -123,4 +127,9 @@ func (c *Conv2D) packBlock(u *unit, s *scratch, panel, x []float32, c0, c1 int, 
 			}
 		}
 	}
+}
+
+// ends returns the first lane of a run and the one after its last.
+func ends(mask uint32) (lo, hi int) {
+	return bits.TrailingZeros32(mask), bits.Len32(mask)
 }
