@@ -115,7 +115,10 @@ func (r *caseReader) read() (c Case) {
 			c.Deform.OffsetGroups, err = conv.OffsetGroupsOf(os, ws[2]*ws[3])
 		}
 		if err == nil {
-			c.Problem, err = c.Params.DeformProblem(c.Deform, xs, ws, os, ms, c.Bias != nil)
+			c.Problem, err = c.Params.DeformProblem(c.Deform, xs, ws, c.Bias != nil)
+		}
+		if err == nil {
+			err = c.Problem.CheckOffset(os, ms)
 		}
 	}
 	if err != nil {

@@ -1,0 +1,143 @@
+package vkconv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"vkconv/conv"
+)
+
+// layer is what all layers share.
+type layer struct {
+	engine *Engine
+	p      conv.Problem
+
+	mu sync.RWMutex
+	op operator // nil after Close
+}
+
+// Problem returns what the layer computes.
+func (l *layer) Problem() conv.Problem { return l.p }
+
+// Workspace returns the bytes of device memory that a run uses beyond inputs,
+// outputs and weights.
+func (l *layer) Workspace() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.op == nil {
+		return 0
+	}
+	return l.op.workspace()
+}
+
+// Describe says which algorithm and variant were chosen.
+func (l *layer) Describe() string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.op == nil {
+		return "closed"
+	}
+	return l.op.describe()
+}
+
+// SetWeights replaces weight and bias, for the runs queued from then on. bias
+// is nil for a layer without one.
+func (l *layer) SetWeights(weight, bias []float32) error {
+	if err := checkWeights(l.p, weight, bias); err != nil {
+		return err
+	}
+	return l.with(func(op operator) error { return op.setWeights(weight, bias) })
+}
+
+// Close gives the plan's memory back when the work queued so far is done with it.
+func (l *layer) Close() {
+	l.engine.mu.RLock()
+	defer l.engine.mu.RUnlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.op != nil && !l.engine.closed {
+		l.op.close()
+	}
+	l.op = nil
+}
+
+// with calls f with engine and plan kept alive.
+func (l *layer) with(f func(operator) error) error {
+	done, err := l.engine.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.op == nil {
+		return fmt.Errorf("layer: %w", ErrClosed)
+	}
+	return f(l.op)
+}
+
+// operand is a tensor with the name and the shape it must have.
+type operand struct {
+	name string
+	t    *Tensor
+	want conv.Shape
+}
+
+// run checks the operands, keeps them alive and queues the operator. The output
+// comes first; an operand whose tensor and shape are both zero is absent.
+func (l *layer) run(ctx context.Context, operands ...operand) error {
+	return l.with(func(op operator) error {
+		var stores [4]storage
+		for i, o := range operands {
+			if o.t == nil && o.want == (conv.Shape{}) {
+				continue
+			}
+			if err := l.check(o); err != nil {
+				return err
+			}
+			if i > 0 && o.t == operands[0].t {
+				return fmt.Errorf("%w: %s and %s are the same tensor, a convolution cannot run in place",
+					conv.ErrShape, operands[0].name, o.name)
+			}
+			if !slices.ContainsFunc(operands[:i], func(q operand) bool { return q.t == o.t }) {
+				o.t.mu.RLock() // once a tensor: a second time could wait for a Free that waits for the first
+				defer o.t.mu.RUnlock()
+			}
+			if o.t.store == nil {
+				return fmt.Errorf("%s: %w", o.name, ErrClosed)
+			}
+			stores[i] = o.t.store
+		}
+		return op.run(ctx, stores[0], stores[1:len(operands)]...)
+	})
+}
+
+func (l *layer) check(o operand) error {
+	switch {
+	case o.t == nil:
+		return fmt.Errorf("%w: %s is nil, must be %v", conv.ErrShape, o.name, o.want)
+	case o.want == (conv.Shape{}):
+		return fmt.Errorf("%w: %s was given, but the layer was made without one", conv.ErrShape, o.name)
+	case o.t.engine != l.engine:
+		return fmt.Errorf("%w: %s belongs to another engine", conv.ErrShape, o.name)
+	case o.t.shape != o.want:
+		return fmt.Errorf("%w: %s is %v, must be %v", conv.ErrShape, o.name, o.t.shape, o.want)
+	}
+	return nil
+}
+
+// checkWeights compares the lengths of weight and bias with the problem.
+func checkWeights(p conv.Problem, weight, bias []float32) error {
+	if len(weight) != p.Weight().Len() {
+		return fmt.Errorf("%w: weight has %d elements, its shape %v has %d", conv.ErrShape, len(weight), p.Weight(), p.Weight().Len())
+	}
+	if p.Bias && len(bias) != p.K {
+		return fmt.Errorf("%w: bias has %d elements, must have %d, one an output channel", conv.ErrShape, len(bias), p.K)
+	}
+	if !p.Bias && bias != nil {
+		return fmt.Errorf("%w: bias has %d elements, but the layer was made without one", conv.ErrShape, len(bias))
+	}
+	return nil
+}
