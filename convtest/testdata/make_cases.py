@@ -504,8 +504,9 @@ def main():
         check(name, c, a, want)
         path = os.path.join(args.o, name + ".npz")
         save(path, c, a, want)
-        total += os.path.getsize(path)
-        print(f"{name:36} {os.path.getsize(path):7}  {'y ' + str(want['y'].shape):20} {' '.join(k for k in want if k != 'y')}")
+        size = os.path.getsize(path)
+        total += size
+        print(f"{name:36} {size:7}  {'y ' + str(want['y'].shape):20} {' '.join(k for k in want if k != 'y')}")
     with_grad = sum(CASES[n]["grad"] for n in args.names or CASES)
     print(f"{len(args.names or CASES)} cases, {with_grad} with gradients, {total / 2**20:.2f} MiB;"
           f" torch {torch.__version__}, torchvision {torchvision.__version__}, numpy {np.__version__}")

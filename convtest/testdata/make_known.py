@@ -201,9 +201,9 @@ def ort_cases(folder):
 def pack(folder, name, x, weight, offset_weight, offset_bias, pad, modulated, atol, **literal):
     """The layer that predicts its own offsets, dy = 1: gradients reach x and the predictor through the offsets.
 
-    mmcv gives an offset no gradient where the sample's position fails its border test (y ≤ −1, y ≥ H, the same for
-    x); torchvision does not look at that test in the backward pass. They differ for samples at exactly −1, which the
-    second case is full of. So torchvision's gradient is gated by mmcv's rule between the two halves.
+    mmcv gives an offset no gradient where the sample's position fails its border test (y ≤ −1, y ≥ H, the same
+    for x); torchvision does not look at that test in the backward pass. They differ for samples at exactly −1, which
+    the second case is full of. So torchvision's gradient is gated by mmcv's rule between the two halves.
     """
     a = {k: np.array(v, dtype=np.float32) for k, v in
          dict(x=x, weight=weight, offset_weight=offset_weight, offset_bias=offset_bias).items()}

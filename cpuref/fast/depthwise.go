@@ -1,0 +1,4 @@
+package fast
+
+// depthwise placeholder
+type depthwise struct{}
