@@ -235,6 +235,9 @@ func packAVX512(dst *float32, dstStride int, src *float32, srcStride int, n int,
 //go:noescape
 func rowFMAAVX512(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
 
+// peakAVX512 makes turns × 14 independent vector multiply-adds, turns at least 1.
+func peakAVX512(turns int)
+
 // gemm4x1AVX2 is kernels.gemm for mr = 4, nv = 1:
 //
 //	for i := range 4 {
@@ -414,6 +417,9 @@ func packAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, a
 //
 //go:noescape
 func rowFMAAVX2(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
+
+// peakAVX2 makes turns × 14 independent vector multiply-adds, turns at least 1.
+func peakAVX2(turns int)
 
 // sampleAVX2 is kernels.sample, n at least 1, s the first field of a sample4:
 //

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // kernels is one instruction set's way to do the inner loops. Every function
@@ -42,6 +43,9 @@ type kernels struct {
 	//
 	//	y[i] = bias + Σ_t w[t] · x[at[t]+i]
 	rowFMA func(y, x []float32, at []int32, w []float32, bias float32)
+
+	// peak makes turns × 14 independent vector multiply-adds.
+	peak func(turns int)
 }
 
 // height returns the tallest micro-tile that fits in k output channels.
@@ -107,4 +111,18 @@ func choose() (*kernels, error) {
 		return nil, errChoice
 	}
 	return current.Load(), nil
+}
+
+// Peak measures for about four milliseconds how many GFLOP/s one core makes when
+// it does nothing but multiply-adds of the current instruction set, in registers.
+func Peak() float64 {
+	ks := current.Load()
+	const turns = 1 << 14
+	best := 0.0
+	for start := time.Now(); time.Since(start) < 4*time.Millisecond; {
+		t := time.Now()
+		ks.peak(turns)
+		best = max(best, float64(2*14*ks.lanes)*turns/float64(time.Since(t).Nanoseconds()))
+	}
+	return best
 }

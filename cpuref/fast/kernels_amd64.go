@@ -9,11 +9,11 @@ import "golang.org/x/sys/cpu"
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, rowFMA: rowAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, rowFMA: rowAVX512, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, rowFMA: rowAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, rowFMA: rowAVX2, peak: peakAVX2})
 	}
 	return sets
 }

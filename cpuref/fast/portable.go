@@ -5,7 +5,7 @@ package fast
 // leaves the compiler nothing to check.
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{4, 1},
-	gemm: gemmGo, sample: sampleGo, rowFMA: rowFMAGo,
+	gemm: gemmGo, sample: sampleGo, rowFMA: rowFMAGo, peak: peakGo,
 }
 
 // gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
@@ -151,3 +151,23 @@ func rowFMAGo(y, x []float32, at []int32, w []float32, bias float32) {
 		y[i] = a
 	}
 }
+
+// peakGo counts as one vector of 8 what portable Go does in 8 scalar steps; seven
+// chains are what its registers hold.
+func peakGo(turns int) {
+	var a, b, c, d, e, f, g float32
+	x := sink
+	for range turns * 14 * 8 / 7 {
+		a += x * x
+		b += x * x
+		c += x * x
+		d += x * x
+		e += x * x
+		f += x * x
+		g += x * x
+		x = -x
+	}
+	sink = (a + b + c + d + e + f + g) * 0
+}
+
+var sink float32 // keeps peakGo's work from being dropped

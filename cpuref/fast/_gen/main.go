@@ -43,6 +43,7 @@ func main() {
 		}
 		pack(s)
 		rowFMA(s)
+		peak(s)
 	}
 	sample()
 	Generate()
