@@ -1152,16 +1152,20 @@ both:
 	VZEROUPPER
 	RET
 
-// func rowFMAAVX512(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
+// func planeFMAAVX512(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 // Requires: AVX, AVX512F
-TEXT ·rowFMAAVX512(SB), NOSPLIT, $0-52
+TEXT ·planeFMAAVX512(SB), NOSPLIT, $0-76
 	MOVQ         y+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         x+16(FP), DX
-	MOVQ         at+24(FP), BX
-	MOVQ         w+32(FP), SI
-	MOVQ         taps+40(FP), DI
-	VBROADCASTSS bias+48(FP), Z0
+	MOVQ         x+32(FP), DX
+	MOVQ         at+48(FP), BX
+	MOVQ         w+56(FP), SI
+	MOVQ         taps+64(FP), DI
+	VBROADCASTSS bias+72(FP), Z0
+
+row:
+	MOVQ AX, R8
+	MOVQ DX, R9
+	MOVQ n+24(FP), CX
 
 four:
 	CMPQ    CX, $0x40
@@ -1170,24 +1174,24 @@ four:
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
 	VMOVAPS Z0, Z4
-	XORQ    R8, R8
+	XORQ    R10, R10
 
 fourTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Z5
-	VFMADD231PS  (DX)(R9*4), Z5, Z1
-	VFMADD231PS  64(DX)(R9*4), Z5, Z2
-	VFMADD231PS  128(DX)(R9*4), Z5, Z3
-	VFMADD231PS  192(DX)(R9*4), Z5, Z4
-	INCQ         R8
-	CMPQ         R8, DI
+	MOVLQSX      (BX)(R10*4), R11
+	VBROADCASTSS (SI)(R10*4), Z5
+	VFMADD231PS  (R9)(R11*4), Z5, Z1
+	VFMADD231PS  64(R9)(R11*4), Z5, Z2
+	VFMADD231PS  128(R9)(R11*4), Z5, Z3
+	VFMADD231PS  192(R9)(R11*4), Z5, Z4
+	INCQ         R10
+	CMPQ         R10, DI
 	JNE          fourTap
-	VMOVUPS      Z1, (AX)
-	VMOVUPS      Z2, 64(AX)
-	VMOVUPS      Z3, 128(AX)
-	VMOVUPS      Z4, 192(AX)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DX
+	VMOVUPS      Z1, (R8)
+	VMOVUPS      Z2, 64(R8)
+	VMOVUPS      Z3, 128(R8)
+	VMOVUPS      Z4, 192(R8)
+	ADDQ         $0x00000100, R8
+	ADDQ         $0x00000100, R9
 	SUBQ         $0x40, CX
 	JMP          four
 
@@ -1195,42 +1199,50 @@ one:
 	CMPQ    CX, $0x10
 	JLT     rest
 	VMOVAPS Z0, Z1
-	XORQ    R8, R8
+	XORQ    R10, R10
 
 oneTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Z2
-	VFMADD231PS  (DX)(R9*4), Z2, Z1
-	INCQ         R8
-	CMPQ         R8, DI
+	MOVLQSX      (BX)(R10*4), R11
+	VBROADCASTSS (SI)(R10*4), Z2
+	VFMADD231PS  (R9)(R11*4), Z2, Z1
+	INCQ         R10
+	CMPQ         R10, DI
 	JNE          oneTap
-	VMOVUPS      Z1, (AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
+	VMOVUPS      Z1, (R8)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, R9
 	SUBQ         $0x10, CX
 	JMP          one
 
 rest:
 	TESTQ   CX, CX
-	JZ      done
-	MOVL    $0x00000001, R8
-	SHLL    CL, R8
-	DECL    R8
-	KMOVW   R8, K1
-	VMOVAPS Z0, Z0
-	XORQ    R8, R8
+	JZ      next
+	MOVL    $0x00000001, R10
+	SHLL    CL, R10
+	DECL    R10
+	KMOVW   R10, K1
+	VMOVAPS Z0, Z1
+	XORQ    R10, R10
 
 restTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Z1
-	VMOVUPS.Z    (DX)(R9*4), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
-	INCQ         R8
-	CMPQ         R8, DI
+	MOVLQSX      (BX)(R10*4), R11
+	VBROADCASTSS (SI)(R10*4), Z2
+	VMOVUPS.Z    (R9)(R11*4), K1, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	INCQ         R10
+	CMPQ         R10, DI
 	JNE          restTap
-	VMOVUPS      Z0, K1, (AX)
+	VMOVUPS      Z1, K1, (R8)
 
-done:
+next:
+	MOVQ yStride+8(FP), CX
+	SHLQ $0x02, CX
+	ADDQ CX, AX
+	MOVQ xStride+40(FP), CX
+	SHLQ $0x02, CX
+	ADDQ CX, DX
+	DECQ rows+16(FP)
+	JNZ  row
 	VZEROUPPER
 	RET
 
@@ -2102,84 +2114,96 @@ both:
 	VZEROUPPER
 	RET
 
-// func rowFMAAVX2(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
+// func planeFMAAVX2(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·rowFMAAVX2(SB), NOSPLIT, $0-52
+TEXT ·planeFMAAVX2(SB), NOSPLIT, $0-76
 	MOVQ         y+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         x+16(FP), DX
-	MOVQ         at+24(FP), BX
-	MOVQ         w+32(FP), SI
-	MOVQ         taps+40(FP), DI
-	VBROADCASTSS bias+48(FP), Y0
+	MOVQ         x+32(FP), CX
+	MOVQ         at+48(FP), DX
+	MOVQ         w+56(FP), BX
+	MOVQ         taps+64(FP), SI
+	VBROADCASTSS bias+72(FP), Y0
+
+row:
+	MOVQ AX, DI
+	MOVQ CX, R8
+	MOVQ n+24(FP), R9
 
 four:
-	CMPQ    CX, $0x20
+	CMPQ    R9, $0x20
 	JLT     one
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
-	XORQ    R8, R8
+	XORQ    R10, R10
 
 fourTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Y5
-	VFMADD231PS  (DX)(R9*4), Y5, Y1
-	VFMADD231PS  32(DX)(R9*4), Y5, Y2
-	VFMADD231PS  64(DX)(R9*4), Y5, Y3
-	VFMADD231PS  96(DX)(R9*4), Y5, Y4
-	INCQ         R8
-	CMPQ         R8, DI
+	MOVLQSX      (DX)(R10*4), R11
+	VBROADCASTSS (BX)(R10*4), Y5
+	VFMADD231PS  (R8)(R11*4), Y5, Y1
+	VFMADD231PS  32(R8)(R11*4), Y5, Y2
+	VFMADD231PS  64(R8)(R11*4), Y5, Y3
+	VFMADD231PS  96(R8)(R11*4), Y5, Y4
+	INCQ         R10
+	CMPQ         R10, SI
 	JNE          fourTap
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y2, 32(AX)
-	VMOVUPS      Y3, 64(AX)
-	VMOVUPS      Y4, 96(AX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, CX
+	VMOVUPS      Y1, (DI)
+	VMOVUPS      Y2, 32(DI)
+	VMOVUPS      Y3, 64(DI)
+	VMOVUPS      Y4, 96(DI)
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, R8
+	SUBQ         $0x20, R9
 	JMP          four
 
 one:
-	CMPQ    CX, $0x08
+	CMPQ    R9, $0x08
 	JLT     rest
 	VMOVAPS Y0, Y1
-	XORQ    R8, R8
+	XORQ    R10, R10
 
 oneTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Y2
-	VFMADD231PS  (DX)(R9*4), Y2, Y1
-	INCQ         R8
-	CMPQ         R8, DI
+	MOVLQSX      (DX)(R10*4), R11
+	VBROADCASTSS (BX)(R10*4), Y2
+	VFMADD231PS  (R8)(R11*4), Y2, Y1
+	INCQ         R10
+	CMPQ         R10, SI
 	JNE          oneTap
-	VMOVUPS      Y1, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x08, CX
+	VMOVUPS      Y1, (DI)
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000020, R8
+	SUBQ         $0x08, R9
 	JMP          one
 
 rest:
-	TESTQ        CX, CX
-	JZ           done
-	VMOVD        CX, X1
+	TESTQ        R9, R9
+	JZ           next
+	VMOVD        R9, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMOVAPS      Y0, Y0
-	XORQ         R8, R8
+	VMOVAPS      Y0, Y2
+	XORQ         R10, R10
 
 restTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Y2
-	VMASKMOVPS   (DX)(R9*4), Y1, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	INCQ         R8
-	CMPQ         R8, DI
+	MOVLQSX      (DX)(R10*4), R11
+	VBROADCASTSS (BX)(R10*4), Y3
+	VMASKMOVPS   (R8)(R11*4), Y1, Y4
+	VFMADD231PS  Y4, Y3, Y2
+	INCQ         R10
+	CMPQ         R10, SI
 	JNE          restTap
-	VMASKMOVPS   Y0, Y1, (AX)
+	VMASKMOVPS   Y2, Y1, (DI)
 
-done:
+next:
+	MOVQ yStride+8(FP), DI
+	SHLQ $0x02, DI
+	ADDQ DI, AX
+	MOVQ xStride+40(FP), DI
+	SHLQ $0x02, DI
+	ADDQ DI, CX
+	DECQ rows+16(FP)
+	JNZ  row
 	VZEROUPPER
 	RET
 
@@ -2277,4 +2301,29 @@ channel:
 	ADDQ        R11, AX
 	DECQ        R14
 	JNZ         channel
+	RET
+
+// func split2AVX2(even *float32, odd *float32, src *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·split2AVX2(SB), NOSPLIT, $0-32
+	MOVQ even+0(FP), AX
+	MOVQ odd+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), BX
+
+eight:
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VSHUFPS $0x88, Y1, Y0, Y2
+	VPERMPD $0xd8, Y2, Y2
+	VMOVUPS Y2, (AX)
+	VSHUFPS $0xdd, Y1, Y0, Y2
+	VPERMPD $0xd8, Y2, Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    $0x40, DX
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, BX
+	JNZ     eight
+	VZEROUPPER
 	RET

@@ -39,10 +39,15 @@ type kernels struct {
 	// over the corners whose mask is set.
 	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4)
 
-	// rowFMA is depthwise convolution along a row: for i < len(y)
+	// planeFMA is depthwise convolution of rows without borders: for oy < rows and i < n
 	//
-	//	y[i] = bias + Σ_t w[t] · x[at[t]+i]
-	rowFMA func(y, x []float32, at []int32, w []float32, bias float32)
+	//	y[oy·yStride+i] = bias + Σ_t w[t] · x[oy·xStride + at[t] + i]
+	planeFMA func(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32)
+
+	// split2 takes a row apart: for i < len(even)
+	//
+	//	even[i] = src[2·i];  odd[i] = src[2·i+1]
+	split2 func(even, odd, src []float32)
 
 	// peak makes turns × 14 independent vector multiply-adds.
 	peak func(turns int)

@@ -9,11 +9,11 @@ import "golang.org/x/sys/cpu"
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, rowFMA: rowAVX512, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, planeFMA: planeAVX512, split2: splitRow, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, rowFMA: rowAVX2, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, planeFMA: planeAVX2, split2: splitRow, peak: peakAVX2})
 	}
 	return sets
 }
@@ -134,28 +134,41 @@ func sampleQuad(dst []float32, dstStride int, src []float32, srcStride, n int, s
 	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &s.at[0][0])
 }
 
-func rowAVX512(y, x []float32, at []int32, w []float32, bias float32) {
-	if len(y) == 0 || len(at) == 0 {
-		rowFMAGo(y, x, at, w, bias)
-		return
+func planeAVX512(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	if planeEnds(y, yStride, rows, n, x, xStride, at, w) {
+		planeFMAAVX512(&y[0], yStride, rows, n, &x[0], xStride, &at[0], &w[0], len(at), bias)
+	} else {
+		planeFMAGo(y, yStride, rows, n, x, xStride, at, w, bias)
 	}
-	rowEnds(y, x, at, w)
-	rowFMAAVX512(&y[0], len(y), &x[0], &at[0], &w[0], len(at), bias)
 }
 
-func rowAVX2(y, x []float32, at []int32, w []float32, bias float32) {
-	if len(y) == 0 || len(at) == 0 {
-		rowFMAGo(y, x, at, w, bias)
-		return
+func planeAVX2(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	if planeEnds(y, yStride, rows, n, x, xStride, at, w) {
+		planeFMAAVX2(&y[0], yStride, rows, n, &x[0], xStride, &at[0], &w[0], len(at), bias)
+	} else {
+		planeFMAGo(y, yStride, rows, n, x, xStride, at, w, bias)
 	}
-	rowEnds(y, x, at, w)
-	rowFMAAVX2(&y[0], len(y), &x[0], &at[0], &w[0], len(at), bias)
 }
 
-func rowEnds(y, x []float32, at []int32, w []float32) {
+// planeEnds also reports whether there is anything to multiply at all.
+func planeEnds(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32) bool {
+	if rows < 1 || n < 1 || len(at) == 0 {
+		return false
+	}
+	_ = y[(rows-1)*yStride+n-1]
 	_ = w[len(at)-1]
-	last := x[len(y)-1:]
+	last := x[(rows-1)*xStride+n-1:]
 	for _, o := range at {
 		_ = last[o]
 	}
+	return true
+}
+
+func splitRow(even, odd, src []float32) {
+	n := len(even) &^ 7
+	if n > 0 {
+		_, _ = odd[n-1], src[2*n-1]
+		split2AVX2(&even[0], &odd[0], &src[0], n)
+	}
+	split2Go(even[n:], odd[n:], src[2*n:])
 }

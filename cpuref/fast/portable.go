@@ -5,7 +5,7 @@ package fast
 // leaves the compiler nothing to check.
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{4, 1},
-	gemm: gemmGo, sample: sampleGo, rowFMA: rowFMAGo, peak: peakGo,
+	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, split2: split2Go, peak: peakGo,
 }
 
 // gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
@@ -129,6 +129,12 @@ func sampleGo(dst []float32, dstStride int, src []float32, srcStride, n int, s *
 	}
 }
 
+func planeFMAGo(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	for oy := range rows {
+		rowFMAGo(y[oy*yStride:][:n], x[oy*xStride:], at, w, bias)
+	}
+}
+
 func rowFMAGo(y, x []float32, at []int32, w []float32, bias float32) {
 	for len(y) >= 4 {
 		a0, a1, a2, a3 := bias, bias, bias, bias
@@ -149,6 +155,14 @@ func rowFMAGo(y, x []float32, at []int32, w []float32, bias float32) {
 			a += w[t] * x[int(o)+i]
 		}
 		y[i] = a
+	}
+}
+
+func split2Go(even, odd, src []float32) {
+	odd = odd[:len(even)]
+	src = src[:2*len(even)]
+	for i := range even {
+		even[i], odd[i] = src[2*i], src[2*i+1]
 	}
 }
 

@@ -8,21 +8,22 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// rowFMA writes depthwise convolution along a row: four vectors of outputs at a
-// time, then one, then the rest masked. Taps are the inner loop, so each output
-// stays in a register.
-func rowFMA(s isa) {
-	TEXT("rowFMA"+s.name, NOSPLIT, "func(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)")
+// planeFMA writes depthwise convolution of some rows: in each four vectors of
+// outputs at a time, then one, then the rest masked. Taps are the inner loop, so
+// each output stays in a register.
+func planeFMA(s isa) {
+	TEXT("planeFMA"+s.name, NOSPLIT,
+		"func(y *float32, yStride, rows, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("rowFMA%s is kernels.rowFMA:", s.name), "",
-		"\tfor i := range n {",
-		"\t\tsum := bias",
-		"\t\tfor t := range taps {",
-		"\t\t\tsum = fma(w[t], x[at[t]+i], sum)", "\t\t}",
-		"\t\ty[i] = sum", "\t}")
-	y := Load(Param("y"), GP64())
-	n := Load(Param("n"), GP64())
-	x := Load(Param("x"), GP64())
+	Doc(fmt.Sprintf("planeFMA%s is kernels.planeFMA, rows, n and taps at least 1:", s.name), "",
+		"\tfor oy := range rows {",
+		"\t\tfor i := range n {",
+		"\t\t\tsum := bias",
+		"\t\t\tfor t := range taps {",
+		"\t\t\t\tsum = fma(w[t], x[oy*xStride+at[t]+i], sum)", "\t\t\t}",
+		"\t\t\ty[oy*yStride+i] = sum", "\t\t}", "\t}")
+	yRow := Load(Param("y"), GP64())
+	xRow := Load(Param("x"), GP64())
 	at := Load(Param("at"), GP64())
 	w := Load(Param("w"), GP64())
 	taps := Load(Param("taps"), GP64())
@@ -32,9 +33,14 @@ func rowFMA(s isa) {
 	}
 	start := s.vec()
 	VBROADCASTSS(bias.Addr, start)
-	t, place := GP64(), GP64()
+	y, x, n, t, place := GP64(), GP64(), GP64(), GP64(), GP64()
 
-	// sums makes count vectors; from(v) is the memory of vector v at a tap.
+	Label("row")
+	MOVQ(yRow, y)
+	MOVQ(xRow, x)
+	Load(Param("n"), n)
+
+	// sums makes count vectors of outputs.
 	sums := func(name string, count int, m *mask) []reg.VecVirtual {
 		sum := make([]reg.VecVirtual, count)
 		for v := range sum {
@@ -77,10 +83,59 @@ func rowFMA(s isa) {
 	block("one", 1, "rest")
 	Label("rest")
 	TESTQ(n, n)
-	JZ(LabelRef("done"))
-	m := s.firstLanes(n.(reg.GPVirtual))
+	JZ(LabelRef("next"))
+	m := s.firstLanes(n)
 	s.store(m, sums("restTap", 1, &m)[0], Mem{Base: y})
-	Label("done")
+
+	Label("next")
+	stride := GP64()
+	for _, step := range []struct {
+		name string
+		row  reg.Register
+	}{{"yStride", yRow}, {"xStride", xRow}} {
+		Load(Param(step.name), stride)
+		SHLQ(U8(2), stride)
+		ADDQ(stride, step.row)
+	}
+	rows, err := Param("rows").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	DECQ(rows.Addr)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// split2 writes the kernel that takes a row apart into even and odd places.
+//
+//	a0 a1 a2 a3 a4 a5 a6 a7 │ b0 … b7
+//	shuffle 4-wise:  a0 a2 b0 b2 │ a4 a6 b4 b6;  pairs 0 2 1 3:  a0 a2 a4 a6 │ b0 b2 b4 b6
+func split2() {
+	TEXT("split2AVX2", NOSPLIT, "func(even, odd, src *float32, n int)")
+	Pragma("noescape")
+	Doc("split2AVX2 is kernels.split2, n a multiple of 8, at least 8:", "",
+		"\tfor i := range n {",
+		"\t\teven[i], odd[i] = src[2*i], src[2*i+1]", "\t}")
+	even := Load(Param("even"), GP64())
+	odd := Load(Param("odd"), GP64())
+	src := Load(Param("src"), GP64())
+	n := Load(Param("n"), GP64())
+	a, b, c := YMM(), YMM(), YMM()
+	Label("eight")
+	VMOVUPS(Mem{Base: src}, a)
+	VMOVUPS(Mem{Base: src, Disp: 32}, b)
+	VSHUFPS(U8(0x88), b, a, c)
+	VPERMPD(U8(0xd8), c, c)
+	VMOVUPS(c, Mem{Base: even})
+	VSHUFPS(U8(0xdd), b, a, c)
+	VPERMPD(U8(0xd8), c, c)
+	VMOVUPS(c, Mem{Base: odd})
+	ADDQ(U8(64), src)
+	ADDQ(U8(32), even)
+	ADDQ(U8(32), odd)
+	SUBQ(U8(8), n)
+	JNZ(LabelRef("eight"))
 	VZEROUPPER()
 	RET()
 }

@@ -42,10 +42,11 @@ func main() {
 			}
 		}
 		pack(s)
-		rowFMA(s)
+		planeFMA(s)
 		peak(s)
 	}
 	sample()
+	split2()
 	Generate()
 }
 
