@@ -234,6 +234,8 @@ func packAVX512(dst *float32, dstStride int, src *float32, srcStride int, n int,
 //		}
 //	}
 //
+// It reads x up to the next multiple of 16 beyond n.
+//
 //go:noescape
 func planeFMAAVX512(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 
@@ -419,6 +421,8 @@ func packAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, a
 //		}
 //	}
 //
+// It reads x up to the next multiple of 8 beyond n.
+//
 //go:noescape
 func planeFMAAVX2(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 
@@ -440,11 +444,25 @@ func peakAVX2(turns int)
 //go:noescape
 func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, s *int32)
 
-// split2AVX2 is kernels.split2, n a multiple of 8, at least 8:
+// copyRowsAVX2 is kernels.copyRows, rows and n at least 1:
 //
-//	for i := range n {
-//		even[i], odd[i] = src[2*i], src[2*i+1]
+//	for y := range rows {
+//		for i := range n {
+//			dst[y*dstStride+i] = src[y*srcStride+i]
+//		}
 //	}
 //
 //go:noescape
-func split2AVX2(even *float32, odd *float32, src *float32, n int)
+func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)
+
+// splitRowsAVX2 is kernels.splitRows, rows at least 1, n at least 8:
+//
+//	for y := range rows {
+//		for i := range n {
+//			even[y*dstStride+i] = src[y*srcStride+2*i]
+//			odd[y*dstStride+i] = src[y*srcStride+2*i+1]
+//		}
+//	}
+//
+//go:noescape
+func splitRowsAVX2(even *float32, odd *float32, dstStride int, src *float32, srcStride int, rows int, n int)

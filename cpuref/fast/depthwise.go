@@ -7,9 +7,10 @@ import (
 )
 
 const (
-	depthColumns = 1024  // output columns of a tile at most
-	depthFloats  = 16384 // padded input of a tile, so that it stays near the core
-	depthWork    = 1 << 17
+	depthColumns = 1024    // output columns of a tile at most
+	depthFloats  = 16384   // padded input of a tile, so that it stays near the core
+	depthWork    = 1 << 17 // multiply-adds of a tile, about
+	maxLanes     = 16
 )
 
 // depthwise computes convolutions whose groups have one input channel. A tile is
@@ -102,7 +103,7 @@ func (d *depthwise) findRuns() {
 func (d *depthwise) tiles() int { return d.p.N * d.parts * d.bands * d.colTiles }
 
 func (d *depthwise) bytes() int64 {
-	return 4 * int64(d.rows*d.pitch+d.p.Taps()+d.pitch)
+	return 4 * int64(d.rows*d.pitch+maxLanes+d.p.Taps()+d.pitch)
 }
 
 func (d *depthwise) describe() string {
@@ -121,14 +122,19 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 	n := i / d.parts
 	ox1, oy1, c1 := min(ox0+d.columns, p.Wo), min(oy0+d.band, p.Ho), min(c0+d.channels, p.C)
 
-	padded := growAligned(&s.panel, d.rows*d.pitch)
+	padded := growAligned(&s.panel, d.rows*d.pitch+maxLanes)
 	some := grow(&s.sums, p.Taps())
 	from := grow(&s.index, d.pitch)
 	first, last := d.mapColumns(from, ox0)
 
 	for c := c0; c < c1; c++ {
 		image := x[(n*p.C+c)*p.H*p.W:][:p.H*p.W]
-		d.pad(padded, image, from, first, last, oy0, oy1)
+		if c == c0 || first == last {
+			d.pad(padded, image, from, first, last, oy0, oy1)
+		}
+		if first < last {
+			d.repad(padded, image, int(from[first]), first, last, oy0, oy1)
+		}
 		for k := c * (p.K / p.C); k < (c+1)*(p.K/p.C); k++ {
 			out := y[(n*p.K+k)*p.Ho*p.Wo:][:p.Ho*p.Wo]
 			w := weights[k*p.Taps():][:p.Taps()]
@@ -155,7 +161,8 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 }
 
 // mapColumns finds the input column of every place in a padded row, −1 in zero
-// padding. Places [first, last) of each phase are inside, with a stride of 1 or 2.
+// padding. Places [first, last) of each phase are inside; none, where there is no
+// fast way to copy them.
 func (d *depthwise) mapColumns(from []int32, ox0 int) (first, last int) {
 	p := &d.p
 	x0 := ox0*p.StrideX - p.Pad.Left
@@ -168,42 +175,68 @@ func (d *depthwise) mapColumns(from []int32, ox0 int) (first, last int) {
 		}
 	}
 	// Place i of phase f < 2 is column x0 + i·stride + f.
-	if p.StrideX == 1 || p.StrideX == 2 && d.pitch == 2*d.phase {
+	if p.Mode == conv.Zeros && (p.StrideX == 1 || p.StrideX == 2 && d.pitch == 2*d.phase) {
 		first = min(max(0, ceilDiv(-x0, p.StrideX)), d.phase)
 		last = min(max(first, (p.W-x0)/p.StrideX), d.phase)
 	}
 	return first, last
 }
 
-// pad copies the rows that output rows [oy0, oy1) need.
+// pad copies the rows that output rows [oy0, oy1) need, padding and all, but for
+// places [first, last) of each phase.
 func (d *depthwise) pad(padded, image []float32, from []int32, first, last, oy0, oy1 int) {
 	p := &d.p
 	done := 0 // rows of the slab before, shared with this one, end here
 	for r := range p.R {
 		top := r * d.slabStep
 		for j := range (oy1-oy0-1)*p.StrideY + 1 {
-			if top+j < done || j%p.StrideY != 0 && d.slabStep == d.slab {
+			if top+j < done {
 				continue
 			}
 			done = top + j + 1
 			iy := oy0*p.StrideY - p.Pad.Top + r*p.DilationY + j
-			if iy = conv.MapPad(p.Mode, iy, p.H); iy < 0 {
-				continue
+			if iy = conv.MapPad(p.Mode, iy, p.H); iy >= 0 {
+				dst, row := padded[(top+j)*d.pitch:][:d.pitch], image[iy*p.W:][:p.W]
+				for f := 0; f < d.pitch; f += d.phase {
+					spread(dst[f:f+first], row, from[f:])
+					spread(dst[f+last:f+d.phase], row, from[f+last:])
+				}
 			}
-			row, dst := image[iy*p.W:][:p.W], padded[(top+j)*d.pitch:][:d.pitch]
-			if first == last {
-				spread(dst, row, from)
-				continue
-			}
-			if p.StrideX == 1 {
-				copy(dst[first:last], row[from[first]:])
-			} else {
-				d.ks.split2(dst[first:last], dst[d.phase+first:], row[from[first]:])
-			}
-			for f := 0; f < d.pitch; f += d.phase {
-				spread(dst[f:f+first], row, from[f:])
-				spread(dst[f+last:f+d.phase], row, from[f+last:])
-			}
+		}
+	}
+}
+
+// repad copies what pad does not, and all that changes from channel to channel
+// after it: what lies inside the image.
+func (d *depthwise) repad(padded, image []float32, at, first, last, oy0, oy1 int) {
+	p := &d.p
+	slabs, height, step := 1, (oy1-oy0-1)*p.StrideY+1+(p.R-1)*p.DilationY, 1
+	if d.slabStep == d.slab { // each on its own, and only the rows that taps read
+		slabs, height, step = p.R, oy1-oy0, p.StrideY
+	}
+	for r := range slabs {
+		y := oy0*p.StrideY - p.Pad.Top + r*p.DilationY
+		lo := 0
+		if y < 0 {
+			lo = ceilDiv(-y, step)
+		}
+		hi := min(height, ceilDiv(p.H-y, step))
+		if lo >= hi {
+			continue
+		}
+		dst := padded[(r*d.slab+lo*step)*d.pitch:]
+		src := image[(y+lo*step)*p.W:]
+		if p.StrideX == 1 {
+			d.ks.copyRows(dst[first:], step*d.pitch, src[at:], step*p.W, hi-lo, last-first)
+			continue
+		}
+		d.ks.splitRows(dst[first:], d.phase, step*d.pitch, src[at:], step*p.W, hi-lo, last-first)
+		// One place more may be inside: the odd one before, the even one behind.
+		if at > 0 && first > 0 {
+			d.ks.copyRows(dst[d.phase+first-1:], step*d.pitch, src[at-1:], step*p.W, hi-lo, 1)
+		}
+		if end := at + 2*(last-first); end < p.W && last < d.phase {
+			d.ks.copyRows(dst[last:], step*d.pitch, src[end:], step*p.W, hi-lo, 1)
 		}
 	}
 }

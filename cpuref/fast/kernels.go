@@ -42,12 +42,17 @@ type kernels struct {
 	// planeFMA is depthwise convolution of rows without borders: for oy < rows and i < n
 	//
 	//	y[oy·yStride+i] = bias + Σ_t w[t] · x[oy·xStride + at[t] + i]
+	//
+	// x is there up to the next whole vector beyond n.
 	planeFMA func(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32)
 
-	// split2 takes a row apart: for i < len(even)
+	// copyRows copies rows of n: dst[y·dstStride+i] = src[y·srcStride+i].
+	copyRows func(dst []float32, dstStride int, src []float32, srcStride, rows, n int)
+
+	// splitRows copies rows of 2n, even places to dst and odd ones odd further:
 	//
-	//	even[i] = src[2·i];  odd[i] = src[2·i+1]
-	split2 func(even, odd, src []float32)
+	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
+	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
 
 	// peak makes turns × 14 independent vector multiply-adds.
 	peak func(turns int)

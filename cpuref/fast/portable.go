@@ -5,7 +5,7 @@ package fast
 // leaves the compiler nothing to check.
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{4, 1},
-	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, split2: split2Go, peak: peakGo,
+	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, peak: peakGo,
 }
 
 // gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
@@ -158,11 +158,18 @@ func rowFMAGo(y, x []float32, at []int32, w []float32, bias float32) {
 	}
 }
 
-func split2Go(even, odd, src []float32) {
-	odd = odd[:len(even)]
-	src = src[:2*len(even)]
-	for i := range even {
-		even[i], odd[i] = src[2*i], src[2*i+1]
+func copyRowsGo(dst []float32, dstStride int, src []float32, srcStride, rows, n int) {
+	for y := range rows {
+		copy(dst[y*dstStride:][:n], src[y*srcStride:][:n])
+	}
+}
+
+func splitRowsGo(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int) {
+	for y := range rows {
+		d, e, s := dst[y*dstStride:][:n], dst[y*dstStride+odd:][:n], src[y*srcStride:][:2*n]
+		for i := range d {
+			d[i], e[i] = s[2*i], s[2*i+1]
+		}
 	}
 }
 

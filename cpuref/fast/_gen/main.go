@@ -46,7 +46,8 @@ func main() {
 		peak(s)
 	}
 	sample()
-	split2()
+	copyRows()
+	splitRows()
 	Generate()
 }
 
