@@ -124,7 +124,9 @@ func (o *cpuOperator) run(ctx context.Context, out storage, in ...storage) error
 	return o.call(ctx, out.(*hostTensor).data, data[:]...)
 }
 
-func (o *cpuOperator) setWeights(weight, bias []float32) error { return o.plan.SetWeights(weight, bias) }
-func (o *cpuOperator) describe() string                        { return o.plan.Describe() }
-func (o *cpuOperator) workspace() int64                        { return o.plan.Workspace() }
-func (o *cpuOperator) close()                                  {}
+func (o *cpuOperator) setWeights(weight, bias []float32) error {
+	return o.plan.SetWeights(weight, bias)
+}
+func (o *cpuOperator) describe() string { return o.plan.Describe() }
+func (o *cpuOperator) workspace() int64 { return o.plan.Workspace() }
+func (o *cpuOperator) close()           {}

@@ -81,3 +81,19 @@ func TestRandomReaches(t *testing.T) {
 		}
 	}
 }
+
+// The formulas of the gradients in float32, by rounding the oracle's.
+func TestBackwardSuitePassesTheOracle(t *testing.T) {
+	Backward(t, Cases(60), func(c Case, g Grads, dy []float32) error {
+		want := c.WantGrads(dy)
+		for _, pair := range []struct {
+			to   []float32
+			from []conv.Sum
+		}{{g.X, want.X}, {g.Weight, want.Weight}, {g.Bias, want.Bias}, {g.Offset, want.Offset}, {g.Mask, want.Mask}} {
+			for i, s := range pair.from {
+				pair.to[i] = float32(s.Value)
+			}
+		}
+		return nil
+	})
+}

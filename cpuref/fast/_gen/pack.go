@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// pack writes the kernel that copies one vector of a panel for n channels out of
+// at most two stretches of pixels: where a vector of output pixels passes from
+// one row to the next, its lanes come from two places.
+//
+//	dst  │ a5 a6 a7 │ b0 b1 b2 b3 b4 │
+//	       first      second
+func pack(s isa) {
+	TEXT("pack"+s.name, NOSPLIT,
+		"func(dst *float32, dstStride int, src *float32, srcStride, n, at0 int, bits0 uint32, at1 int, bits1 uint32)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("pack%s is kernels.pack, n at least 1:", s.name), "",
+		"\tfor ch := range n {",
+		fmt.Sprintf("\t\tfor i := range %d {", s.lanes()),
+		"\t\t\tv := 0",
+		"\t\t\tif bits0>>i&1 != 0 { v = src[ch*srcStride+at0+i] }",
+		"\t\t\tif bits1>>i&1 != 0 { v = src[ch*srcStride+at1+i] }",
+		"\t\t\tdst[ch*dstStride+i] = v", "\t\t}", "\t}")
+	dst := Load(Param("dst"), GP64())
+	dstStride := Load(Param("dstStride"), GP64())
+	src := Load(Param("src"), GP64())
+	srcStride := Load(Param("srcStride"), GP64())
+	n := Load(Param("n"), GP64())
+	at0, at1 := Load(Param("at0"), GP64()), Load(Param("at1"), GP64())
+	bits0, bits1 := Load(Param("bits0"), GP32()), Load(Param("bits1"), GP32())
+	SHLQ(U8(2), dstStride)
+	SHLQ(U8(2), srcStride)
+	second := GP64()
+	LEAQ(Mem{Base: src, Index: at1, Scale: 4}, second)
+	LEAQ(Mem{Base: src, Index: at0, Scale: 4}, src)
+
+	loop := func(name string, body func()) {
+		Label(name)
+		body()
+		ADDQ(srcStride, src)
+		ADDQ(dstStride, dst)
+		DECQ(n)
+		JNZ(LabelRef(name))
+		VZEROUPPER()
+		RET()
+	}
+	v, u := s.vec(), s.vec()
+	m0 := s.laneMask(bits0.(reg.GPVirtual))
+	TESTL(bits1, bits1)
+	JNZ(LabelRef("two"))
+	CMPL(bits0, U32(1<<s.lanes()-1))
+	JEQ(LabelRef("whole"))
+	loop("one", func() {
+		s.load(m0, Mem{Base: src}, v)
+		VMOVUPS(v, Mem{Base: dst})
+	})
+	loop("whole", func() {
+		VMOVUPS(Mem{Base: src}, v)
+		VMOVUPS(v, Mem{Base: dst})
+	})
+	Label("two")
+	m1 := s.laneMask(bits1.(reg.GPVirtual))
+	loop("both", func() {
+		s.load(m0, Mem{Base: src}, v)
+		if s.wide() {
+			VMOVUPS(Mem{Base: second}, m1.k, v)
+		} else {
+			s.load(m1, Mem{Base: second}, u)
+			VORPS(u, v, v)
+		}
+		ADDQ(srcStride, second)
+		VMOVUPS(v, Mem{Base: dst})
+	})
+}
+
+// sample writes the bilinear sampler of four lanes for n channels. The two
+// pixels of a pair are neighbours in memory, so one 64-bit load takes both; eight
+// loads make four lanes, and the addresses stay in registers for all channels.
+//
+//	lane 0 1 │ l0 r0 l1 r1 │ shuffle │ l0 l1 l2 l3 │
+//	lane 2 3 │ l2 r2 l3 r3 │    →    │ r0 r1 r2 r3 │
+//
+// Corners that do not count are masked, not only weighted 0: they may be NaN.
+func sample() {
+	TEXT("sampleAVX2", NOSPLIT, "func(dst *float32, dstStride int, src *float32, srcStride, n int, s *int32)")
+	Pragma("noescape")
+	Doc("sampleAVX2 is kernels.sample, n at least 1, s the first field of a sample4:", "",
+		"\tfor ch := range n {",
+		"\t\tfor i := range 4 {",
+		"\t\t\tp, q := src[ch*srcStride+s.at[0][i]:], src[ch*srcStride+s.at[1][i]:]",
+		"\t\t\tv := s.w[0][i] * (p[0] & s.m[0][i])",
+		"\t\t\tv = fma(s.w[1][i], p[1] & s.m[1][i], v)",
+		"\t\t\tv = fma(s.w[2][i], q[0] & s.m[2][i], v)",
+		"\t\t\tdst[ch*dstStride+i] = fma(s.w[3][i], q[1] & s.m[3][i], v)", "\t\t}", "\t}")
+	plan := Load(Param("s"), GP64())
+	var at [2][4]reg.GPVirtual
+	for k := range at {
+		for i := range at[k] {
+			at[k][i] = GP64()
+			MOVLQSX(Mem{Base: plan, Disp: 16*k + 4*i}, at[k][i])
+		}
+	}
+	var w, m [4]reg.VecVirtual
+	for k := range w {
+		w[k], m[k] = XMM(), XMM()
+		VMOVUPS(Mem{Base: plan, Disp: 32 + 16*k}, w[k])
+		VMOVUPS(Mem{Base: plan, Disp: 96 + 16*k}, m[k])
+	}
+	dst := Load(Param("dst"), GP64())
+	dstStride := Load(Param("dstStride"), GP64())
+	src := Load(Param("src"), GP64())
+	srcStride := Load(Param("srcStride"), GP64())
+	n := Load(Param("n"), GP64())
+	SHLQ(U8(2), dstStride)
+	SHLQ(U8(2), srcStride)
+	Label("channel")
+	sum := XMM()
+	for k := range at {
+		x, y, left, right := XMM(), XMM(), XMM(), XMM()
+		pixel := func(i int) Mem { return Mem{Base: src, Index: at[k][i], Scale: 4} }
+		VMOVSD(pixel(0), x)
+		VMOVHPS(pixel(1), x, x)
+		VMOVSD(pixel(2), y)
+		VMOVHPS(pixel(3), y, y)
+		VSHUFPS(U8(0x88), y, x, left)
+		VSHUFPS(U8(0xdd), y, x, right)
+		VANDPS(m[2*k], left, left)
+		VANDPS(m[2*k+1], right, right)
+		if k == 0 {
+			VMULPS(w[0], left, sum)
+		} else {
+			VFMADD231PS(w[2], left, sum)
+		}
+		VFMADD231PS(w[2*k+1], right, sum)
+	}
+	VMOVUPS(sum, Mem{Base: dst})
+	ADDQ(srcStride, src)
+	ADDQ(dstStride, dst)
+	DECQ(n)
+	JNZ(LabelRef("channel"))
+	RET()
+}

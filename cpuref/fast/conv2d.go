@@ -1,0 +1,151 @@
+package fast
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+
+	"vkconv/conv"
+)
+
+// depthwiseOutputs is how many outputs of one input channel are computed one by
+// one; more are a matrix product.
+const depthwiseOutputs = 7
+
+// Conv2D is a plan of PyTorch's Conv2d: see [vkconv/cpuref.Conv2D] for the
+// formula. Make one with [NewConv2D]; its methods may be called from any number
+// of goroutines.
+type Conv2D struct {
+	*layout
+	cols      []int32 // see columns
+	depthwise *depthwise
+}
+
+// NewConv2D packs weight (K×C/groups×R×S) and bias (K elements, only looked at
+// with p.Bias) into a plan for the problem. Errors match [conv.ErrShape],
+// [conv.ErrParams] or [conv.ErrUnsupported].
+func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32) (*Conv2D, error) {
+	if p.Deformable() {
+		return nil, fmt.Errorf("fast: the problem has %d offset groups, NewConv2D computes ordinary convolutions: %w",
+			p.OffsetGroups, conv.ErrParams)
+	}
+	l, err := newLayout(pool, p, zonesOf(p), 64)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conv2D{layout: l}
+	if l.cg == 1 && l.kg <= depthwiseOutputs {
+		l.plain = true
+		c.depthwise = newDepthwise(l.ks, pool.workers, p)
+	} else {
+		c.cols = columns(p)
+	}
+	if err := c.SetWeights(weight, bias); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// zonesOf cuts the output columns where the set of taps that meet only padding
+// changes.
+func zonesOf(p conv.Problem) []zone {
+	return []zone{{x0: 0, width: p.Wo}}
+}
+
+// Run computes y (N×K×Ho×Wo) from x (N×C×H×W). It allocates nothing once the
+// workers' buffers have grown. When ctx ends it returns the context's error
+// within the time of a tile, and y holds nothing of use.
+func (c *Conv2D) Run(ctx context.Context, y, x []float32) error {
+	if err := length("y", y, c.p.Output().Len(), c.p.Output()); err != nil {
+		return err
+	}
+	if err := length("x", x, c.p.Input().Len(), c.p.Input()); err != nil {
+		return err
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	tiles := c.tiles()
+	if c.depthwise != nil {
+		tiles = c.depthwise.tiles()
+	}
+	return c.pool.run(ctx, c, tiles, y, x, nil, nil)
+}
+
+// Workspace returns the bytes that runs need beyond inputs, outputs and packed
+// weights. It does not depend on the image's size, and plans of one pool share it.
+func (c *Conv2D) Workspace() int64 {
+	l := c.layout
+	if c.depthwise != nil {
+		return int64(l.pool.workers) * c.depthwise.bytes()
+	}
+	n := l.tapChunk() * l.cols / l.ks.lanes
+	return l.workspace() + int64(l.pool.workers)*int64(n*(int(unsafe.Sizeof(vectorPlan{}))+4*l.ks.lanes))
+}
+
+// workspace is the part of it that does not depend on the kind of convolution.
+func (l *layout) workspace() int64 {
+	tile := 4*l.panelLen() + 8*l.cols + 4*l.tapChunk()
+	return int64(l.pool.workers) * int64(tile)
+}
+
+// panelLen is the number of floats in the panels of the largest block.
+func (l *layout) panelLen() int {
+	return l.cols * l.tapChunk() * l.step(min(l.cg, l.cog))
+}
+
+// Describe says how the plan computes: algorithm, instruction set, tile.
+func (c *Conv2D) Describe() string {
+	if c.depthwise != nil {
+		return c.depthwise.describe()
+	}
+	return fmt.Sprintf("implicit GEMM, %s", c.layout.describe())
+}
+
+func (l *layout) describe() string {
+	return fmt.Sprintf("%s, micro-tiles of %d channels × %d pixels, tiles of %d pixels, %d units of work an image",
+		l.ks.name, l.ks.height(l.kg), l.ks.nv*l.ks.lanes, l.cols, l.spans*l.chunks)
+}
+
+func (c *Conv2D) tile(i int, j *job, s *scratch) {
+	if c.depthwise != nil {
+		c.depthwise.tile(i, j.y, j.x, c.weights, c.bias, s)
+		return
+	}
+	u := c.unit(i)
+	c.setPixels(&u, s)
+	panel := growAligned(&s.panel, c.panelLen())
+	var live []int32
+	c.blocks(u.g0, u.g1, func(_, t0, t1 int) {
+		live = c.planVectors(&u, s, t0, t1)
+	}, func(b block) {
+		c.packBlock(&u, s, panel, j.x, b.c0, b.c1, live)
+		c.multiply(&u, b, live, panel, j.y)
+	})
+}
+
+// multiply adds a packed block to the outputs of a unit. Output channels are the
+// outer loop: a panel of weights stays in the first-level cache while it meets
+// every sub-panel of pixels.
+func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32) {
+	p, lanes := &l.p, l.ks.lanes
+	plane, n := p.Ho*p.Wo, b.c1-b.c0
+	rows := n * len(live)
+	first := l.first(b)
+	for k := u.k0; k < u.k1; {
+		mr := l.ks.height(u.k1 - k)
+		a := l.panel(b, k, mr)
+		channel := b.g*l.kg + k
+		var bias []float32
+		if first {
+			bias = l.bias[channel:][:mr]
+		}
+		out := y[(u.n*p.K+channel)*plane:][:mr*plane]
+		for i := range u.subs {
+			v0, nv := u.sub(i)
+			q := u.q0 + v0*lanes
+			tail := min(u.q1-q, nv*lanes) - (nv-1)*lanes
+			l.ks.gemm(out[q:], plane, a, panel[rows*v0*lanes:][:rows*nv*lanes], bias, live, n, mr, nv, tail)
+		}
+		k += mr
+	}
+}

@@ -1,0 +1,182 @@
+//go:build amd64 && !noasm
+
+package fast
+
+//go:generate go run -C _gen . -pkg fast -out ../asm_amd64.s -stubs ../asm_amd64.go
+
+import "golang.org/x/sys/cpu"
+
+func machineKernels() (sets []*kernels) {
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
+			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX512})
+	}
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
+			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX2})
+	}
+	return sets
+}
+
+// The functions below look at both ends of everything that assembly will touch,
+// so that a mistake above them panics instead of reading or writing elsewhere.
+
+func gemmAVX512(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int) {
+	ends := gemmEnds(c, ldc, a, b, bias, segs, segLen, mr, nv, tail, 16)
+	switch mr*4 + nv {
+	case 8*4 + 3:
+		gemm8x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 8*4 + 2:
+		gemm8x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 8*4 + 1:
+		gemm8x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 4*4 + 3:
+		gemm4x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 4*4 + 2:
+		gemm4x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 4*4 + 1:
+		gemm4x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 2*4 + 3:
+		gemm2x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 2*4 + 2:
+		gemm2x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 2*4 + 1:
+		gemm2x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 1*4 + 3:
+		gemm1x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 1*4 + 2:
+		gemm1x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 1*4 + 1:
+		gemm1x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	default:
+		panic("fast: no AVX-512 micro-kernel of this size")
+	}
+}
+
+func gemmAVX2(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int) {
+	ends := gemmEnds(c, ldc, a, b, bias, segs, segLen, mr, nv, tail, 8)
+	switch mr*4 + nv {
+	case 4*4 + 3:
+		gemm4x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 4*4 + 2:
+		gemm4x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 4*4 + 1:
+		gemm4x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 2*4 + 3:
+		gemm2x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 2*4 + 2:
+		gemm2x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 2*4 + 1:
+		gemm2x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 1*4 + 3:
+		gemm1x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 1*4 + 2:
+		gemm1x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	case 1*4 + 1:
+		gemm1x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+	default:
+		panic("fast: no AVX2 micro-kernel of this size")
+	}
+}
+
+// gemmArgs are pointers to slices that may be empty.
+type gemmArgs struct {
+	a, b, bias *float32
+	segs       *int32
+}
+
+func gemmEnds(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail, lanes int) (p gemmArgs) {
+	if tail < 1 || tail > lanes || segLen < 1 {
+		panic("fast: micro-tile out of range")
+	}
+	_ = c[(mr-1)*ldc+(nv-1)*lanes+tail-1]
+	if bias != nil {
+		_ = bias[mr-1]
+		p.bias = &bias[0]
+	}
+	if n := len(segs); n > 0 {
+		_ = b[n*segLen*nv*lanes-1]
+		_ = a[(int(segs[n-1])+1)*segLen*mr-1] // segs ascend
+		p.a, p.b, p.segs = &a[0], &b[0], &segs[0]
+	}
+	return p
+}
+
+func packRunsAVX512(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan) {
+	packEnds(dst, dstStride, src, srcStride, n, v, 16)
+	packAVX512(&dst[0], dstStride, &src[0], srcStride, n, v.at[0], v.bits[0], v.at[1], v.bits[1])
+}
+
+func packRunsAVX2(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan) {
+	packEnds(dst, dstStride, src, srcStride, n, v, 8)
+	packAVX2(&dst[0], dstStride, &src[0], srcStride, n, v.at[0], v.bits[0], v.at[1], v.bits[1])
+}
+
+func packEnds(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan, lanes int) {
+	_ = dst[(n-1)*dstStride+lanes-1]
+	for k, bits := range v.bits {
+		if bits != 0 {
+			lo, hi := ends(bits)
+			_ = src[v.at[k]+lo]
+			_ = src[(n-1)*srcStride+v.at[k]+hi-1]
+		}
+	}
+}
+
+func sampleQuad(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4) {
+	_ = dst[(n-1)*dstStride+3]
+	last := src[(n-1)*srcStride:]
+	for k := range s.at {
+		for _, at := range s.at[k] {
+			_ = last[at+1]
+		}
+	}
+	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &s.at[0][0])
+}
+
+func planeAVX512(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	if planeEnds(y, yStride, rows, n, x, xStride, at, w, 16) {
+		planeFMAAVX512(&y[0], yStride, rows, n, &x[0], xStride, &at[0], &w[0], len(at), bias)
+	} else {
+		planeFMAGo(y, yStride, rows, n, x, xStride, at, w, bias)
+	}
+}
+
+func planeAVX2(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	if planeEnds(y, yStride, rows, n, x, xStride, at, w, 8) {
+		planeFMAAVX2(&y[0], yStride, rows, n, &x[0], xStride, &at[0], &w[0], len(at), bias)
+	} else {
+		planeFMAGo(y, yStride, rows, n, x, xStride, at, w, bias)
+	}
+}
+
+// planeEnds also reports whether there is anything to multiply at all.
+func planeEnds(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, lanes int) bool {
+	if rows < 1 || n < 1 || len(at) == 0 {
+		return false
+	}
+	_ = y[(rows-1)*yStride+n-1]
+	_ = w[len(at)-1]
+	last := x[(rows-1)*xStride+ceilDiv(n, lanes)*lanes-1:]
+	for _, o := range at {
+		_ = last[o]
+	}
+	return true
+}
+
+func copyRowsWide(dst []float32, dstStride int, src []float32, srcStride, rows, n int) {
+	if rows < 1 || n < 1 {
+		return
+	}
+	_, _ = dst[(rows-1)*dstStride+n-1], src[(rows-1)*srcStride+n-1]
+	copyRowsAVX2(&dst[0], dstStride, &src[0], srcStride, rows, n)
+}
+
+func splitRowsWide(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int) {
+	if rows < 1 || n < 8 {
+		splitRowsGo(dst, odd, dstStride, src, srcStride, rows, n)
+		return
+	}
+	_, _ = dst[(rows-1)*dstStride+odd+n-1], src[(rows-1)*srcStride+2*n-1]
+	splitRowsAVX2(&dst[0], &dst[odd], dstStride, &src[0], srcStride, rows, n)
+}

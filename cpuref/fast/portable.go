@@ -1,0 +1,194 @@
+package fast
+
+// portable is plain Go, for machines without kernels of their own and for the
+// build tag noasm. Inner loops shrink slices instead of indexing them, which
+// leaves the compiler nothing to check.
+var portable = kernels{
+	name: "go", lanes: 8, nv: 3, rows: []int{4, 1},
+	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, peak: peakGo,
+}
+
+// gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
+// eight accumulators fit amd64's sixteen registers with their operands.
+func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int) {
+	width := nv * 8
+	cols := width - 8 + tail
+	var acc [4 * 24]float32
+	for i := range mr {
+		if bias != nil {
+			for j := range cols {
+				acc[i*24+j] = bias[i]
+			}
+		} else {
+			copy(acc[i*24:], c[i*ldc:][:cols])
+		}
+	}
+	for q, seg := range segs {
+		a := a[int(seg)*segLen*mr:][:segLen*mr]
+		b := b[q*segLen*width:][:segLen*width]
+		if mr == 4 {
+			for j := 0; j < width; j += 2 {
+				strip4x2((*[74]float32)(acc[j:j+74]), a, b[j:], width)
+			}
+		} else {
+			for j := 0; j < width; j += 4 {
+				strip1x4((*[4]float32)(acc[j:j+4]), a, b[j:], width)
+			}
+		}
+	}
+	for i := range mr {
+		copy(c[i*ldc:][:cols], acc[i*24:])
+	}
+}
+
+// strip4x2 accumulates four output channels × two pixels; acc's rows lie 24 apart.
+func strip4x2(acc *[74]float32, a, b []float32, width int) {
+	c00, c01 := acc[0], acc[1]
+	c10, c11 := acc[24], acc[25]
+	c20, c21 := acc[48], acc[49]
+	c30, c31 := acc[72], acc[73]
+	for len(a) >= 4 && len(b) >= 2 {
+		b0, b1 := b[0], b[1]
+		c00 += a[0] * b0
+		c01 += a[0] * b1
+		c10 += a[1] * b0
+		c11 += a[1] * b1
+		c20 += a[2] * b0
+		c21 += a[2] * b1
+		c30 += a[3] * b0
+		c31 += a[3] * b1
+		a = a[4:]
+		b = b[min(width, len(b)):]
+	}
+	acc[0], acc[1] = c00, c01
+	acc[24], acc[25] = c10, c11
+	acc[48], acc[49] = c20, c21
+	acc[72], acc[73] = c30, c31
+}
+
+// strip1x4 accumulates one output channel × four pixels.
+func strip1x4(acc *[4]float32, a, b []float32, width int) {
+	c0, c1, c2, c3 := acc[0], acc[1], acc[2], acc[3]
+	for _, w := range a {
+		if len(b) < 4 {
+			break
+		}
+		c0 += w * b[0]
+		c1 += w * b[1]
+		c2 += w * b[2]
+		c3 += w * b[3]
+		b = b[min(width, len(b)):]
+	}
+	acc[0], acc[1], acc[2], acc[3] = c0, c1, c2, c3
+}
+
+// packIndexed fills one vector of a panel for n channels: lane i takes
+// src[ch·srcStride + at[i]], or 0 where at[i] is negative.
+func packIndexed(dst []float32, dstStride int, src []float32, srcStride, n int, at []int32) {
+	for ch := range n {
+		d := dst[ch*dstStride:][:len(at)]
+		s := src[ch*srcStride:]
+		for i, a := range at {
+			v := float32(0)
+			if uint(a) < uint(len(s)) {
+				v = s[a]
+			}
+			d[i] = v
+		}
+	}
+}
+
+func sampleGo(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4) {
+	for i := range 4 {
+		a0, a1 := int(s.at[0][i]), int(s.at[1][i])
+		w00, w01, w10, w11 := s.w[0][i], s.w[1][i], s.w[2][i], s.w[3][i]
+		if s.m[0][i]&s.m[1][i]&s.m[2][i]&s.m[3][i] != 0 { // inside, as most are
+			for ch := range n {
+				top, bottom := src[ch*srcStride+a0:][:2], src[ch*srcStride+a1:][:2]
+				dst[ch*dstStride+i] = w00*top[0] + w01*top[1] + w10*bottom[0] + w11*bottom[1]
+			}
+			continue
+		}
+		for ch := range n {
+			plane := src[ch*srcStride:]
+			v := float32(0)
+			if s.m[0][i] != 0 {
+				v = w00 * plane[a0]
+			}
+			if s.m[1][i] != 0 {
+				v += w01 * plane[a0+1]
+			}
+			if s.m[2][i] != 0 {
+				v += w10 * plane[a1]
+			}
+			if s.m[3][i] != 0 {
+				v += w11 * plane[a1+1]
+			}
+			dst[ch*dstStride+i] = v
+		}
+	}
+}
+
+func planeFMAGo(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	for oy := range rows {
+		rowFMAGo(y[oy*yStride:][:n], x[oy*xStride:], at, w, bias)
+	}
+}
+
+func rowFMAGo(y, x []float32, at []int32, w []float32, bias float32) {
+	for len(y) >= 4 {
+		a0, a1, a2, a3 := bias, bias, bias, bias
+		for t, o := range at {
+			v := x[o:][:4]
+			f := w[t]
+			a0 += f * v[0]
+			a1 += f * v[1]
+			a2 += f * v[2]
+			a3 += f * v[3]
+		}
+		y[0], y[1], y[2], y[3] = a0, a1, a2, a3
+		y, x = y[4:], x[4:]
+	}
+	for i := range y {
+		a := bias
+		for t, o := range at {
+			a += w[t] * x[int(o)+i]
+		}
+		y[i] = a
+	}
+}
+
+func copyRowsGo(dst []float32, dstStride int, src []float32, srcStride, rows, n int) {
+	for y := range rows {
+		copy(dst[y*dstStride:][:n], src[y*srcStride:][:n])
+	}
+}
+
+func splitRowsGo(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int) {
+	for y := range rows {
+		d, e, s := dst[y*dstStride:][:n], dst[y*dstStride+odd:][:n], src[y*srcStride:][:2*n]
+		for i := range d {
+			d[i], e[i] = s[2*i], s[2*i+1]
+		}
+	}
+}
+
+// peakGo counts as one vector of 8 what portable Go does in 8 scalar steps; seven
+// chains are what its registers hold.
+func peakGo(turns int) {
+	var a, b, c, d, e, f, g float32
+	x := sink
+	for range turns * 14 * 8 / 7 {
+		a += x * x
+		b += x * x
+		c += x * x
+		d += x * x
+		e += x * x
+		f += x * x
+		g += x * x
+		x = -x
+	}
+	sink = (a + b + c + d + e + f + g) * 0
+}
+
+var sink float32 // keeps peakGo's work from being dropped
