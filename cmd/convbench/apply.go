@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 
 	"vkconv/bench"
@@ -80,7 +81,7 @@ func (a *apply) run(ctx context.Context, e *env, device string) error {
 	if engine == nil {
 		engine = cpu
 	}
-	fmt.Fprintf(e.stdout, "%s: %v\n%s\non %s, %s\n", a.image, op.p.Input(), a.what, engine.Name(), engine.Driver())
+	fmt.Fprintf(e.stdout, "%s: %d×%d pixels, %s\n%s\non %s, %s\n", a.image, op.p.W, op.p.H, plural(op.p.C, "channel"), a.what, engine.Name(), engine.Driver())
 	if gpu == nil {
 		fmt.Fprintf(e.stdout, "    %s\n", wrap(why, 96, "    "))
 	}
@@ -99,10 +100,10 @@ func (a *apply) run(ctx context.Context, e *env, device string) error {
 	if every > 1 {
 		compared = fmt.Sprintf("one value in %d", every)
 	}
-	fmt.Fprintf(e.stdout, "%s on the device; %s compared with the CPU's answer, largest error %s of its bound\n",
+	fmt.Fprintf(e.stdout, "computed in %s; %s compared with the CPU's answer, largest error %s of its bound\n",
 		bench.Milliseconds(timing.Device), compared, share(v.Worst))
 	if !v.OK() {
-		return fmt.Errorf("y[%d] is %g on %s, must be %g within %g; nothing was written", v.Index, v.Got, engine.Name(), v.Want, v.Bound)
+		return fmt.Errorf("y[%d] is %g on %s, must be %g within %.3g; nothing was written", v.Index, v.Got, engine.Name(), v.Want, v.Bound)
 	}
 	picture, err := a.picture(op.p, y)
 	if err != nil {
@@ -111,7 +112,7 @@ func (a *apply) run(ctx context.Context, e *env, device string) error {
 	if err := tensorio.WriteImage(a.out, picture); err != nil {
 		return badInput(err)
 	}
-	fmt.Fprintf(e.stdout, "%s: %d×%d, %s\n", a.out, picture.Shape[2], picture.Shape[3], vis.Modes[a.show])
+	fmt.Fprintf(e.stdout, "%s: %d×%d pixels, responses %s\n", a.out, picture.Shape[3], picture.Shape[2], vis.Modes[a.show])
 	return nil
 }
 
@@ -136,6 +137,9 @@ func (a *apply) prepare() (operation, error) {
 	}
 	if err := tensorio.ImageWritable(a.out); err != nil {
 		return op, err
+	}
+	if err := writable(filepath.Dir(a.out)); err != nil {
+		return op, fmt.Errorf("cannot write -o %s: %w", a.out, err)
 	}
 	deformable := a.deform != "" || a.offsets != ""
 	if a.mode == "" && !deformable {
@@ -271,7 +275,7 @@ func (a *apply) displace(op *operation, params conv.Params, x, weight conv.Shape
 			return err
 		}
 		op.offset = field.Offsets(op.p)
-		a.what = fmt.Sprintf("%s by %g %s under %s", field.Name, field.Amplitude, field.Unit, a.what)
+		a.what = fmt.Sprintf("%s by %g %s, then %s", field.Name, field.Amplitude, field.Unit, a.what)
 		return nil
 	}
 	archive, err := tensorio.OpenNPZ(a.offsets)
@@ -298,7 +302,7 @@ func (a *apply) displace(op *operation, params conv.Params, x, weight conv.Shape
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.offsets, err)
 	}
-	a.what = fmt.Sprintf("offsets from %s under %s", a.offsets, a.what)
+	a.what = fmt.Sprintf("offsets from %s, then %s", a.offsets, a.what)
 	return nil
 }
 

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,9 +103,22 @@ func prepareOut(dir string, files []string) error {
 			return fmt.Errorf("-out %s is where %s lies, the case would be overwritten", dir, f)
 		}
 	}
+	if err := writable(dir); err != nil {
+		return fmt.Errorf("cannot write to -out %s: %w", dir, err)
+	}
+	return nil
+}
+
+// writable reports why no file can be made in a directory, before much work is
+// done for one.
+func writable(dir string) error {
 	probe, err := os.CreateTemp(dir, ".convbench-*")
 	if err != nil {
-		return fmt.Errorf("cannot write to -out %s: %w", dir, err)
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return path.Err
+		}
+		return err
 	}
 	probe.Close()
 	return os.Remove(probe.Name())
@@ -137,8 +152,6 @@ func checkFiles(ctx context.Context, e *env, device, out string, args []string) 
 	for _, f := range files {
 		k.width = max(k.width, len([]rune(strings.TrimSuffix(filepath.Base(f), ".npz"))))
 	}
-	fmt.Fprintln(e.stdout)
-	k.line("case", "kind", "shape", "gpu", "cpu", "")
 	for i, f := range files {
 		e.progress("%d of %d: %s", i+1, len(files), f)
 		c, err := tensorio.ReadCase(f)
@@ -211,7 +224,7 @@ func (k *checker) check(ctx context.Context, c tensorio.Case) error {
 		if v.OK() {
 			k.worst = max(k.worst, v.Worst)
 		} else {
-			problems = append(problems, fmt.Sprintf("%s: y[%d] is %g, must be %g within %g", engine.Name(), v.Index, v.Got, v.Want, v.Bound))
+			problems = append(problems, fmt.Sprintf("%s: y[%d] is %g, must be %g within %.3g", engine.Name(), v.Index, v.Got, v.Want, v.Bound))
 		}
 	}
 	if i, off := oracleOff(sums, c.Y, op.roundings()); off {
@@ -231,6 +244,10 @@ func (k *checker) check(ctx context.Context, c tensorio.Case) error {
 	}
 	if len(c.Ignored) > 0 {
 		notes = append(notes, "ignored: "+strings.Join(c.Ignored, ", "))
+	}
+	if k.cases == 0 {
+		fmt.Fprintln(k.e.stdout)
+		k.line("case", "kind", "shape", "gpu", "cpu", "")
 	}
 	k.cases++
 	k.line(c.Name, kind(c.Problem), bench.ShapeOf([]conv.Problem{c.Problem}), shares[0], shares[1], strings.Join(notes, "; "))

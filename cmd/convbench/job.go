@@ -111,14 +111,18 @@ func introduce(e *env, gpu, cpu *vkconv.Engine, why string) {
 
 // verdict sums up how many cases were right.
 func verdict(cases, wrong int, worst float64) string {
-	noun := "cases"
-	if cases == 1 {
-		noun = "case"
-	}
 	if wrong == 0 {
-		return fmt.Sprintf("%d %s, none outside its bound; largest error %.3f of the bound.", cases, noun, worst)
+		return fmt.Sprintf("%s, none outside its bound; largest error %.3f of the bound.", plural(cases, "case"), worst)
 	}
-	return fmt.Sprintf("%d %s, %d WRONG.", cases, noun, wrong)
+	return fmt.Sprintf("%s, %d WRONG.", plural(cases, "case"), wrong)
+}
+
+// plural writes a count of something.
+func plural(n int, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return fmt.Sprintf("%d %ss", n, of)
 }
 
 // wrap breaks a text into lines of at most width characters where it has

@@ -84,7 +84,7 @@ func randomCase(ctx context.Context, e *env, devices []*randomDevice, seed uint6
 		if !v.OK() {
 			d.wrong++
 			e.progress("")
-			fmt.Fprintf(e.stdout, "WRONG on %s: %s\n    y[%d] is %g, must be %g within %g\n", d.engine.Name(), c.Name, v.Index, v.Got, v.Want, v.Bound)
+			fmt.Fprintf(e.stdout, "WRONG on %s: %s\n    y[%d] is %g, must be %g within %.3g\n", d.engine.Name(), c.Name, v.Index, v.Got, v.Want, v.Bound)
 		}
 	}
 	return nil
