@@ -78,14 +78,15 @@ func TestKernelWalls(t *testing.T) {
 			cols := (nv-1)*ks.lanes + tail
 			ldc := cols + r.IntN(3)
 			a := walled(t, floats(4*segLen*mr), true)
-			b := walled(t, floats(len(segs)*segLen*nv*ks.lanes), true)
+			skip := r.IntN(2) * nv * ks.lanes
+			b := walled(t, floats(max(0, len(segs)*(segLen*nv*ks.lanes+skip)-skip)), true)
 			first := floats((mr-1)*ldc + cols)
 			c, want := walled(t, first, true), append([]float32(nil), first...)
 			var bias []float32
 			if r.IntN(2) == 0 {
 				bias = walled(t, floats(mr), true)
 			}
-			ks.gemm(c, ldc, a, b, bias, segs, segLen, mr, nv, tail)
+			ks.gemm(c, ldc, a, b, bias, segs, segLen, skip, mr, nv, tail)
 			for i := range mr {
 				for j := range cols {
 					sum := conv.Sum{}
@@ -96,7 +97,7 @@ func TestKernelWalls(t *testing.T) {
 					sum.Add(float64(start))
 					for q, seg := range segs {
 						for l := range segLen {
-							sum.Add(float64(a[(int(seg)*segLen+l)*mr+i]) * float64(b[(q*segLen+l)*nv*ks.lanes+j]))
+							sum.Add(float64(a[(int(seg)*segLen+l)*mr+i]) * float64(b[(q*segLen+l)*nv*ks.lanes+q*skip+j]))
 						}
 					}
 					if conv.Share(c[i*ldc+j], sum.Value, sum.Bound(conv.ProductRoundings)) > 1 {
