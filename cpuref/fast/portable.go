@@ -10,7 +10,7 @@ var portable = kernels{
 
 // gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
 // eight accumulators fit amd64's sixteen registers with their operands.
-func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int) {
+func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, skip, mr, nv, tail int) {
 	width := nv * 8
 	cols := width - 8 + tail
 	var acc [4 * 24]float32
@@ -25,7 +25,7 @@ func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr
 	}
 	for q, seg := range segs {
 		a := a[int(seg)*segLen*mr:][:segLen*mr]
-		b := b[q*segLen*width:][:segLen*width]
+		b := b[q*(segLen*width+skip):][:segLen*width]
 		if mr == 4 {
 			for j := 0; j < width; j += 2 {
 				strip4x2((*[74]float32)(acc[j:j+74]), a, b[j:], width)

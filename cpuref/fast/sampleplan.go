@@ -17,7 +17,6 @@ const on = 0xffffffff
 // returns the taps, relative to t0, at which any pixel meets the image.
 func (d *DeformConv2D) planSamples(u *unit, s *scratch, offset, mask []float32, og, t0, t1 int) (live []int32) {
 	p := &d.p
-	px := s.pixels[:u.q1-u.q0]
 	plane := p.Ho * p.Wo
 	quads := u.vectors * d.ks.lanes / 4
 	samples := grow(&s.samples, (t1-t0)*quads)
@@ -34,18 +33,22 @@ func (d *DeformConv2D) planSamples(u *unit, s *scratch, offset, mask []float32, 
 		baseX := t%p.S*p.DilationX - p.Pad.Left
 		plans := samples[len(live)*quads:][:quads]
 		any := false
-		for i, q := range px {
+		oy, ox := u.z.place(u.q0)
+		for i := range dy {
 			f := float32(1)
 			if m != nil {
 				f = m[i]
 			}
-			y, ly := split(int(q.oy)*p.StrideY+baseY, dy[i])
-			x, lx := split(int(q.ox)*p.StrideX+baseX, dx[i])
+			y, ly := split(oy*p.StrideY+baseY, dy[i])
+			x, lx := split(ox*p.StrideX+baseX, dx[i])
 			if plans[i/4].set(i%4, p.H, p.W, y, x, ly, lx, f) {
 				any = true
 			}
+			if ox++; ox == p.Wo {
+				oy, ox = oy+1, 0
+			}
 		}
-		for i := len(px); i < 4*quads; i++ {
+		for i := len(dy); i < 4*quads; i++ {
 			plans[i/4].clear(i % 4)
 		}
 		if any {

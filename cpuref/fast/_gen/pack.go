@@ -77,6 +77,73 @@ func pack(s isa) {
 	})
 }
 
+// packEven writes the kernel that does what pack does where neighbouring output
+// pixels read every second pixel: twice as much is loaded, and the even places
+// are put together.
+func packEven(s isa) {
+	TEXT("packEven"+s.name, NOSPLIT,
+		"func(dst *float32, dstStride int, src *float32, srcStride, n, at0 int, bits0 uint32, at1 int, bits1 uint32)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("packEven%s is kernels.packEven, n at least 1:", s.name), "",
+		"\tfor ch := range n {",
+		fmt.Sprintf("\t\tfor i := range %d {", s.lanes()),
+		"\t\t\tv := 0",
+		"\t\t\tif bits0>>i&1 != 0 { v = src[ch*srcStride+at0+2*i] }",
+		"\t\t\tif bits1>>i&1 != 0 { v = src[ch*srcStride+at1+2*i] }",
+		"\t\t\tdst[ch*dstStride+i] = v", "\t\t}", "\t}")
+	dst := Load(Param("dst"), GP64())
+	dstStride := Load(Param("dstStride"), GP64())
+	src := Load(Param("src"), GP64())
+	srcStride := Load(Param("srcStride"), GP64())
+	n := Load(Param("n"), GP64())
+	at0, at1 := Load(Param("at0"), GP64()), Load(Param("at1"), GP64())
+	SHLQ(U8(2), dstStride)
+	SHLQ(U8(2), srcStride)
+	second := GP64()
+	LEAQ(Mem{Base: src, Index: at1, Scale: 4}, second)
+	LEAQ(Mem{Base: src, Index: at0, Scale: 4}, src)
+	// Lane i's bit goes to place 2i of two vectors.
+	every := GP32()
+	MOVL(U32(0x55555555), every)
+	var m [2][2]mask
+	for k, name := range []string{"bits0", "bits1"} {
+		bits := Load(Param(name), GP32()).(reg.GPVirtual)
+		PDEPL(every, bits, bits)
+		m[k][0] = s.laneMask(bits)
+		SHRL(U8(s.lanes()), bits)
+		m[k][1] = s.laneMask(bits)
+	}
+	v := [2]reg.VecVirtual{s.vec(), s.vec()}
+	u, order := s.vec(), s.vec()
+	if s.wide() {
+		VMOVUPS(evens, order)
+	}
+	Label("channel")
+	for h := range v {
+		s.load(m[0][h], Mem{Base: src, Disp: s.size * h}, v[h])
+		if from := (Mem{Base: second, Disp: s.size * h}); s.wide() {
+			VMOVUPS(from, m[1][h].k, v[h])
+		} else {
+			s.load(m[1][h], from, u)
+			VORPS(u, v[h], v[h])
+		}
+	}
+	if s.wide() {
+		VPERMT2PS(v[1], order, v[0])
+	} else {
+		VSHUFPS(U8(0x88), v[1], v[0], v[0])
+		VPERMPD(U8(0xd8), v[0], v[0])
+	}
+	VMOVUPS(v[0], Mem{Base: dst})
+	ADDQ(srcStride, src)
+	ADDQ(srcStride, second)
+	ADDQ(dstStride, dst)
+	DECQ(n)
+	JNZ(LabelRef("channel"))
+	VZEROUPPER()
+	RET()
+}
+
 // sample writes the bilinear sampler of four lanes for n channels. The two
 // pixels of a pair are neighbours in memory, so one 64-bit load takes both; eight
 // loads make four lanes, and the addresses stay in registers for all channels.
