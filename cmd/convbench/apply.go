@@ -264,6 +264,10 @@ func (a *apply) fromFile(op *operation, picture *tensorio.Image) (weight conv.Sh
 	return weight, groups, nil
 }
 
+// maxOffsets is the most bytes of offsets that are made for a deformation; they
+// exist several times over, and 49 taps on 12 megapixels would take 4.4 GiB.
+const maxOffsets = 2 << 30
+
 // displace makes the problem a deformable one.
 func (a *apply) displace(op *operation, params conv.Params, x, weight conv.Shape) (err error) {
 	if a.deform != "" {
@@ -273,6 +277,10 @@ func (a *apply) displace(op *operation, params conv.Params, x, weight conv.Shape
 		field, err := vis.NewField(a.deform, a.amplitude, a.seed)
 		if err != nil {
 			return err
+		}
+		if size := 4 * int64(op.p.Offset().Len()); size > maxOffsets {
+			return fmt.Errorf("offsets for %d taps at each of %d×%d pixels take %s, must be at most %s: take a smaller picture, a smaller kernel or a larger stride",
+				op.p.Taps(), op.p.Wo, op.p.Ho, bytesText(size), bytesText(maxOffsets))
 		}
 		op.offset = field.Offsets(op.p)
 		a.what = fmt.Sprintf("%s by %g %s, then %s", field.Name, field.Amplitude, field.Unit, a.what)

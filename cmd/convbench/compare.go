@@ -10,8 +10,8 @@ import (
 )
 
 // compareTerms is about how many terms the oracle sums up before a comparison
-// turns to samples: some seconds.
-const compareTerms = 3e9
+// turns to samples: two seconds or so on two cores.
+const compareTerms = 5e8
 
 // compare holds a result against the oracle, element by element without
 // keeping the oracle's answers, which for a photograph would take gigabytes.
@@ -20,7 +20,7 @@ func (o operation) compare(ctx context.Context, got []float32) (v conv.Verdict, 
 	p := o.p
 	terms := float64(p.C / p.Groups * p.Taps())
 	if p.Deformable() {
-		terms *= 4 // corners of a sample
+		terms *= 8 // four corners of a sample, and their slopes
 	}
 	every = 1 + int(terms*float64(len(got))/compareTerms)
 	if every > 1 {

@@ -48,7 +48,7 @@ func listDevices(e *env, device string) error {
 		return badInput(err)
 	}
 	defer engine.Close()
-	fmt.Fprintf(e.stdout, "used    %s (%s)\n", engine.Name(), engine.Driver())
+	fmt.Fprintf(e.stdout, "used    %s\ndriver  %s\n", engine.Name(), engine.Driver())
 	fmt.Fprintf(e.stdout, "why     %s\n", wrap(engine.Why(), 92, "        "))
 	return nil
 }

@@ -31,7 +31,7 @@ faster than the CPU path, and the largest error as a share of its bound: up to 1
 	setup: func(flags *flag.FlagSet) action {
 		device := deviceFlag(flags)
 		pattern := flags.String("run", "", "run only the cases whose group or name matches this `regexp`")
-		budget := flags.Duration("budget", 300*time.Millisecond, "how long to repeat a case on each device: a `duration`")
+		budget := flags.Duration("budget", 200*time.Millisecond, "how long to repeat a case on each device: a `duration`")
 		seed := flags.Uint64("seed", 1, "the `number` that random data starts from")
 		return func(ctx context.Context, e *env, args []string) error {
 			if len(args) > 0 {

@@ -58,7 +58,7 @@ func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64)
 	e.progress("")
 	wrong := 0
 	for _, d := range devices {
-		fmt.Fprintf(e.stdout, "%s (%s)\n    %d wrong; largest error %s of its bound in %s\n", d.engine.Name(), d.engine.Driver(), d.wrong, share(d.worst), d.worstName)
+		fmt.Fprintf(e.stdout, "%s\n    %s\n    %d wrong; largest error %s of its bound in %s\n", d.engine.Name(), d.engine.Driver(), d.wrong, share(d.worst), d.worstName)
 		wrong += d.wrong
 	}
 	if wrong > 0 {

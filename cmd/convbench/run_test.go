@@ -166,3 +166,50 @@ func TestCompareSamples(t *testing.T) {
 		t.Errorf("element 17 is wrong: %+v", v)
 	}
 }
+
+// The examples in the help texts and in the package comment are commands that
+// the flags accept.
+func TestExamples(t *testing.T) {
+	source, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	for line := range strings.Lines(string(source)) {
+		if code, ok := strings.CutPrefix(line, "//\t"); ok {
+			texts = append(texts, code)
+		}
+	}
+	for _, c := range commands() {
+		texts = append(texts, c.examples)
+	}
+	seen := 0
+	for _, text := range texts {
+		for line := range strings.Lines(text) {
+			_, line, ok := strings.Cut(" "+strings.TrimSpace(line)+"  ", " convbench ")
+			if !ok || strings.Contains(line, " -h ") {
+				continue
+			}
+			line, _, _ = strings.Cut(" "+line, "   ") // what it does
+			args := strings.Fields(line)
+			c := commands()[0]
+			if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+				i := slices.IndexFunc(commands(), func(c command) bool { return c.name == args[0] })
+				if i < 0 {
+					t.Errorf("there is no command %q in %q", args[0], line)
+					continue
+				}
+				c, args = commands()[i], args[1:]
+			}
+			flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+			c.setup(flags)
+			if _, err := parse(flags, args); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+			seen++
+		}
+	}
+	if seen < 15 {
+		t.Errorf("only %d examples found", seen)
+	}
+}
