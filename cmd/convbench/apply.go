@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"vkconv/bench"
 	"vkconv/conv"
+	"vkconv/gpu"
 	"vkconv/tensorio"
 	"vkconv/vis"
 )
@@ -72,21 +74,27 @@ func (a *apply) run(ctx context.Context, e *env, device string) error {
 	if err != nil {
 		return badInput(err)
 	}
-	gpu, cpu, why, err := engines(device)
+	engine, cpu, why, err := engines(device)
 	if err != nil {
 		return err
 	}
-	defer closeAll(gpu, cpu)
-	engine := gpu
+	defer closeAll(engine, cpu)
 	if engine == nil {
 		engine = cpu
 	}
 	fmt.Fprintf(e.stdout, "%s: %d×%d pixels, %s\n%s\non %s, %s\n", a.image, op.p.W, op.p.H, plural(op.p.C, "channel"), a.what, engine.Name(), engine.Driver())
-	if gpu == nil {
+	if engine == cpu {
 		fmt.Fprintf(e.stdout, "    %s\n", wrap(why, 96, "    "))
 	}
 	e.progress("computing")
 	y, timing, err := op.forward(ctx, engine)
+	if errors.Is(err, gpu.ErrTooLarge) {
+		e.progress("")
+		fmt.Fprintf(e.stdout, "%s\n", wrap("on the CPU instead, because "+err.Error(), 96, "    "))
+		engine = cpu
+		e.progress("computing")
+		y, timing, err = op.forward(ctx, engine)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", engine.Name(), err)
 	}
