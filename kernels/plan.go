@@ -6,11 +6,9 @@ import (
 	"math"
 
 	"vkconv/conv"
+	"vkconv/gpu"
 	"vkconv/shaders"
 )
-
-// errTooLarge: a size that 32-bit indices or the device's limits cannot hold.
-var errTooLarge = errors.New("too large")
 
 // launch is one dispatch with all numbers known.
 type launch struct {
@@ -159,7 +157,7 @@ func check(p conv.Problem, t traits, l launch, c cut) error {
 	tensor := func(name string, elements int) error {
 		// An index may run ahead by one plane before its loop ends.
 		if bytes := 4 * int64(elements); bytes > t.StorageRange || elements+p.H*p.W > math.MaxInt32 {
-			return fmt.Errorf("%w: %s takes %d bytes, a binding on this device at most %d", errTooLarge, name, bytes, t.StorageRange)
+			return fmt.Errorf("%w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, bytes, t.StorageRange)
 		}
 		return nil
 	}
@@ -180,7 +178,7 @@ func check(p conv.Problem, t traits, l launch, c cut) error {
 	if !reach(p.Ho, p.StrideY, p.Pad.Top, p.DilationY, p.R, c.stepY, c.unitY, l.shape.ty) ||
 		!reach(p.Wo, p.StrideX, p.Pad.Left, p.DilationX, p.S, c.stepX, c.unitX, l.shape.tn) ||
 		p.H >= farthest || p.W >= farthest || c.items+2*c.perGroup > math.MaxInt32 {
-		return fmt.Errorf("%w: positions reach beyond %d, the most that the kernels index", errTooLarge, farthest)
+		return fmt.Errorf("%w: positions reach beyond %d, the most that the kernels index", gpu.ErrTooLarge, farthest)
 	}
 	return nil
 }
@@ -193,7 +191,7 @@ func fold(tiles int, t traits) ([3]uint32, error) {
 	y := ceil(tiles, t.Groups[0])
 	x := ceil(tiles, y)
 	if y > t.Groups[1] || x*y > math.MaxUint32 {
-		return [3]uint32{}, fmt.Errorf("%w: %d workgroups, a dispatch on this device holds %d × %d", errTooLarge, tiles, t.Groups[0], t.Groups[1])
+		return [3]uint32{}, fmt.Errorf("%w: %d workgroups, a dispatch on this device holds %d × %d", gpu.ErrTooLarge, tiles, t.Groups[0], t.Groups[1])
 	}
 	return [3]uint32{uint32(x), uint32(y), 1}, nil
 }

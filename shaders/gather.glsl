@@ -28,8 +28,8 @@ void placeAll(int q, int r, int s, int c) {
     int first = o * 2 * pixels + pixel[t];
     Place here = place(firstY[t] + r * p.dilationY, firstX[t] + s * p.dilationX, offset[first], offset[first + pixels]);
     // Without a mask any element is loaded and not looked at.
-    float m = mask[p.masked != 0 ? o * pixels + pixel[t] : 0];
-    modulation[t] = p.masked != 0 ? m : 1.0;
+    float m = mask[mix(0, o * pixels + pixel[t], p.masked != 0)];
+    modulation[t] = mix(1.0, m, p.masked != 0);
     int base = (image[t] * p.c + c) * p.h * p.w;
     UNROLL for (int i = 0; i < 4; i++) {
       inside[t * 4 + i] = here.at[i] >= 0;
@@ -45,7 +45,7 @@ float gather(int t, int further) {
   UNROLL for (int i = 0; i < 4; i++) {
     float v = x[neighbor[t * 4 + i] + further];
     // Selected, not multiplied by 0: the element may be an infinity.
-    sum += (inside[t * 4 + i] ? v : 0.0) * corner[t * 4 + i];
+    sum += mix(0.0, v, inside[t * 4 + i]) * corner[t * 4 + i];
   }
   return sum * modulation[t];
 }

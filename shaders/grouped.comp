@@ -87,9 +87,9 @@ void main() {
         UNROLL for (int j = 0; j < ROWS; j++) {
           int iy = mapPad(iy0 + j * p.unitY, p.h);
           UNROLL for (int i = 0; i < VALUES; i++) {
-            bool inside = iy >= 0 && column[i] >= 0;
-            float v = x[at + (inside ? iy * p.w + column[i] : 0)];
-            value[i] = inside ? v : 0.0;
+            bool inside = min(iy, column[i]) >= 0;
+            float v = x[at + mix(0, iy * p.w + column[i], inside)];
+            value[i] = mix(0.0, v, inside);
           }
           multiplyRow(j);
         }

@@ -35,7 +35,7 @@ uint tileIndex() {
 // or -1 for a zero. Always below n, whatever i: work items past the last pixel
 // also ask.
 int mapPad(int i, int n) {
-  bool inside = i >= 0 && i < n;
+  bool inside = uint(i) < uint(n);
 #ifdef MODES
   // mix, not ?: — a selection, where ?: may become branches; SwiftShader's
   // compiler did not come back from those here.

@@ -457,20 +457,21 @@ func planeFMAAVX2(y *float32, yStride int, rows int, n int, x *float32, xStride 
 // peakAVX2 makes turns × 14 independent vector multiply-adds, turns at least 1.
 func peakAVX2(turns int)
 
-// sampleAVX2 is kernels.sample, n at least 1, s the first field of a sample4:
+// sampleAVX2 is kernels.sample, n and quads at least 1, plans the first field of a sample4:
 //
-//	for ch := range n {
-//		for i := range 4 {
-//			p, q := src[ch*srcStride+s.at[0][i]:], src[ch*srcStride+s.at[1][i]:]
-//			v := s.w[0][i] * (p[0] & s.m[0][i])
-//			v = fma(s.w[1][i], p[1] & s.m[1][i], v)
-//			v = fma(s.w[2][i], q[0] & s.m[2][i], v)
-//			dst[ch*dstStride+i] = fma(s.w[3][i], q[1] & s.m[3][i], v)
+//	for v, s := range plans {
+//		for ch := range n {
+//			for i := range 4 {
+//				p, q := src[ch*srcStride+s.at[0][i]:], src[ch*srcStride+s.at[1][i]:]
+//				left := fma(s.w[1][i][0], q[0]&s.m[1][i][0], s.w[0][i][0]*(p[0]&s.m[0][i][0]))
+//				right := fma(s.w[1][i][1], q[1]&s.m[1][i][1], s.w[0][i][1]*(p[1]&s.m[0][i][1]))
+//				dst[ch*dstStride+4*v+i] = left + right
+//			}
 //		}
 //	}
 //
 //go:noescape
-func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, s *int32)
+func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
 
 // copyRowsAVX2 is kernels.copyRows, rows and n at least 1:
 //

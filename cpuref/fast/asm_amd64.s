@@ -2769,60 +2769,93 @@ turn:
 	VZEROUPPER
 	RET
 
-// func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, s *int32)
+// func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
 // Requires: AVX, FMA3
-TEXT ·sampleAVX2(SB), NOSPLIT, $0-48
-	MOVQ    s+40(FP), AX
-	MOVLQSX (AX), CX
-	MOVLQSX 4(AX), DX
-	MOVLQSX 8(AX), BX
-	MOVLQSX 12(AX), SI
-	MOVLQSX 16(AX), DI
-	MOVLQSX 20(AX), R8
-	MOVLQSX 24(AX), R9
-	MOVLQSX 28(AX), R10
-	VMOVUPS 32(AX), X0
-	VMOVUPS 96(AX), X1
-	VMOVUPS 48(AX), X2
-	VMOVUPS 112(AX), X3
-	VMOVUPS 64(AX), X4
-	VMOVUPS 128(AX), X5
-	VMOVUPS 80(AX), X6
-	VMOVUPS 144(AX), X7
-	MOVQ    dst+0(FP), AX
-	MOVQ    dstStride+8(FP), R11
-	MOVQ    src+16(FP), R12
-	MOVQ    srcStride+24(FP), R13
-	MOVQ    n+32(FP), R14
-	SHLQ    $0x02, R11
-	SHLQ    $0x02, R13
+TEXT ·sampleAVX2(SB), NOSPLIT, $0-56
+	MOVQ plans+40(FP), AX
+	MOVQ srcStride+24(FP), CX
+	MOVQ dstStride+8(FP), DX
+	SHLQ $0x02, DX
+	SHLQ $0x02, CX
+
+quad:
+	MOVLQSX   (AX), R8
+	MOVLQSX   4(AX), R9
+	MOVLQSX   8(AX), R10
+	MOVLQSX   12(AX), R11
+	VMOVUPS   32(AX), X0
+	VMOVUPS   96(AX), X1
+	VMOVUPS   48(AX), X2
+	VMOVUPS   112(AX), X3
+	MOVLQSX   16(AX), R12
+	MOVLQSX   20(AX), R13
+	MOVLQSX   24(AX), R14
+	MOVLQSX   28(AX), R15
+	VMOVUPS   64(AX), X4
+	VMOVUPS   128(AX), X5
+	VMOVUPS   80(AX), X6
+	VMOVUPS   144(AX), X7
+	MOVQ      dst+0(FP), BX
+	MOVQ      src+16(FP), SI
+	MOVQ      n+32(FP), DI
+	VANDPS    X1, X3, X8
+	VANDPS    X5, X8, X8
+	VANDPS    X7, X8, X8
+	VMOVMSKPS X8, DI
+	CMPL      DI, $0x0f
+	MOVQ      n+32(FP), DI
+	JNE       masked
 
 channel:
-	VMOVSD      (R12)(CX*4), X9
-	VMOVHPS     (R12)(DX*4), X9, X9
-	VMOVSD      (R12)(BX*4), X10
-	VMOVHPS     (R12)(SI*4), X10, X10
-	VSHUFPS     $0x88, X10, X9, X8
-	VSHUFPS     $0xdd, X10, X9, X9
-	VANDPS      X1, X8, X8
-	VANDPS      X3, X9, X9
-	VMULPS      X0, X8, X8
-	VFMADD231PS X2, X9, X8
-	VMOVSD      (R12)(DI*4), X9
-	VMOVHPS     (R12)(R8*4), X9, X9
-	VMOVSD      (R12)(R9*4), X10
-	VMOVHPS     (R12)(R10*4), X10, X10
-	VSHUFPS     $0x88, X10, X9, X11
-	VSHUFPS     $0xdd, X10, X9, X9
-	VANDPS      X5, X11, X11
-	VANDPS      X7, X9, X9
-	VFMADD231PS X4, X11, X8
-	VFMADD231PS X6, X9, X8
-	VMOVUPS     X8, (AX)
-	ADDQ        R13, R12
-	ADDQ        R11, AX
-	DECQ        R14
+	VMOVSD      (SI)(R8*4), X1
+	VMOVHPS     (SI)(R9*4), X1, X1
+	VMULPS      X0, X1, X1
+	VMOVSD      (SI)(R10*4), X3
+	VMOVHPS     (SI)(R11*4), X3, X3
+	VMULPS      X2, X3, X3
+	VMOVSD      (SI)(R12*4), X5
+	VMOVHPS     (SI)(R13*4), X5, X5
+	VFMADD231PS X4, X5, X1
+	VMOVSD      (SI)(R14*4), X5
+	VMOVHPS     (SI)(R15*4), X5, X5
+	VFMADD231PS X6, X5, X3
+	VHADDPS     X3, X1, X1
+	VMOVUPS     X1, (BX)
+	ADDQ        CX, SI
+	ADDQ        DX, BX
+	DECQ        DI
 	JNZ         channel
+	JMP         next
+
+masked:
+	VMOVSD      (SI)(R8*4), X8
+	VMOVHPS     (SI)(R9*4), X8, X8
+	VANDPS      X1, X8, X8
+	VMULPS      X0, X8, X8
+	VMOVSD      (SI)(R10*4), X9
+	VMOVHPS     (SI)(R11*4), X9, X9
+	VANDPS      X3, X9, X9
+	VMULPS      X2, X9, X9
+	VMOVSD      (SI)(R12*4), X10
+	VMOVHPS     (SI)(R13*4), X10, X10
+	VANDPS      X5, X10, X10
+	VFMADD231PS X4, X10, X8
+	VMOVSD      (SI)(R14*4), X10
+	VMOVHPS     (SI)(R15*4), X10, X10
+	VANDPS      X7, X10, X10
+	VFMADD231PS X6, X10, X9
+	VHADDPS     X9, X8, X8
+	VMOVUPS     X8, (BX)
+	ADDQ        CX, SI
+	ADDQ        DX, BX
+	DECQ        DI
+	JNZ         masked
+
+next:
+	ADDQ $0x000000a0, AX
+	ADDQ $0x10, dst+0(FP)
+	DECQ quads+48(FP)
+	JNZ  quad
 	RET
 
 // func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)

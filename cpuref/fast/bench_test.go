@@ -154,3 +154,34 @@ func BenchmarkDeformConv2D(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMicro is every micro-kernel on panels that fit the first-level cache.
+func BenchmarkMicro(b *testing.B) {
+	for _, name := range InstructionSets() {
+		if err := SetInstructionSet(name); err != nil {
+			b.Fatal(err)
+		}
+		ks, peak := current.Load(), Peak()
+		SetInstructionSet("")
+		for _, mr := range ks.rows {
+			for nv := ks.nv; nv > 0; nv-- {
+				b.Run(fmt.Sprintf("%s/%dx%d", name, mr, nv*ks.lanes), func(b *testing.B) {
+					const rows = 96
+					width := nv * ks.lanes
+					a, x, c, bias := floats(rows*mr), growAligned(new([]float32), rows*width), floats(mr*width), floats(mr)
+					segs := []int32{0}
+					start := cpuTime()
+					for b.Loop() {
+						for range 100 {
+							ks.gemm(c, width, a, x, bias, segs, rows, 0, mr, nv, ks.lanes)
+						}
+					}
+					rate := float64(2*100*rows*mr*width*b.N) / float64((cpuTime() - start).Nanoseconds())
+					b.ReportMetric(rate, "GFLOP/core-s")
+					b.ReportMetric(100*rate/peak, "%peak")
+					b.ReportMetric(0, "ns/op")
+				})
+			}
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 // [NewDeformConv2D]; its methods may be called from any number of goroutines.
 type DeformConv2D struct {
 	*layout
-	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4)
+	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4)
 }
 
 // NewDeformConv2D packs weight (K×C/groups×R×S) and bias (K elements, only
@@ -96,9 +96,7 @@ func (d *DeformConv2D) sampleBlock(u *unit, s *scratch, panel, x []float32, c0, 
 		dst := panel[rows*v0*lanes:][:rows*nv*lanes]
 		for t := range live {
 			plans := s.samples[t*quads+v0*lanes/4:][:nv*lanes/4]
-			for v := range plans {
-				d.sample(dst[t*n*nv*lanes+4*v:], nv*lanes, src, plane, n, &plans[v])
-			}
+			d.sample(dst[t*n*nv*lanes:], nv*lanes, src, plane, n, plans)
 		}
 	}
 }

@@ -35,12 +35,12 @@ type kernels struct {
 	// packEven is pack where a lane reads twice as far: src[ch·srcStride + v.at[j]+2·i].
 	packEven func(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan)
 
-	// sample fills four lanes of a panel with bilinear samples of n channels:
+	// sample fills lanes of a panel with bilinear samples of n channels, four a plan:
 	//
-	//	dst[ch·dstStride+i] = Σ_{k<2} (wₖ₀·src[ch·srcStride+atₖ] + wₖ₁·src[ch·srcStride+atₖ+1])
+	//	dst[ch·dstStride+4v+i] = Σ_{k<2, e<2} w[k][i][e] · src[ch·srcStride + at[k][i] + e]
 	//
-	// over the corners whose mask is set.
-	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4)
+	// of plans[v], over the corners whose mask is set.
+	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4)
 
 	// planeFMA is depthwise convolution of rows without borders: for oy < rows and i < n
 	//

@@ -13,11 +13,11 @@ import (
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuad, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuad, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX2})
 	}
 	return sets
 }
@@ -137,15 +137,19 @@ func packEnds(dst []float32, dstStride int, src []float32, srcStride, n int, v *
 	}
 }
 
-func sampleQuad(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4) {
-	_ = dst[(n-1)*dstStride+3]
-	last := src[(n-1)*srcStride:]
-	for k := range s.at {
-		for _, at := range s.at[k] {
-			_ = last[at+1]
-		}
+func sampleQuads(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) {
+	if n < 1 || len(plans) == 0 {
+		return
 	}
-	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &s.at[0][0])
+	_ = dst[(n-1)*dstStride+4*len(plans)-1]
+	var most uint32 // as unsigned, a negative place is far out too
+	for i := range plans {
+		p := &plans[i]
+		most = max(most, uint32(p.at[0][0]), uint32(p.at[0][1]), uint32(p.at[0][2]), uint32(p.at[0][3]),
+			uint32(p.at[1][0]), uint32(p.at[1][1]), uint32(p.at[1][2]), uint32(p.at[1][3]))
+	}
+	_ = src[(n-1)*srcStride+int(most)+1]
+	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &plans[0].at[0][0], len(plans))
 }
 
 func planeAVX512(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {

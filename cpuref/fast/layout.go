@@ -44,7 +44,7 @@ type zone struct {
 	x0, y0, width, height int
 	first                 int // its first tile
 	tiles                 int
-	vectors               int
+	vectors, subs         int // vectors of pixels, sub-panels that they are spread over
 }
 
 func (z *zone) pixels() int { return z.width * z.height }
@@ -67,7 +67,7 @@ func newLayout(pool *Pool, p conv.Problem, zones func(conv.Problem, int) []zone,
 		kg: p.K / p.Groups, cg: p.C / p.Groups, cog: p.C / max(p.OffsetGroups, 1), taps: p.Taps()}
 	for l.subs = tileSubs; ; l.subs /= 2 {
 		l.cut()
-		if l.subs == 1 || p.N*l.spans >= 16 {
+		if l.subs == 1 || p.N*l.spans >= 8 {
 			break
 		}
 	}
@@ -98,9 +98,10 @@ func (l *layout) cut() {
 		z := &l.zones[i]
 		z.first = l.spans
 		z.vectors = ceilDiv(z.pixels(), l.ks.lanes)
-		z.tiles = ceilDiv(z.vectors, l.ks.nv*l.subs)
+		z.subs = ceilDiv(z.vectors, l.ks.nv)
+		z.tiles = ceilDiv(z.subs, l.subs)
 		l.spans += z.tiles
-		l.cols = max(l.cols, ceilDiv(z.vectors, z.tiles)*l.ks.lanes)
+		l.cols = max(l.cols, min(z.vectors, ceilDiv(z.subs, z.tiles)*l.ks.nv)*l.ks.lanes)
 	}
 }
 
@@ -112,7 +113,8 @@ type unit struct {
 	n              int
 	z              *zone
 	q0, q1         int
-	vectors, subs  int
+	vectors        int
+	sub0, subs     int // sub-panels, counted in the zone
 	g0, g1, k0, k1 int // groups, and output channels within each
 }
 
@@ -128,8 +130,10 @@ func (l *layout) unit(i int) (u unit) {
 		}
 	}
 	i -= u.z.first
-	v0, v1 := i*u.z.vectors/u.z.tiles, (i+1)*u.z.vectors/u.z.tiles
-	u.vectors, u.subs = v1-v0, ceilDiv(v1-v0, l.ks.nv)
+	u.sub0 = i * u.z.subs / u.z.tiles
+	u.subs = (i+1)*u.z.subs/u.z.tiles - u.sub0
+	v0, v1 := u.z.vector(u.sub0), u.z.vector(u.sub0+u.subs)
+	u.vectors = v1 - v0
 	u.q0, u.q1 = v0*l.ks.lanes, min(v1*l.ks.lanes, u.z.pixels())
 	u.g1, u.k1 = l.p.Groups, l.kg
 	if l.p.Groups > 1 {
@@ -140,10 +144,13 @@ func (l *layout) unit(i int) (u unit) {
 	return u
 }
 
+// vector returns the first vector of a zone's sub-panel i; they are spread evenly.
+func (z *zone) vector(i int) int { return i * z.vectors / z.subs }
+
 // sub returns where sub-panel i of a unit begins and how many vectors it has.
 func (u *unit) sub(i int) (v0, nv int) {
-	v0 = i * u.vectors / u.subs
-	return v0, (i+1)*u.vectors/u.subs - v0
+	first, v0 := u.z.vector(u.sub0), u.z.vector(u.sub0+i)
+	return v0 - first, u.z.vector(u.sub0+i+1) - v0
 }
 
 // tapChunk is the number of taps planned at a time.
