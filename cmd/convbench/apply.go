@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"vkconv"
 	"vkconv/bench"
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -69,7 +70,7 @@ type apply struct {
 	what string // the filter, in words
 }
 
-func (a *apply) run(ctx context.Context, e *env, device string) error {
+func (a *apply) run(ctx context.Context, e *env, device string) (err error) {
 	op, err := a.prepare()
 	if err != nil {
 		return badInput(err)
@@ -78,7 +79,8 @@ func (a *apply) run(ctx context.Context, e *env, device string) error {
 	if err != nil {
 		return err
 	}
-	defer closeAll(engine, cpu)
+	opened := []*vkconv.Engine{engine, cpu}
+	defer func() { err = e.shut(err, opened...) }()
 	if engine == nil {
 		engine = cpu
 	}
