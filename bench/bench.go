@@ -59,6 +59,9 @@ func (r Result) Speedup() float64 {
 // [ErrMismatch] says which element was wrong; then nothing was timed.
 func (b *Bench) Run(ctx context.Context, c Case) (Result, error) {
 	problems, err := c.Problems()
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return Result{}, err
 	}
