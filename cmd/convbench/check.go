@@ -30,7 +30,7 @@ stride [2], padding [4] (top, left, bottom, right), dilation [2], groups [1]; pa
 ASCII bytes; and the expected y in float64. Without y it is computed and the device compared
 with the float64 oracle.`,
 	examples: `
-  convbench check testdata/cases
+  convbench check convtest/testdata/cases
   convbench check -device cpu a.npz b.npz
   convbench check -out results/ a.npz
   convbench check -random 2000 -seed 7`,
@@ -134,7 +134,7 @@ type checker struct {
 	worst             float64
 }
 
-func checkFiles(ctx context.Context, e *env, device, out string, args []string) error {
+func checkFiles(ctx context.Context, e *env, device, out string, args []string) (err error) {
 	files, err := caseFiles(args)
 	if err != nil {
 		return badInput(err)
@@ -146,7 +146,7 @@ func checkFiles(ctx context.Context, e *env, device, out string, args []string) 
 	if err != nil {
 		return err
 	}
-	defer closeAll(gpu, cpu)
+	defer func() { err = e.shut(err, gpu, cpu) }()
 	introduce(e, gpu, cpu, why)
 	k := checker{e: e, gpu: gpu, cpu: cpu, out: out, width: 4}
 	for _, f := range files {

@@ -138,7 +138,7 @@ var golden = map[string][]string{
 	"help": {"-h", "help", "help check", "devices -h", "check -h", "apply --help"},
 	"usage": {"frobnicate", "-frobnicate", "check -frobnicate x.npz", "devices now", "-run nosuchcase", "-run (", "-budget 0s", "check",
 		"check -random 5 x.npz", "check -random -1", "apply", "apply photo.png photo.png -o a.png", "-device cpu now"},
-	"bench": {"-device cpu -run v2,.stage.5 -budget 1ms"},
+	"bench": {"-device cpu -run stacked.3×3$ -budget 1ms"},
 	"check": {
 		"check -device cpu cases",
 		"check cases/counts.npz -device cpu -out results",
