@@ -42,6 +42,42 @@ DATA evens<>+56(SB)/4, $0x0000001c
 DATA evens<>+60(SB)/4, $0x0000001e
 GLOBL evens<>(SB), RODATA|NOPTR, $64
 
+DATA zipLow<>+0(SB)/4, $0x00000000
+DATA zipLow<>+4(SB)/4, $0x00000010
+DATA zipLow<>+8(SB)/4, $0x00000001
+DATA zipLow<>+12(SB)/4, $0x00000011
+DATA zipLow<>+16(SB)/4, $0x00000002
+DATA zipLow<>+20(SB)/4, $0x00000012
+DATA zipLow<>+24(SB)/4, $0x00000003
+DATA zipLow<>+28(SB)/4, $0x00000013
+DATA zipLow<>+32(SB)/4, $0x00000004
+DATA zipLow<>+36(SB)/4, $0x00000014
+DATA zipLow<>+40(SB)/4, $0x00000005
+DATA zipLow<>+44(SB)/4, $0x00000015
+DATA zipLow<>+48(SB)/4, $0x00000006
+DATA zipLow<>+52(SB)/4, $0x00000016
+DATA zipLow<>+56(SB)/4, $0x00000007
+DATA zipLow<>+60(SB)/4, $0x00000017
+GLOBL zipLow<>(SB), RODATA|NOPTR, $64
+
+DATA zipHigh<>+0(SB)/4, $0x00000008
+DATA zipHigh<>+4(SB)/4, $0x00000018
+DATA zipHigh<>+8(SB)/4, $0x00000009
+DATA zipHigh<>+12(SB)/4, $0x00000019
+DATA zipHigh<>+16(SB)/4, $0x0000000a
+DATA zipHigh<>+20(SB)/4, $0x0000001a
+DATA zipHigh<>+24(SB)/4, $0x0000000b
+DATA zipHigh<>+28(SB)/4, $0x0000001b
+DATA zipHigh<>+32(SB)/4, $0x0000000c
+DATA zipHigh<>+36(SB)/4, $0x0000001c
+DATA zipHigh<>+40(SB)/4, $0x0000000d
+DATA zipHigh<>+44(SB)/4, $0x0000001d
+DATA zipHigh<>+48(SB)/4, $0x0000000e
+DATA zipHigh<>+52(SB)/4, $0x0000001e
+DATA zipHigh<>+56(SB)/4, $0x0000000f
+DATA zipHigh<>+60(SB)/4, $0x0000001f
+GLOBL zipHigh<>(SB), RODATA|NOPTR, $64
+
 // func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
 TEXT ·gemm8x1AVX512(SB), NOSPLIT, $0-80
@@ -1515,6 +1551,169 @@ done:
 	VZEROUPPER
 	RET
 
+// func winogradInAVX512(v *float32, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winogradInAVX512(SB), NOSPLIT, $0-24
+	MOVQ v+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ n+16(FP), DX
+	SHLQ $0x02, CX
+	LEAQ (CX)(CX*2), BX
+	LEAQ (AX)(CX*4), SI
+	LEAQ (SI)(CX*4), DI
+	LEAQ (DI)(CX*4), R8
+
+vector:
+	VMOVUPS (AX), Z0
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VMOVUPS (R8), Z3
+	VSUBPS  Z2, Z0, Z0
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z3, Z1, Z3
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (SI)(CX*1), Z5
+	VMOVUPS (DI)(CX*1), Z6
+	VMOVUPS (R8)(CX*1), Z7
+	VSUBPS  Z6, Z1, Z1
+	VADDPS  Z6, Z5, Z8
+	VSUBPS  Z5, Z6, Z6
+	VSUBPS  Z7, Z5, Z7
+	VMOVUPS (AX)(CX*2), Z5
+	VMOVUPS (SI)(CX*2), Z9
+	VMOVUPS (DI)(CX*2), Z10
+	VMOVUPS (R8)(CX*2), Z11
+	VSUBPS  Z10, Z5, Z5
+	VADDPS  Z10, Z9, Z12
+	VSUBPS  Z9, Z10, Z10
+	VSUBPS  Z11, Z9, Z11
+	VMOVUPS (AX)(BX*1), Z9
+	VMOVUPS (SI)(BX*1), Z13
+	VMOVUPS (DI)(BX*1), Z14
+	VMOVUPS (R8)(BX*1), Z15
+	VSUBPS  Z14, Z9, Z9
+	VADDPS  Z14, Z13, Z16
+	VSUBPS  Z13, Z14, Z14
+	VSUBPS  Z15, Z13, Z15
+	VSUBPS  Z5, Z0, Z0
+	VADDPS  Z5, Z1, Z13
+	VSUBPS  Z1, Z5, Z5
+	VSUBPS  Z9, Z1, Z9
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z13, (AX)(CX*1)
+	VMOVUPS Z5, (AX)(CX*2)
+	VMOVUPS Z9, (AX)(BX*1)
+	VSUBPS  Z12, Z4, Z4
+	VADDPS  Z12, Z8, Z0
+	VSUBPS  Z8, Z12, Z1
+	VSUBPS  Z16, Z8, Z16
+	VMOVUPS Z4, (SI)
+	VMOVUPS Z0, (SI)(CX*1)
+	VMOVUPS Z1, (SI)(CX*2)
+	VMOVUPS Z16, (SI)(BX*1)
+	VSUBPS  Z10, Z2, Z2
+	VADDPS  Z10, Z6, Z0
+	VSUBPS  Z6, Z10, Z1
+	VSUBPS  Z14, Z6, Z14
+	VMOVUPS Z2, (DI)
+	VMOVUPS Z0, (DI)(CX*1)
+	VMOVUPS Z1, (DI)(CX*2)
+	VMOVUPS Z14, (DI)(BX*1)
+	VSUBPS  Z11, Z3, Z3
+	VADDPS  Z11, Z7, Z0
+	VSUBPS  Z7, Z11, Z1
+	VSUBPS  Z15, Z7, Z15
+	VMOVUPS Z3, (R8)
+	VMOVUPS Z0, (R8)(CX*1)
+	VMOVUPS Z1, (R8)(CX*2)
+	VMOVUPS Z15, (R8)(BX*1)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, SI
+	ADDQ    $0x40, DI
+	ADDQ    $0x40, R8
+	DECQ    DX
+	JNZ     vector
+	VZEROUPPER
+	RET
+
+// func winogradOutAVX512(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
+// Requires: AVX, AVX512F
+TEXT ·winogradOutAVX512(SB), NOSPLIT, $0-44
+	MOVQ         top+0(FP), AX
+	MOVQ         bottom+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS bias+40(FP), Z0
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (DX)(BX*4), R8
+	LEAQ         (R8)(BX*4), R9
+	LEAQ         (R9)(BX*4), R10
+	VMOVUPS      zipLow<>+0(SB), Z1
+	VMOVUPS      zipHigh<>+0(SB), Z2
+
+vector:
+	VMOVUPS   (R8), Z3
+	VMOVUPS   (R9), Z4
+	VADDPS    (DX), Z3, Z5
+	VADDPS    Z4, Z5, Z5
+	VSUBPS    Z4, Z3, Z3
+	VSUBPS    (R10), Z3, Z3
+	VMOVUPS   (R8)(BX*1), Z4
+	VMOVUPS   (R9)(BX*1), Z6
+	VADDPS    (DX)(BX*1), Z4, Z7
+	VADDPS    Z6, Z7, Z7
+	VSUBPS    Z6, Z4, Z4
+	VSUBPS    (R10)(BX*1), Z4, Z4
+	VMOVUPS   (R8)(BX*2), Z6
+	VMOVUPS   (R9)(BX*2), Z8
+	VADDPS    (DX)(BX*2), Z6, Z9
+	VADDPS    Z8, Z9, Z9
+	VSUBPS    Z8, Z6, Z6
+	VSUBPS    (R10)(BX*2), Z6, Z6
+	VMOVUPS   (R8)(DI*1), Z8
+	VMOVUPS   (R9)(DI*1), Z10
+	VADDPS    (DX)(DI*1), Z8, Z11
+	VADDPS    Z10, Z11, Z11
+	VSUBPS    Z10, Z8, Z8
+	VSUBPS    (R10)(DI*1), Z8, Z8
+	VADDPS    Z7, Z5, Z5
+	VADDPS    Z9, Z5, Z5
+	VADDPS    Z0, Z5, Z5
+	VSUBPS    Z9, Z7, Z7
+	VSUBPS    Z11, Z7, Z11
+	VADDPS    Z0, Z11, Z11
+	VMOVAPS   Z5, Z7
+	VPERMT2PS Z11, Z1, Z7
+	VMOVAPS   Z5, Z5
+	VPERMT2PS Z11, Z2, Z5
+	VMOVUPS   Z7, (AX)
+	VMOVUPS   Z5, 64(AX)
+	ADDQ      $0x00000080, AX
+	VADDPS    Z4, Z3, Z3
+	VADDPS    Z6, Z3, Z3
+	VADDPS    Z0, Z3, Z3
+	VSUBPS    Z6, Z4, Z4
+	VSUBPS    Z8, Z4, Z8
+	VADDPS    Z0, Z8, Z8
+	VMOVAPS   Z3, Z4
+	VPERMT2PS Z8, Z1, Z4
+	VMOVAPS   Z3, Z3
+	VPERMT2PS Z8, Z2, Z3
+	VMOVUPS   Z4, (CX)
+	VMOVUPS   Z3, 64(CX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, R8
+	ADDQ      $0x40, R9
+	ADDQ      $0x40, R10
+	DECQ      SI
+	JNZ       vector
+	VZEROUPPER
+	RET
+
 // func peakAVX512(turns int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·peakAVX512(SB), NOSPLIT, $0-8
@@ -2726,6 +2925,199 @@ oneDone:
 	JMP  single
 
 done:
+	VZEROUPPER
+	RET
+
+// func winogradInAVX2(v *float32, stride int, n int)
+// Requires: AVX
+TEXT ·winogradInAVX2(SB), NOSPLIT, $0-24
+	MOVQ v+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ n+16(FP), DX
+	SHLQ $0x02, CX
+	LEAQ (CX)(CX*2), BX
+	LEAQ (AX)(CX*4), SI
+	LEAQ (SI)(CX*4), DI
+	LEAQ (DI)(CX*4), R8
+
+vector:
+	VMOVUPS (AX), Y0
+	VMOVUPS (SI), Y1
+	VMOVUPS (DI), Y2
+	VMOVUPS (R8), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y4, (SI)
+	VMOVUPS Y2, (DI)
+	VMOVUPS Y3, (R8)
+	VMOVUPS (AX)(CX*1), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (DI)(CX*1), Y2
+	VMOVUPS (R8)(CX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)(CX*1)
+	VMOVUPS Y4, (SI)(CX*1)
+	VMOVUPS Y2, (DI)(CX*1)
+	VMOVUPS Y3, (R8)(CX*1)
+	VMOVUPS (AX)(CX*2), Y0
+	VMOVUPS (SI)(CX*2), Y1
+	VMOVUPS (DI)(CX*2), Y2
+	VMOVUPS (R8)(CX*2), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)(CX*2)
+	VMOVUPS Y4, (SI)(CX*2)
+	VMOVUPS Y2, (DI)(CX*2)
+	VMOVUPS Y3, (R8)(CX*2)
+	VMOVUPS (AX)(BX*1), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	VMOVUPS (DI)(BX*1), Y2
+	VMOVUPS (R8)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)(BX*1)
+	VMOVUPS Y4, (SI)(BX*1)
+	VMOVUPS Y2, (DI)(BX*1)
+	VMOVUPS Y3, (R8)(BX*1)
+	VMOVUPS (AX), Y0
+	VMOVUPS (AX)(CX*1), Y1
+	VMOVUPS (AX)(CX*2), Y2
+	VMOVUPS (AX)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y4, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(BX*1)
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (SI)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y4, (SI)(CX*1)
+	VMOVUPS Y2, (SI)(CX*2)
+	VMOVUPS Y3, (SI)(BX*1)
+	VMOVUPS (DI), Y0
+	VMOVUPS (DI)(CX*1), Y1
+	VMOVUPS (DI)(CX*2), Y2
+	VMOVUPS (DI)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y4, (DI)(CX*1)
+	VMOVUPS Y2, (DI)(CX*2)
+	VMOVUPS Y3, (DI)(BX*1)
+	VMOVUPS (R8), Y0
+	VMOVUPS (R8)(CX*1), Y1
+	VMOVUPS (R8)(CX*2), Y2
+	VMOVUPS (R8)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y4, (R8)(CX*1)
+	VMOVUPS Y2, (R8)(CX*2)
+	VMOVUPS Y3, (R8)(BX*1)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, SI
+	ADDQ    $0x20, DI
+	ADDQ    $0x20, R8
+	DECQ    DX
+	JNZ     vector
+	VZEROUPPER
+	RET
+
+// func winogradOutAVX2(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
+// Requires: AVX
+TEXT ·winogradOutAVX2(SB), NOSPLIT, $0-44
+	MOVQ         top+0(FP), AX
+	MOVQ         bottom+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS bias+40(FP), Y0
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (DX)(BX*4), R8
+	LEAQ         (R8)(BX*4), R9
+	LEAQ         (R9)(BX*4), R10
+
+vector:
+	VMOVUPS    (R8), Y1
+	VMOVUPS    (R9), Y2
+	VADDPS     (DX), Y1, Y3
+	VADDPS     Y2, Y3, Y3
+	VSUBPS     Y2, Y1, Y1
+	VSUBPS     (R10), Y1, Y1
+	VMOVUPS    (R8)(BX*1), Y2
+	VMOVUPS    (R9)(BX*1), Y4
+	VADDPS     (DX)(BX*1), Y2, Y5
+	VADDPS     Y4, Y5, Y5
+	VSUBPS     Y4, Y2, Y2
+	VSUBPS     (R10)(BX*1), Y2, Y2
+	VMOVUPS    (R8)(BX*2), Y4
+	VMOVUPS    (R9)(BX*2), Y6
+	VADDPS     (DX)(BX*2), Y4, Y7
+	VADDPS     Y6, Y7, Y7
+	VSUBPS     Y6, Y4, Y4
+	VSUBPS     (R10)(BX*2), Y4, Y4
+	VMOVUPS    (R8)(DI*1), Y6
+	VMOVUPS    (R9)(DI*1), Y8
+	VADDPS     (DX)(DI*1), Y6, Y9
+	VADDPS     Y8, Y9, Y9
+	VSUBPS     Y8, Y6, Y6
+	VSUBPS     (R10)(DI*1), Y6, Y6
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y7, Y3, Y3
+	VADDPS     Y0, Y3, Y3
+	VSUBPS     Y7, Y5, Y5
+	VSUBPS     Y9, Y5, Y9
+	VADDPS     Y0, Y9, Y9
+	VUNPCKLPS  Y9, Y3, Y5
+	VUNPCKHPS  Y9, Y3, Y9
+	VPERM2F128 $0x31, Y9, Y5, Y3
+	VPERM2F128 $0x20, Y9, Y5, Y5
+	VMOVUPS    Y5, (AX)
+	VMOVUPS    Y3, 32(AX)
+	ADDQ       $0x00000040, AX
+	VADDPS     Y2, Y1, Y1
+	VADDPS     Y4, Y1, Y1
+	VADDPS     Y0, Y1, Y1
+	VSUBPS     Y4, Y2, Y2
+	VSUBPS     Y6, Y2, Y6
+	VADDPS     Y0, Y6, Y6
+	VUNPCKLPS  Y6, Y1, Y2
+	VUNPCKHPS  Y6, Y1, Y6
+	VPERM2F128 $0x31, Y6, Y2, Y1
+	VPERM2F128 $0x20, Y6, Y2, Y2
+	VMOVUPS    Y2, (CX)
+	VMOVUPS    Y1, 32(CX)
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x20, DX
+	ADDQ       $0x20, R8
+	ADDQ       $0x20, R9
+	ADDQ       $0x20, R10
+	DECQ       SI
+	JNZ        vector
 	VZEROUPPER
 	RET
 

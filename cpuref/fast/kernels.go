@@ -57,6 +57,15 @@ type kernels struct {
 	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
 	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
 
+	// winogradIn transforms 4×4 inputs d[a][b] = v[(4a+b)·stride+i] to BᵀdB in place,
+	// for i < n, a multiple of lanes.
+	winogradIn func(v []float32, stride, n int)
+
+	// winogradOut transforms 4×4 sums s[a][b] = m[(4a+b)·stride+i], i < n, to 2×2
+	// outputs AᵀsA + bias, of which top and bottom get a row each at 2i and 2i+1; n is
+	// a multiple of lanes.
+	winogradOut func(top, bottom, m []float32, stride, n int, bias float32)
+
 	// peak makes turns × 14 independent vector multiply-adds.
 	peak func(turns int)
 }

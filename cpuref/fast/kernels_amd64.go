@@ -13,11 +13,11 @@ import (
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, peak: peakAVX2})
 	}
 	return sets
 }
@@ -197,4 +197,24 @@ func splitRowsWide(dst []float32, odd, dstStride int, src []float32, srcStride, 
 	}
 	_, _ = dst[(rows-1)*dstStride+odd+n-1], src[(rows-1)*srcStride+2*n-1]
 	splitRowsAVX2(&dst[0], &dst[odd], dstStride, &src[0], srcStride, rows, n)
+}
+
+func winoInAVX512(v []float32, stride, n int) {
+	_ = v[15*stride+n-1]
+	winogradInAVX512(&v[0], stride, n/16)
+}
+
+func winoOutAVX512(top, bottom, m []float32, stride, n int, bias float32) {
+	_, _, _ = top[2*n-1], bottom[2*n-1], m[15*stride+n-1]
+	winogradOutAVX512(&top[0], &bottom[0], &m[0], stride, n/16, bias)
+}
+
+func winoInAVX2(v []float32, stride, n int) {
+	_ = v[15*stride+n-1]
+	winogradInAVX2(&v[0], stride, n/8)
+}
+
+func winoOutAVX2(top, bottom, m []float32, stride, n int, bias float32) {
+	_, _, _ = top[2*n-1], bottom[2*n-1], m[15*stride+n-1]
+	winogradOutAVX2(&top[0], &bottom[0], &m[0], stride, n/8, bias)
 }

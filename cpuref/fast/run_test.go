@@ -147,9 +147,6 @@ func TestWorkspace(t *testing.T) {
 					t.Fatal(err)
 				}
 				plan, tiles, told = c, c.tiles(), c.Workspace()
-				if c.depthwise != nil {
-					tiles = c.depthwise.tiles()
-				}
 			}
 			for i := range tiles {
 				plan.tile(i, j, &s)
