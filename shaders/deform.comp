@@ -1,0 +1,98 @@
+#version 450
+// Deformable convolution, v1 and v2 (Zhu et al. 2018), without a column buffer:
+// the samples of one (input channel, tap) go straight into the register tile.
+// Where a tap samples is worked out once for each offset group and kept for all
+// of its channels:
+//
+//   for every tap, for every offset group in this weight group:
+//     TN places (4 neighbours, 4 weights, mask)
+//     for every channel of the group: TN samples, TM·TN products
+//
+//variant deform_m8n2         TM=8  TN=2 LANES=1
+//variant deform_l8_m8n2      TM=8  TN=2 LANES=8
+//variant deform_l8_m64n2     TM=64 TN=2 LANES=8
+//variant deform_l4_m16n4     TM=16 TN=4 LANES=4 BROADCAST
+#extension GL_GOOGLE_include_directive : require
+#define ESTEP 1
+#define VALUES TN
+
+layout(local_size_x_id = 0) in;
+layout(binding = 0) readonly buffer InputBuffer { float x[]; };
+layout(binding = 1) readonly buffer WeightBuffer { float wt[]; };
+layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
+layout(binding = 3) readonly buffer OffsetBuffer { float offset[]; };
+layout(binding = 4) readonly buffer MaskBuffer { float mask[]; };
+
+#include "problem.glsl"
+#include "tile.glsl"
+#include "sample.glsl"
+
+int at[TN * 4];       // the neighbours, or any valid element where outside
+bool inside[TN * 4];
+float weight[TN * 4];
+float modulation[TN];
+
+void loadSamples(int plane) {
+  UNROLL for (int t = 0; t < TN; t++) {
+    float sum = 0.0;
+    UNROLL for (int i = 0; i < 4; i++) {
+      float v = x[at[t * 4 + i]];
+      sum += (inside[t * 4 + i] ? v : 0.0) * weight[t * 4 + i];
+      at[t * 4 + i] += plane;
+    }
+    value[t] = sum * modulation[t];
+  }
+}
+
+void main() {
+  uint tile = tileIndex();
+  if (tile >= p.tiles) return;
+  int kb = int(tile % uint(p.blocks));
+  int item = int(tile / uint(p.blocks)) * TN * int(gl_WorkGroupSize.x) + int(gl_LocalInvocationID.x);
+  int cg = p.cg, plane = p.h * p.w, pixels = p.ho * p.wo, taps = p.r * p.s;
+  int firstChannel = kb / p.groupBlocks * cg;
+  int firstOffset = firstChannel / p.offsetChannels, lastOffset = (firstChannel + cg - 1) / p.offsetChannels;
+  int wAt = kb * taps * cg * TM;
+  clearTile();
+  int image[TN], pixel[TN], iy0[TN], ix0[TN];
+  UNROLL for (int t = 0; t < TN; t++) {
+    int i = min(item + t * int(gl_WorkGroupSize.x), p.items - 1);
+    image[t] = i / pixels;
+    pixel[t] = i - image[t] * pixels;
+    int oy = pixel[t] / p.wo;
+    iy0[t] = oy * p.strideY - p.top;
+    ix0[t] = (pixel[t] - oy * p.wo) * p.strideX - p.left;
+  }
+  for (int r = 0; r < p.r; r++) {
+    for (int s = 0; s < p.s; s++) {
+      int c = 0;
+      for (int q = firstOffset; q <= lastOffset; q++) {
+        bool any = false;
+        UNROLL for (int t = 0; t < TN; t++) {
+          int o = (image[t] * p.offsetGroups + q) * taps + r * p.s + s;
+          int first = o * 2 * pixels + pixel[t];
+          Place here = place(iy0[t] + r * p.dilationY, ix0[t] + s * p.dilationX, offset[first], offset[first + pixels]);
+          // Without a mask any element is loaded and not looked at.
+          float m = mask[p.masked != 0 ? o * pixels + pixel[t] : 0];
+          modulation[t] = p.masked != 0 ? m : 1.0;
+          int base = (image[t] * p.c + firstChannel + c) * plane;
+          UNROLL for (int i = 0; i < 4; i++) {
+            inside[t * 4 + i] = here.at[i] >= 0;
+            at[t * 4 + i] = base + max(here.at[i], 0);
+            weight[t * 4 + i] = here.weight[i];
+          }
+        }
+        int end = min(cg, (q + 1) * p.offsetChannels - firstChannel);
+        for (; c < end; c++) {
+          loadSamples(plane);
+          multiplyTile(wAt + c * TM, 0);
+        }
+      }
+      wAt += cg * TM;
+    }
+  }
+  UNROLL for (int t = 0; t < TN; t++) {
+    int i = item + t * int(gl_WorkGroupSize.x);
+    if (i < p.items) storePixel(t, kb, image[t] * p.k * pixels + pixel[t]);
+  }
+}
