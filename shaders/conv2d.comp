@@ -41,7 +41,7 @@ bool inside[VALUES];
 void loadValues(int plane) {
   UNROLL for (int j = 0; j < VALUES; j++) {
     float v = x[at[j]];
-    value[j] = inside[j] ? v : 0.0; // selected, not multiplied: the element may be an infinity
+    value[j] = mix(0.0, v, inside[j]); // selected, not multiplied: the element may be an infinity
     at[j] += plane;
   }
 }
@@ -68,13 +68,13 @@ void main() {
   for (int r = 0; r < p.r; r++) {
     int iy = mapPad(oy * p.strideY - p.top + r * p.dilationY, p.h);
     UNROLL for (int j = 0; j < VALUES; j++) {
-      int ix = mapPad(ix0 + j * p.dilationX, p.w);
-      inside[j] = iy >= 0 && ix >= 0;
-      at[j] = image + (inside[j] ? iy * p.w + ix : 0);
+      int ix = mapPad(ix0 + j * p.unitX, p.w);
+      inside[j] = min(iy, ix) >= 0;
+      at[j] = image + mix(0, iy * p.w + ix, inside[j]);
     }
     // A row that lies in the padding for the whole subgroup is skipped. The
     // empty loop is what skips: drivers that mask lanes run both sides of an if.
-    int end = ANY(iy >= 0) ? cg : 0;
+    int end = mix(0, cg, ANY(iy >= 0));
     for (int c = 0; c < end; c++) {
       loadValues(plane);
       UNROLL for (int s = 0; s < TAPS; s++) multiplyTile(wAt + (c * TAPS + s) * TM, s);
@@ -102,11 +102,11 @@ void main() {
       bool any = false;
       UNROLL for (int t = 0; t < TN; t++) {
         int iy = mapPad(iy0[t] + r * p.dilationY, p.h), ix = mapPad(ix0[t] + s * p.dilationX, p.w);
-        inside[t] = iy >= 0 && ix >= 0;
-        at[t] = image[t] + (inside[t] ? iy * p.w + ix : 0);
+        inside[t] = min(iy, ix) >= 0;
+        at[t] = image[t] + mix(0, iy * p.w + ix, inside[t]);
         any = any || inside[t];
       }
-      int end = ANY(any) ? cg : 0; // as above, for a tap
+      int end = mix(0, cg, ANY(any)); // as above, for a tap
       for (int c = 0; c < end; c++) {
         loadValues(plane);
         multiplyTile(wAt + c * TM, 0);

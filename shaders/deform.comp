@@ -26,23 +26,7 @@ layout(binding = 4) readonly buffer MaskBuffer { float mask[]; };
 #include "problem.glsl"
 #include "tile.glsl"
 #include "sample.glsl"
-
-int at[TN * 4];       // the neighbours, or any valid element where outside
-bool inside[TN * 4];
-float weight[TN * 4];
-float modulation[TN];
-
-void loadSamples(int plane) {
-  UNROLL for (int t = 0; t < TN; t++) {
-    float sum = 0.0;
-    UNROLL for (int i = 0; i < 4; i++) {
-      float v = x[at[t * 4 + i]];
-      sum += (inside[t * 4 + i] ? v : 0.0) * weight[t * 4 + i];
-      at[t * 4 + i] += plane;
-    }
-    value[t] = sum * modulation[t];
-  }
-}
+#include "gather.glsl"
 
 void main() {
   uint tile = tileIndex();
@@ -54,37 +38,15 @@ void main() {
   int firstOffset = firstChannel / p.offsetChannels, lastOffset = (firstChannel + cg - 1) / p.offsetChannels;
   int wAt = kb * taps * cg * TM;
   clearTile();
-  int image[TN], pixel[TN], iy0[TN], ix0[TN];
-  UNROLL for (int t = 0; t < TN; t++) {
-    int i = min(item + t * int(gl_WorkGroupSize.x), p.items - 1);
-    image[t] = i / pixels;
-    pixel[t] = i - image[t] * pixels;
-    int oy = pixel[t] / p.wo;
-    iy0[t] = oy * p.strideY - p.top;
-    ix0[t] = (pixel[t] - oy * p.wo) * p.strideX - p.left;
-  }
+  locate(item);
   for (int r = 0; r < p.r; r++) {
     for (int s = 0; s < p.s; s++) {
       int c = 0;
       for (int q = firstOffset; q <= lastOffset; q++) {
-        bool any = false;
-        UNROLL for (int t = 0; t < TN; t++) {
-          int o = (image[t] * p.offsetGroups + q) * taps + r * p.s + s;
-          int first = o * 2 * pixels + pixel[t];
-          Place here = place(iy0[t] + r * p.dilationY, ix0[t] + s * p.dilationX, offset[first], offset[first + pixels]);
-          // Without a mask any element is loaded and not looked at.
-          float m = mask[p.masked != 0 ? o * pixels + pixel[t] : 0];
-          modulation[t] = p.masked != 0 ? m : 1.0;
-          int base = (image[t] * p.c + firstChannel + c) * plane;
-          UNROLL for (int i = 0; i < 4; i++) {
-            inside[t * 4 + i] = here.at[i] >= 0;
-            at[t * 4 + i] = base + max(here.at[i], 0);
-            weight[t * 4 + i] = here.weight[i];
-          }
-        }
+        placeAll(q, r, s, firstChannel);
         int end = min(cg, (q + 1) * p.offsetChannels - firstChannel);
         for (; c < end; c++) {
-          loadSamples(plane);
+          UNROLL for (int t = 0; t < TN; t++) value[t] = gather(t, c * plane);
           multiplyTile(wAt + c * TM, 0);
         }
       }

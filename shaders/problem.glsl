@@ -16,7 +16,9 @@ layout(push_constant) uniform Push {
   int  strideY, strideX, dilationY, dilationX;
   int  top, left;      // padding
   int  mode;           // conv.PaddingMode
+  int  columnItems;    // work items of one output column, where they lie in rows and columns
   int  stepY, stepX;   // outputs of one work item are this far apart
+  int  unitY, unitX;   // its inputs are this far apart
   int  biasAt;         // where the biases start in the packed weights
   int  offsetChannels; // input channels that share an offset
   int  offsetGroups;
@@ -33,13 +35,15 @@ uint tileIndex() {
 // or -1 for a zero. Always below n, whatever i: work items past the last pixel
 // also ask.
 int mapPad(int i, int n) {
+  bool inside = uint(i) < uint(n);
 #ifdef MODES
-  int reflected = i < 0 ? -i : 2 * (n - 1) - i;
-  int wrapped = i < 0 ? i + n : i - n;
-  int outside = p.mode == 1 ? reflected : p.mode == 2 ? i : wrapped;
-  outside = p.mode == 0 ? -1 : clamp(outside, 0, n - 1);
-  return i >= 0 && i < n ? i : outside;
+  // mix, not ?: — a selection, where ?: may become branches; SwiftShader's
+  // compiler did not come back from those here.
+  int outside = mix(mix(i - n, i + n, i < 0), i, p.mode == 2);
+  outside = mix(outside, mix(2 * (n - 1) - i, -i, i < 0), p.mode == 1);
+  outside = mix(clamp(outside, 0, n - 1), -1, p.mode == 0);
+  return mix(outside, i, inside);
 #else
-  return i >= 0 && i < n ? i : -1;
+  return mix(-1, i, inside);
 #endif
 }

@@ -14,23 +14,25 @@ struct Place {
 // NaN offset makes all weights NaN; infinite and huge ones lie outside.
 Place place(int y, int x, float dy, float dx) {
   // Tested by bits: compilers may assume that floats are numbers.
-  bool nan = (floatBitsToUint(dy) & 0x7fffffffu) > 0x7f800000u || (floatBitsToUint(dx) & 0x7fffffffu) > 0x7f800000u;
-  dy = nan ? 0.0 : clamp(dy, -farAway, farAway);
-  dx = nan ? 0.0 : clamp(dx, -farAway, farAway);
+  bool nan = max(floatBitsToUint(dy) & 0x7fffffffu, floatBitsToUint(dx) & 0x7fffffffu) > 0x7f800000u;
+  dy = mix(clamp(dy, -farAway, farAway), 0.0, nan);
+  dx = mix(clamp(dx, -farAway, farAway), 0.0, nan);
   float fy = floor(dy), fx = floor(dx);
   y += int(fy);
   x += int(fx);
   fy = dy - fy;
   fx = dx - fx;
   // At exactly -1 torchvision does not sample: row 0 must not enter with weight 0, it may hold an infinity.
-  bool y0 = y >= 0 && y < p.h, y1 = y >= -1 && y < p.h - 1 && (y >= 0 || fy > 0.0);
-  bool x0 = x >= 0 && x < p.w, x1 = x >= -1 && x < p.w - 1 && (x >= 0 || fx > 0.0);
+  // As unsigned, what is negative lies beyond the far border too. all() and
+  // not &&, which may become a branch.
+  bool y0 = uint(y) < uint(p.h), y1 = all(bvec2(uint(y + 1) < uint(p.h), any(bvec2(y >= 0, fy > 0.0))));
+  bool x0 = uint(x) < uint(p.w), x1 = all(bvec2(uint(x + 1) < uint(p.w), any(bvec2(x >= 0, fx > 0.0))));
   // Wrapped products of far positions are not selected.
   int row = y * p.w + x;
   Place here;
-  here.at = ivec4(y0 && x0 ? row : -1, y0 && x1 ? row + 1 : -1, y1 && x0 ? row + p.w : -1, y1 && x1 ? row + p.w + 1 : -1);
+  here.at = mix(ivec4(-1), ivec4(row, row + 1, row + p.w, row + p.w + 1), bvec4(all(bvec2(y0, x0)), all(bvec2(y0, x1)), all(bvec2(y1, x0)), all(bvec2(y1, x1))));
   vec2 wy = vec2(1.0 - fy, fy), wx = vec2(1.0 - fx, fx);
   vec4 weight = vec4(wy.x * wx.x, wy.x * wx.y, wy.y * wx.x, wy.y * wx.y);
-  here.weight = nan ? vec4(uintBitsToFloat(0x7fc00000u)) : weight;
+  here.weight = mix(weight, vec4(uintBitsToFloat(0x7fc00000u)), bvec4(nan));
   return here;
 }

@@ -75,7 +75,7 @@ func Names() ([]string, error) {
 
 // PackPush lays out the push constant block: every member must be given, and
 // nothing but its members.
-func (m *Module) PackPush(values map[string]int32) ([]byte, error) {
+func (m *Module) PackPush(values map[string]int) ([]byte, error) {
 	block := make([]byte, m.PushBytes)
 	for _, member := range m.Push {
 		v, ok := values[member.Name]

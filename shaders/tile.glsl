@@ -7,10 +7,9 @@
 //     ↓  TM  └───────────────┘
 //
 // one (input channel, tap) at a time. values come from the including shader;
-// the TM weights lie side by side in memory. A lane of the subgroup loads one
-// of LANES neighbouring weights and the others take it from there: on drivers
-// that run a subgroup as one SIMD vector a load costs some 40 cycles (it is a
-// loop over the lanes), handing a value from a lane to all of them about one.
+// the TM weights lie side by side in memory and are loaded by lanes.glsl's
+// scheme: on drivers that run a subgroup as one SIMD vector a load costs some
+// 40 cycles (it is a loop over the lanes), handing a value on about one.
 //
 // TM, TN, TAPS, ESTEP and LANES are defines and not specialization constants:
 // there are drivers that execute every branch and every loop step of a shader
@@ -20,26 +19,7 @@
 // VALUES is the number of values of a step: TN, or more where TAPS neighbouring
 // taps share them.
 
-#if LANES > 1
-#extension GL_KHR_shader_subgroup_basic : require
-#extension GL_KHR_shader_subgroup_vote : require
-#extension GL_KHR_shader_subgroup_ballot : require
-#extension GL_KHR_shader_subgroup_shuffle : require
-#define LANE int(gl_SubgroupInvocationID)
-#define ANY(b) subgroupAny(b)
-#else
-#define LANE 0
-#define ANY(b) (b)
-#endif
-
-// HAND(v, i): lane i's v on every lane. Either does; which is faster is a
-// matter of the driver (lavapipe: shuffle 1 cycle, broadcast 20; SwiftShader:
-// broadcast 3 cycles, shuffle 7).
-#ifdef BROADCAST
-#define HAND subgroupBroadcast
-#else
-#define HAND subgroupShuffle
-#endif
+#include "lanes.glsl"
 
 vec4 acc[TM / 4 * TN];
 float value[VALUES];
@@ -47,15 +27,6 @@ float value[VALUES];
 void clearTile() {
   UNROLL for (int i = 0; i < TM / 4 * TN; i++) acc[i] = vec4(0);
 }
-
-// fourWeights returns weights 4i…4i+3 of the LANES that the subgroup holds.
-#if LANES == 4
-#define fourWeights(held, i) vec4(HAND(held, 0), HAND(held, 1), HAND(held, 2), HAND(held, 3))
-#elif LANES == 8
-#define fourWeights(held, i) \
-  ((i) == 0 ? vec4(HAND(held, 0), HAND(held, 1), HAND(held, 2), HAND(held, 3)) \
-            : vec4(HAND(held, 4), HAND(held, 5), HAND(held, 6), HAND(held, 7)))
-#endif
 
 // A product and a sum, that the driver may fuse: half the drivers' fma() is a
 // function call, and the bound on the error holds either way.

@@ -105,6 +105,11 @@ func compile(b *spirv.Blob) error {
 	} else if n > 0 {
 		return fmt.Errorf("%d arrays stay in private memory: a loop over a register tile was not unrolled", n)
 	}
+	if n, err := spirv.LoopBranches(code); err != nil {
+		return err
+	} else if n > 0 {
+		return fmt.Errorf("%d branches inside loops; select with mix() instead", n)
+	}
 	if b.Reflection, err = spirv.Reflect(code); err != nil {
 		return err
 	}

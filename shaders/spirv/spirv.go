@@ -65,6 +65,9 @@ const (
 	opDecorate              = 71
 	opMemberDecorate        = 72
 	opExecutionModeId       = 331
+	opLoopMerge             = 246
+	opSelectionMerge        = 247
+	opLabel                 = 248
 
 	decorationSpecID        = 1
 	decorationBuiltIn       = 11
@@ -98,6 +101,9 @@ type module struct {
 	caps        []uint32
 	localSize   [3]uint32
 	sizeIDs     []uint32
+
+	loops        []uint32 // merge blocks of the loops that the instruction at hand is in
+	loopBranches int
 }
 
 // Reflect reads a module. It refuses what this project does not use: buffers
@@ -146,6 +152,17 @@ func PrivateArrays(code []byte) (int, error) {
 	return n, nil
 }
 
+// LoopBranches counts the branches inside loops, loops' own conditions apart.
+// On drivers that run invocations as lanes of a vector both sides are executed,
+// and SwiftShader's compile time doubles with each: none is best.
+func LoopBranches(code []byte) (int, error) {
+	m, err := parse(code)
+	if err != nil {
+		return 0, err
+	}
+	return m.loopBranches, nil
+}
+
 func parse(code []byte) (*module, error) {
 	if len(code) < 20 || len(code)%4 != 0 || binary.LittleEndian.Uint32(code) != magic {
 		return nil, errors.New("spirv: not a SPIR-V module")
@@ -183,6 +200,15 @@ func (m *module) instruction(w []uint32) {
 		m.decorations[key{w[1], w[2]}] = operand(w, 3)
 	case op == opMemberDecorate:
 		m.members[memberKey{w[1], w[2], w[3]}] = operand(w, 4)
+	case op == opLoopMerge:
+		m.loops = append(m.loops, w[1])
+	case op == opLabel:
+		// A loop's blocks stand before its merge block.
+		if i := slices.Index(m.loops, w[1]); i >= 0 {
+			m.loops = m.loops[:i]
+		}
+	case op == opSelectionMerge && len(m.loops) > 0:
+		m.loopBranches++
 	case op >= opTypeInt-2 && op <= opTypePointer:
 		m.defs[w[1]] = w
 	case op >= opConstant-2 && op <= opSpecConstantComposite:
