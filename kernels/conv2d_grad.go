@@ -67,9 +67,9 @@ func (b *backward) init(d *gpu.Device, p conv.Problem) error {
 	return checkGradient(b.problem, traitsOf(d.Info()))
 }
 
-// allocate makes the workspace, which holds the partial sums behind the first
-// bytes, and uploads the weight.
-func (b *backward) allocate(weight []float32, first int64) (err error) {
+// reserve makes the workspace, which holds the partial sums behind the first
+// bytes.
+func (b *backward) reserve(first int64) (err error) {
 	align := max(b.device.Info().Limits.StorageAlign, 4)
 	next := func(n int64) int64 {
 		at := (b.size + align - 1) / align * align
@@ -83,10 +83,20 @@ func (b *backward) allocate(weight []float32, first int64) (err error) {
 	if n := b.bias.bytes(); n > 0 {
 		b.bias.at = next(n)
 	}
-	if b.size > 0 {
-		if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
-			return fmt.Errorf("kernels: workspace: %w", err)
-		}
+	if b.size == 0 {
+		return nil
+	}
+	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
+		return fmt.Errorf("kernels: workspace: %w", err)
+	}
+	return nil
+}
+
+// allocate also uploads the weight.
+func (b *backward) allocate(weight []float32, first int64) error {
+	err := b.reserve(first)
+	if err != nil {
+		return err
 	}
 	if b.raw, err = b.device.NewBuffer(4 * int64(b.problem.Weight().Len())); err == nil {
 		err = b.SetWeights(weight)
@@ -124,7 +134,7 @@ func (b *Conv2DBackward) Describe() string {
 	if b.x == nil {
 		return "an empty batch"
 	}
-	return fmt.Sprintf("%s; %s in %d parts; %d bytes of workspace", b.x.module.Name, b.weights.partial.module.Name, b.weights.parts, b.size)
+	return b.x.module.Name + "; " + b.weights.describe()
 }
 
 // Record records the gradients that g wants. x, N×C×H×W, is only read for the
@@ -139,7 +149,7 @@ func (b *Conv2DBackward) Record(s *gpu.Stream, g Grads, x, dy Tensor) error {
 		return err
 	}
 	if p.N == 0 {
-		return b.empty(s, g)
+		return b.empty(s, g, p.K)
 	}
 	out := span{dy, p.Output().Len()}
 	if g.X.wants() {
@@ -175,13 +185,13 @@ func (b *backward) check(g Grads, x span, dy Tensor) error {
 }
 
 // empty is the gradient of an empty batch: sums of nothing.
-func (b *backward) empty(s *gpu.Stream, g Grads) error {
+func (b *backward) empty(s *gpu.Stream, g Grads, biases int) error {
 	var err error
 	if g.Weight.wants() {
 		err = s.Fill(g.Weight.Buf, g.Weight.Offset, 4*int64(b.problem.Weight().Len()), 0)
 	}
 	if g.Bias.wants() {
-		err = errors.Join(err, s.Fill(g.Bias.Buf, g.Bias.Offset, 4*int64(b.problem.K), 0))
+		err = errors.Join(err, s.Fill(g.Bias.Buf, g.Bias.Offset, 4*int64(biases), 0))
 	}
 	return err
 }

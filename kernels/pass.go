@@ -40,7 +40,6 @@ type pass struct {
 	groups [3]uint32
 	push   []byte
 	access [maxSpans]gpu.Access
-	writes int // elements of partial results that a pass of that kind writes
 }
 
 // newPass builds a pass of so many workgroups of local invocations. values must
@@ -114,6 +113,8 @@ func problemValues(p conv.Problem) map[string]int {
 		"top": p.Pad.Top, "left": p.Pad.Left, "mode": int(p.Mode), "blocks": 1, "groupBlocks": 1,
 	}
 	if p.Deformable() {
+		// Passes that work on all of dy look at none of these.
+		v["wants"], v["firstImage"], v["firstPixel"], v["pixels"] = 0, 0, 0, 0
 		v["offsetGroups"], v["offsetChannels"] = p.OffsetGroups, p.C/p.OffsetGroups
 		v["run"] = gcd(p.C/p.OffsetGroups, p.C/p.Groups)
 		if v["masked"] = 0; p.Mask {

@@ -3,6 +3,8 @@
 package kernels
 
 import (
+	"fmt"
+
 	"vkconv/conv"
 	"vkconv/gpu"
 )
@@ -39,6 +41,11 @@ func (s *sum) bytes() int64 {
 		return 0
 	}
 	return 4 * int64(s.elements) * int64(s.parts)
+}
+
+// describe names the kernel.
+func (s *sum) describe() string {
+	return fmt.Sprintf("%s in %d parts", s.partial.module.Name, s.parts)
 }
 
 // record records both passes into to; bound are the first pass's bindings,

@@ -39,7 +39,7 @@ void main() {
     int image = (n * p.c + c) * p.h * p.w;
     UNROLL for (int t = 0; t < TN; t++) {
       int iy = mapPad(oy * p.strideY + offsetY[t], p.h), ix = mapPad(ox * p.strideX + offsetX[t], p.w);
-      bool inside = iy >= 0 && ix >= 0;
+      bool inside = min(iy, ix) >= 0;
       float v = x[image + mix(0, iy * p.w + ix, inside)];
       acc[t] += d * mix(0.0, v, inside);
     }

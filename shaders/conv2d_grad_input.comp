@@ -35,15 +35,17 @@ layout(binding = 3) writeonly buffer InputGradientBuffer { float dx[]; };
 // counted from the start of the padding; -1 for none. Places past the end of
 // the padding are sorted out later: no output reads them.
 int preimage(int j, int i, int n, int before) {
-  bool first = i == 0, last = i == n - 1;
-  bool low = p.mode == 2 ? j <= before : j == 1; // in the padding before, not behind
+  bool replicate = p.mode == 2;
+  bool low = mix(j == 1, j <= before, replicate); // in the padding before, not behind
+  bool border = mix(i == n - 1, i == 0, low);
   int reflected = mix(2 * (n - 1) - i, -i, low);
   int replicated = mix(i + j - before, -j, low);
   int wrapped = mix(i + n, i - n, low);
-  int v = mix(mix(reflected, replicated, p.mode == 2), wrapped, p.mode == 3);
-  bool shows = p.mode == 3 || (p.mode == 2 && (low ? first : last)) || (p.mode == 1 && !(low ? first : last));
+  int v = mix(mix(reflected, replicated, replicate), wrapped, p.mode == 3);
+  bool shows = mix(border, !border, p.mode == 1);
+  shows = any(bvec3(shows, p.mode == 3, j == 0));
   v = mix(v, i, j == 0);
-  return mix(-1, max(v + before, -1), j == 0 || shows);
+  return mix(-1, max(v + before, -1), shows);
 }
 
 int image[TN], iy[TN], ix[TN];     // pixels
@@ -77,31 +79,31 @@ void main() {
   }
   for (int jy = 0; jy < p.imagesY; jy++) {
     for (int jx = 0; jx < p.imagesX; jx++) {
-      bool any = false;
+      bool some = false;
       UNROLL for (int t = 0; t < TN; t++) {
         int vy = preimage(jy, iy[t], p.h, p.top), vx = preimage(jx, ix[t], p.w, p.left);
-        bool is = vy >= 0 && vx >= 0;
+        bool is = min(vy, vx) >= 0;
         oy[t] = mix(-1, vy / p.strideY, is); // stays negative
         restY[t] = vy - oy[t] * p.strideY;
         ox0[t] = mix(-1, vx / p.strideX, is);
         rest0[t] = vx - ox0[t] * p.strideX;
-        any = any || is;
+        some = any(bvec2(some, is));
       }
-      int endR = ANY(any) ? p.r : 0;
+      int endR = ANY(some) ? p.r : 0;
       for (int r = 0; r < endR; r++) {
         UNROLL for (int t = 0; t < TN; t++) {
           ox[t] = ox0[t];
           restX[t] = rest0[t];
         }
         for (int s = 0; s < p.s; s++) {
-          any = false;
+          some = false;
           UNROLL for (int t = 0; t < TN; t++) {
-            inside[t] = restY[t] == 0 && restX[t] == 0 && oy[t] >= 0 && oy[t] < p.ho && ox[t] >= 0 && ox[t] < p.wo;
+            inside[t] = all(bvec3((restY[t] | restX[t]) == 0, uint(oy[t]) < uint(p.ho), uint(ox[t]) < uint(p.wo)));
             at[t] = (image[t] * p.k + g * p.kg) * plane + mix(0, oy[t] * p.wo + ox[t], inside[t]);
-            any = any || inside[t];
+            some = any(bvec2(some, inside[t]));
           }
           // An empty loop skips, where a driver would run both sides of an if.
-          int end = ANY(any) ? p.kg : 0;
+          int end = ANY(some) ? p.kg : 0;
           int wAt = (g * p.kg * p.cg + c0) * taps + r * p.s + s;
           for (int k = 0; k < end; k++) {
             UNROLL for (int t = 0; t < TN; t++) {

@@ -27,7 +27,7 @@ layout(binding = 2) writeonly buffer PartBuffer { float dw[]; };
 int offsetY[TN], offsetX[TN]; // of the column's tap
 int channel[TN];              // where the column's channel starts in an image
 int row[TN];                  // where the input row starts, of any row where there is none
-bool hasRow[TN];
+int missing[TN];              // -1 there, else 0
 
 void main() {
   uint tile = tileIndex();
@@ -50,7 +50,7 @@ void main() {
     int n = i / p.ho, oy = i - n * p.ho;
     UNROLL for (int t = 0; t < TN; t++) {
       int iy = mapPad(oy * p.strideY + offsetY[t], p.h);
-      hasRow[t] = iy >= 0;
+      missing[t] = min(iy, 0);
       row[t] = n * p.c * p.h * p.w + channel[t] + max(iy, 0) * p.w;
     }
     int from = ((n * p.k + g * p.kg + k0) * p.ho + oy) * p.wo;
@@ -58,7 +58,7 @@ void main() {
       UNROLL for (int t = 0; t < TN; t++) {
         int ix = mapPad(ox * p.strideX + offsetX[t], p.w);
         float v = x[row[t] + max(ix, 0)];
-        value[t] = mix(0.0, v, hasRow[t] && ix >= 0);
+        value[t] = mix(0.0, v, min(missing[t], ix) >= 0);
       }
       multiplyTile(from + ox, plane, last);
     }

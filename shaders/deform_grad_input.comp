@@ -30,8 +30,8 @@ void main() {
       float d = column[from + tap * p.pixels + j] * MODULATION(image, q, tap, pixel);
       vec4 share = weights(here) * d;
       UNROLL for (int k = 0; k < 4; k++) {
-        int to = at + corner(here, k);
-        if (here.inside[k]) dx[to] += share[k];
+        // Outside, 0 is added to the plane's first element: cheaper than a branch.
+        dx[at + corner(here, k)] += mix(0.0, share[k], here.inside[k]);
       }
     }
   }

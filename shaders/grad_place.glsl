@@ -24,9 +24,10 @@ Place place(int y, int x, float dy, float dx) {
   Place here;
   y += whole(dy, here.fy);
   x += whole(dx, here.fx);
-  bool y0 = y >= 0 && y < p.h, y1 = y >= -1 && y < p.h - 1;
-  bool x0 = x >= 0 && x < p.w, x1 = x >= -1 && x < p.w - 1;
-  here.inside = bvec4(y0 && x0, y0 && x1, y1 && x0, y1 && x1);
+  bool y0 = uint(y) < uint(p.h), y1 = uint(y + 1) < uint(p.h);
+  bool x0 = uint(x) < uint(p.w), x1 = uint(x + 1) < uint(p.w);
+  // all() and mix(), where && and ?: would become branches
+  here.inside = bvec4(all(bvec2(y0, x0)), all(bvec2(y0, x1)), all(bvec2(y1, x0)), all(bvec2(y1, x1)));
   here.at = y * p.w + x; // may wrap around, and is not used then
   return here;
 }
@@ -49,7 +50,7 @@ int offsetAt(int image, int q, int tap, int pixel) {
 
 // modulation is the mask there. Without one some element is loaded and not used.
 #define MODULATION(image, q, tap, pixel) \
-  mix(1.0, mask[p.masked != 0 ? ((image * p.offsetGroups + q) * p.r * p.s + tap) * p.ho * p.wo + pixel : 0], p.masked != 0)
+  mix(1.0, mask[mix(0, ((image * p.offsetGroups + q) * p.r * p.s + tap) * p.ho * p.wo + pixel, p.masked != 0)], p.masked != 0)
 
 // placeOf is where the tap samples for an output pixel.
 #define PLACE(image, q, tap, pixel) \
