@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"vkconv/conv"
 	"vkconv/cpuref/fast"
 )
 
@@ -61,26 +60,6 @@ func (c *cpu) close() error {
 	return nil
 }
 
-func (c *cpu) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := fast.NewConv2D(c.pool, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &cpuOperator{plan, func(ctx context.Context, t *[maxOperands][]float32) error {
-		return plan.Run(ctx, t[0], t[1])
-	}}, nil
-}
-
-func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := fast.NewDeformConv2D(c.pool, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &cpuOperator{plan, func(ctx context.Context, t *[maxOperands][]float32) error {
-		return plan.Run(ctx, t[0], t[1], t[2], t[3])
-	}}, nil
-}
-
 // hostTensor is a tensor in the host's memory.
 type hostTensor struct {
 	c    *cpu
@@ -101,32 +80,3 @@ func (t *hostTensor) free() {
 	t.c.count(-4 * int64(len(t.data)))
 	t.data = nil
 }
-
-// cpuPlan is what plans of package fast share.
-type cpuPlan interface {
-	SetWeights(weight, bias []float32) error
-	Describe() string
-	Workspace() int64
-}
-
-type cpuOperator struct {
-	plan cpuPlan
-	call func(ctx context.Context, t *[maxOperands][]float32) error
-}
-
-func (o *cpuOperator) run(ctx context.Context, operands []storage) error {
-	var t [maxOperands][]float32
-	for i, s := range operands {
-		if s != nil {
-			t[i] = s.(*hostTensor).data
-		}
-	}
-	return o.call(ctx, &t)
-}
-
-func (o *cpuOperator) setWeights(weight, bias []float32) error {
-	return o.plan.SetWeights(weight, bias)
-}
-func (o *cpuOperator) describe() string { return o.plan.Describe() }
-func (o *cpuOperator) workspace() int64 { return o.plan.Workspace() }
-func (o *cpuOperator) close()           {}

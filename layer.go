@@ -13,6 +13,7 @@ import (
 type layer struct {
 	engine *Engine
 	p      conv.Problem
+	biases int // elements of the bias, 0 without one
 
 	mu sync.RWMutex
 	op operator // nil after Close
@@ -45,7 +46,7 @@ func (l *layer) Describe() string {
 // SetWeights replaces weight and bias, for the runs queued from then on. bias
 // is nil for a layer without one.
 func (l *layer) SetWeights(weight, bias []float32) error {
-	if err := checkWeights(l.p, weight, bias); err != nil {
+	if err := checkWeights(l.p.Weight(), l.biases, weight, bias); err != nil {
 		return err
 	}
 	return l.with(func(op operator) error { return op.setWeights(weight, bias) })
@@ -139,16 +140,42 @@ func (l *layer) check(o operand) error {
 	return nil
 }
 
-// checkWeights compares the lengths of weight and bias with the problem.
-func checkWeights(p conv.Problem, weight, bias []float32) error {
-	if len(weight) != p.Weight().Len() {
-		return fmt.Errorf("%w: weight has %d elements, its shape %v has %d", conv.ErrShape, len(weight), p.Weight(), p.Weight().Len())
+// checkWeights compares the lengths of weight and bias with what they must be.
+func checkWeights(shape conv.Shape, biases int, weight, bias []float32) error {
+	if len(weight) != shape.Len() {
+		return fmt.Errorf("%w: weight has %d elements, its shape %v has %d", conv.ErrShape, len(weight), shape, shape.Len())
 	}
-	if p.Bias && len(bias) != p.K {
-		return fmt.Errorf("%w: bias has %d elements, must have %d, one an output channel", conv.ErrShape, len(bias), p.K)
+	if len(bias) != biases && biases > 0 {
+		return fmt.Errorf("%w: bias has %d elements, must have %d, one an output channel", conv.ErrShape, len(bias), biases)
 	}
-	if !p.Bias && bias != nil {
+	if biases == 0 && bias != nil {
 		return fmt.Errorf("%w: bias has %d elements, but the layer was made without one", conv.ErrShape, len(bias))
 	}
 	return nil
+}
+
+// plan checks the weights and asks the backend, by make, for an operator; name
+// is the operator's. biases is the number of biases the problem has.
+func (e *Engine) plan(name string, p conv.Problem, biases int, weight, bias []float32, make func() (operator, error)) (*layer, error) {
+	if err := checkWeights(p.Weight(), biases, weight, bias); err != nil {
+		return nil, err
+	}
+	done, err := e.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	op, err := make()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &layer{engine: e, p: p, biases: biases, op: op}, nil
+}
+
+// biasCount is how many biases a problem has.
+func biasCount(p conv.Problem) int {
+	if p.Bias {
+		return p.K
+	}
+	return 0
 }

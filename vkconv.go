@@ -169,7 +169,11 @@ type backend interface {
 	memory() Memory
 	alloc(elements int) (storage, error)
 	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	deformConv2DBackward(p conv.Problem, weight []float32) (operator, error)
+	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
+	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	flush() error
 	wait(ctx context.Context) error
 	time(ctx context.Context, f func() error) (Timing, error)

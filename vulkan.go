@@ -11,7 +11,6 @@ import (
 
 	"vkconv/conv"
 	"vkconv/gpu"
-	"vkconv/kernels"
 )
 
 // maxQueued is how many layers are queued before a submission is made of them
@@ -188,24 +187,6 @@ func (v *vulkan) close() error {
 	return err
 }
 
-func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewConv2D(v.dev, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error { return plan.Record(s, t[0], t[1]) }}, nil
-}
-
-func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error {
-		return plan.Record(s, t[0], t[1], t[2], t[3])
-	}}, nil
-}
-
 // deviceTensor is a tensor in the device's memory.
 type deviceTensor struct {
 	v   *vulkan
@@ -233,38 +214,3 @@ func (t *deviceTensor) free() { t.buf.Free() }
 func bytesOf(v []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
-
-// vulkanPlan is what plans of package kernels share.
-type vulkanPlan interface {
-	SetWeights(weight, bias []float32) error
-	Describe() string
-	Workspace() int64
-	Close()
-}
-
-type vulkanOperator struct {
-	v      *vulkan
-	plan   vulkanPlan
-	record func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error
-}
-
-func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
-	var t [maxOperands]kernels.Tensor
-	for i, s := range operands {
-		if s != nil {
-			t[i].Buf = s.(*deviceTensor).buf
-		}
-	}
-	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
-}
-
-func (o *vulkanOperator) setWeights(weight, bias []float32) error {
-	if err := o.v.flush(); err != nil { // what is queued computes with the old weights
-		return err
-	}
-	return o.plan.SetWeights(weight, bias)
-}
-
-func (o *vulkanOperator) describe() string { return o.plan.Describe() }
-func (o *vulkanOperator) workspace() int64 { return o.plan.Workspace() }
-func (o *vulkanOperator) close()           { o.plan.Close() }
