@@ -14,7 +14,6 @@ import (
 
 	"vkconv/conv"
 	"vkconv/convtest"
-	"vkconv/cpuref"
 	"vkconv/gpu"
 	"vkconv/gpu/gputest"
 	"vkconv/tensorio"
@@ -377,71 +376,6 @@ func TestBackwardRefuses(t *testing.T) {
 		if err := b.Record(s, Grads{Bias: tensor}, Tensor{}, tensor); err != nil {
 			t.Errorf("dbias alone: %v", err)
 		}
-	})
-}
-
-// judgeTransposed checks a transposed convolution and its gradients.
-func judgeTransposed(t *testing.T, d *gpu.Device, name string, q conv.Transposed, x, w, bias, dy []float32, worst map[string]float64) {
-	t.Helper()
-	y := convtest.Grads{X: make([]float32, q.Output().Len())}
-	plan, err := NewConvTranspose2D(d, q, w, bias)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	defer plan.Close()
-	err = runGradients(d, [4][]float32{x}, y, func(s *gpu.Stream, g Grads, in [4]Tensor) error { return plan.Record(s, g.X, in[0]) })
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	back, err := NewConvTranspose2DBackward(d, q, w)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	defer back.Close()
-	g := convtest.Grads{X: make([]float32, len(x)), Weight: make([]float32, len(w)), Bias: make([]float32, q.Of.C)}
-	err = runGradients(d, [4][]float32{x, nil, nil, dy}, g, func(s *gpu.Stream, g Grads, in [4]Tensor) error { return back.Record(s, g, in[0], in[3]) })
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	biased := q
-	biased.Bias = true
-	want := cpuref.ConvTranspose2DBackward(biased, x, w, dy)
-	judge(t, name, worst, conv.ProductRoundings, []judged{{"y", y.X, cpuref.ConvTranspose2D(q, x, w, bias), nil}, {"dx", g.X, want.X, nil},
-		{"dweight", g.Weight, want.Weight, nil}, {"dbias", g.Bias, want.Bias, nil}})
-}
-
-func TestConvTranspose(t *testing.T) {
-	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		r, worst, ran := rand.New(rand.NewPCG(convtest.Seed(), 9)), map[string]float64{}, 0
-		for ran < convtest.Cases(40) {
-			groups := 1 + r.IntN(4)*r.IntN(2)
-			x := conv.Shape{r.IntN(3), groups * (1 + r.IntN(12)), 1 + r.IntN(9), 1 + r.IntN(12)}
-			w := conv.Shape{x[1], 1 + r.IntN(12), 1 + r.IntN(4), 1 + r.IntN(4)}
-			params := conv.Params{Stride: [2]int{1 + r.IntN(3), 1 + r.IntN(4)}, Dilation: [2]int{1 + r.IntN(3), 1 + r.IntN(3)}, Groups: groups,
-				Padding:    conv.Padding{Top: r.IntN(3), Left: r.IntN(3), Bottom: r.IntN(3), Right: r.IntN(3)},
-				Activation: conv.Activation{Kind: conv.ActivationKind(r.IntN(8)), Slope: 0.1, Min: -0.5, Max: 0.7}}
-			q, err := params.TransposedProblem(x, w, [2]int{r.IntN(3), r.IntN(3)}, r.IntN(2) == 0)
-			if err != nil {
-				continue
-			}
-			ran++
-			draw := func(n int) []float32 {
-				v := make([]float32, n)
-				for i := range v {
-					v[i] = float32(r.NormFloat64())
-				}
-				return v
-			}
-			var bias []float32
-			if q.Bias {
-				bias = draw(q.Of.C)
-			}
-			judgeTransposed(t, d, fmt.Sprintf("%+v", q), q, draw(x.Len()), draw(w.Len()), bias, draw(q.Output().Len()), worst)
-			if t.Failed() {
-				return
-			}
-		}
-		t.Logf("%d random cases, worst share of the bound %v", ran, worst)
 	})
 }
 
