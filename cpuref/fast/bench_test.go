@@ -170,7 +170,7 @@ func BenchmarkMicro(b *testing.B) {
 		if err := SetInstructionSet(name); err != nil {
 			b.Fatal(err)
 		}
-		ks, peak := current.Load(), Peak()
+		ks, peak := current.Load().ks, Peak()
 		SetInstructionSet("")
 		for _, mr := range ks.rows {
 			for nv := ks.nv; nv > 0; nv-- {

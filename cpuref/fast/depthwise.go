@@ -49,7 +49,7 @@ type rowRun struct {
 // newDepthwise plans p, which has one input channel a group.
 func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 	d := &depthwise{p: p, ks: ks}
-	d.colTiles = ceilDiv(p.Wo, depthColumns)
+	d.colTiles = ceilDiv(p.Wo, max(16, depthColumns/p.StrideX))
 	d.columns = ceilDiv(p.Wo, d.colTiles)
 	reach := (d.columns-1)*p.StrideX + (p.S-1)*p.DilationX + 1
 	phases := min(p.StrideX, reach)

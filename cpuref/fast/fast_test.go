@@ -3,6 +3,7 @@ package fast
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,8 @@ import (
 	"vkconv/conv"
 	"vkconv/cpuref"
 )
+
+var seeds = flag.Int("seeds", 150, "random problems of each kind")
 
 // guarded is a slice between bands that nobody may touch.
 type guarded struct {
@@ -197,9 +200,9 @@ func TestRandom(t *testing.T) {
 			eachSet(t, func(t *testing.T) {
 				pool := NewPool(2)
 				defer pool.Close()
-				count := 150
+				count := *seeds
 				if testing.Short() {
-					count = 30
+					count = min(count, 30)
 				}
 				for seed := range count {
 					r := rand.New(rand.NewPCG(uint64(seed), 5))

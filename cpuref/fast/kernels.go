@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"vkconv/conv"
 )
 
 // kernels is one instruction set's way to do the inner loops. Every function
@@ -80,23 +82,29 @@ func (ks *kernels) height(k int) int {
 	return 1
 }
 
-var (
-	available = append(machineKernels(), &portable) // best first
-	current   atomic.Pointer[kernels]
-	errChoice error // what was wrong with the environment's wish
-)
+var available = append(machineKernels(), &portable) // best first
+
+// choice is what new plans compute with, or why the environment's wish is none.
+type choice struct {
+	ks  *kernels
+	err error
+}
+
+var current atomic.Pointer[choice]
 
 func init() {
-	current.Store(available[0])
+	current.Store(&choice{ks: available[0]})
 	if name := os.Getenv("VKCONV_CPU"); name != "" {
-		errChoice = SetInstructionSet(name)
+		if err := SetInstructionSet(name); err != nil {
+			current.Store(&choice{available[0], fmt.Errorf("%w (environment variable VKCONV_CPU)", err)})
+		}
 	}
 }
 
 // InstructionSet names what plans made from now on compute with: "avx512",
 // "avx2" or "go". The best one that the machine has, unless the environment
 // variable VKCONV_CPU or [SetInstructionSet] chose another.
-func InstructionSet() string { return current.Load().name }
+func InstructionSet() string { return current.Load().ks.name }
 
 // InstructionSets lists what this machine and build have, best first.
 func InstructionSets() []string {
@@ -110,35 +118,27 @@ func InstructionSets() []string {
 // SetInstructionSet chooses what plans made from now on compute with; "" is the
 // best there is. Plans made before keep theirs.
 func SetInstructionSet(name string) error {
-	if name == "" {
-		current.Store(available[0])
-		errChoice = nil
-		return nil
-	}
 	for _, ks := range available {
-		if ks.name == name {
-			current.Store(ks)
-			errChoice = nil
+		if name == "" || ks.name == name {
+			current.Store(&choice{ks: ks})
 			return nil
 		}
 	}
-	return fmt.Errorf("fast: instruction set is %q, this machine and build have %s",
-		name, strings.Join(InstructionSets(), ", "))
+	return fmt.Errorf("fast: instruction set is %q, this machine and build have %s: %w",
+		name, strings.Join(InstructionSets(), ", "), conv.ErrUnsupported)
 }
 
 // choose returns the kernels for a new plan, or why the environment's wish
 // cannot be met.
 func choose() (*kernels, error) {
-	if errChoice != nil {
-		return nil, errChoice
-	}
-	return current.Load(), nil
+	c := current.Load()
+	return c.ks, c.err
 }
 
 // Peak measures for about eight milliseconds how many GFLOP/s one core makes when
 // it does nothing but multiply-adds of the current instruction set, in registers.
 func Peak() float64 {
-	ks := current.Load()
+	ks := current.Load().ks
 	const turns = 1 << 12
 	best := 0.0
 	for start := time.Now(); time.Since(start) < 8*time.Millisecond; {
