@@ -61,11 +61,16 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 	if err := o.checkWeights(weight, bias); err != nil {
 		return nil, err
 	}
-	size, err := l.module.ConstantID("localSizeX")
-	if err != nil {
-		return nil, err
+	constants := []gpu.Constant{}
+	for _, c := range constantsOf(l) {
+		id, err := l.module.ConstantID(c.name)
+		if err != nil {
+			return nil, err
+		}
+		constants = append(constants, gpu.Constant{ID: id, Value: c.value})
 	}
-	o.pipe, err = d.Pipeline(moduleOf(l.module), []gpu.Constant{{ID: size, Value: l.variant.localSize}})
+	var err error
+	o.pipe, err = d.Pipeline(moduleOf(l.module), constants)
 	if err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
@@ -84,6 +89,18 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		return nil, err
 	}
 	return o, nil
+}
+
+// constant is a specialization constant by its name.
+type constant struct {
+	name  string
+	value uint32
+}
+
+// constantsOf are a launch's specialization constants. The activation is among
+// them so that a pipeline without one has no trace of it.
+func constantsOf(l launch) []constant {
+	return []constant{{"localSizeX", l.variant.localSize}, {"activation", uint32(l.problem.Activation.Kind)}}
 }
 
 func moduleOf(m *shaders.Module) *gpu.Module {

@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"unsafe"
 
@@ -53,17 +54,9 @@ func newPass(d *gpu.Device, name string, local, tiles int, values map[string]int
 	if p.groups, err = fold(tiles, traitsOf(d.Info())); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
-	own := map[string]int{}
-	for _, member := range m.Push {
-		v, ok := values[member.Name]
-		if member.Name == "tiles" {
-			v, ok = tiles, true
-		}
-		if ok {
-			own[member.Name] = v
-		}
-	}
-	if p.push, err = m.PackPush(own); err != nil {
+	values = maps.Clone(values)
+	values["tiles"] = tiles
+	if p.push, err = packPush(m, values); err != nil {
 		return nil, err
 	}
 	size, err := m.ConstantID("localSizeX")
