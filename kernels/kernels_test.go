@@ -135,7 +135,7 @@ func TestForward(t *testing.T) {
 func TestEveryVariant(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		for _, v := range variants {
-			t.Run(v.module, func(t *testing.T) {
+			t.Run(v.String(), func(t *testing.T) {
 				ran, worst, reason := 0, 0.0, ""
 				for i := range convtest.Cases(40) {
 					c := caseFor(v, convtest.Seed(), i)
@@ -215,12 +215,12 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 		if s.step > 1 && r.IntN(2) > 0 {
 			params.Dilation, params.Stride = [2]int{}, [2]int{s.step, s.step}
 		}
-		if v.kind == grouped || v.kind == deformDepthwise {
+		if v.kind == grouped || v.kind == depthwise || v.kind == deformDepthwise {
 			w[0], w[1] = 1+r.IntN(3), 1
 			params.Groups = 1 + r.IntN(20)
 		}
 		w[0] *= params.Groups
-		x := conv.Shape{1 + r.IntN(2), w[1] * params.Groups, 1 + r.IntN(25), 1 + r.IntN(40)}
+		x := conv.Shape{1 + r.IntN(2), w[1] * params.Groups, 1 + r.IntN(80), 1 + r.IntN(40)}
 		if v.kind == pointwise {
 			x[3] = 4 * (1 + r.IntN(12))
 		}

@@ -132,6 +132,8 @@ func (o *operator) Describe() string {
 	switch o.variant.kind {
 	case grouped:
 		text += fmt.Sprintf("tiles of %d×%d outputs of a channel", s.ty, s.tn)
+	case depthwise:
+		text += fmt.Sprintf("strips of %d columns", s.tn)
 	default:
 		text += fmt.Sprintf("tiles of %d channels × %d outputs", s.tm, s.tn)
 	}

@@ -7,7 +7,7 @@ func packedSize(p conv.Problem, l launch) (biasAt, all int) {
 	s, c := l.shape, divide(p, l.variant, l.shape)
 	cg := p.C / p.Groups
 	switch l.variant.kind {
-	case grouped:
+	case grouped, depthwise:
 		biasAt = p.K * cg * p.Taps()
 		if s.lanes > 1 {
 			biasAt = p.K * cg * rounded(p.Taps(), s.lanes)
@@ -30,12 +30,12 @@ func packedSize(p conv.Problem, l launch) (biasAt, all int) {
 //	pointwise                    [block][c][TM]
 //	deform                       [block][r][s][c][TM]
 //	deformDepthwise              [block][r][s][TM]
-//	grouped                      [k][c][r][s], taps rounded up to LANES
+//	grouped, depthwise           [k][c][r][s], taps rounded up to LANES
 func pack(l launch, weight, bias []float32) []float32 {
 	p := l.problem
 	out := make([]float32, l.weights)
 	s, cg, taps := l.shape, p.C/p.Groups, p.Taps()
-	if l.variant.kind == grouped {
+	if l.variant.kind == grouped || l.variant.kind == depthwise {
 		room := taps
 		if s.lanes > 1 {
 			room = rounded(taps, s.lanes)

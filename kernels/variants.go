@@ -14,6 +14,7 @@ const (
 	product         kind = iota // conv2d.comp
 	pointwise                   // pointwise.comp
 	grouped                     // grouped.comp
+	depthwise                   // depthwise.comp
 	deform                      // deform.comp
 	deformDepthwise             // deform_depthwise.comp
 )
@@ -46,8 +47,14 @@ var variants = []variant{
 	{"pointwise_l8_m32n8", pointwise, 8},
 	{"pointwise_l4_m16n8", pointwise, 8},
 	{"grouped_n4", grouped, 32},
-	{"grouped_l8_r3s3", grouped, 8},
-	{"grouped_l4_r3s3", grouped, 8},
+	{"grouped_r3s3", grouped, 32},
+	{"depthwise_r3", depthwise, 32},
+	{"depthwise_r3e2", depthwise, 32},
+	{"depthwise_l8_r3", depthwise, 8},
+	{"depthwise_l8_r3e2", depthwise, 8},
+	{"depthwise_l8_r5", depthwise, 8},
+	{"depthwise_l4_r3", depthwise, 8},
+	{"depthwise_l4_r3e2", depthwise, 8},
 	{"deform_m8n2", deform, 32},
 	{"deform_l8_m8n2", deform, 8},
 	{"deform_l8_m32n2", deform, 8},
@@ -121,10 +128,12 @@ func shapeOf(m *shaders.Module) shape {
 	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), m.Defines["MODES"] > 0}
 }
 
+func (v variant) String() string { return fmt.Sprintf("%s/%d", v.module, v.localSize) }
+
 // unfit says in a few words why a variant cannot compute a problem, "" where it can.
 func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 	switch v.kind {
-	case product, pointwise, grouped:
+	case product, pointwise, grouped, depthwise:
 		if p.Deformable() {
 			return "the convolution is deformable"
 		}
@@ -142,7 +151,7 @@ func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 		return fmt.Sprintf("it does not pad by %v", p.Mode)
 	case v.kind == pointwise && (p.R != 1 || p.S != 1 || p.StrideY != 1 || p.StrideX != 1 || p.Ho != p.H || p.Wo != p.W || p.H*p.W%4 != 0):
 		return "it is for 1×1 kernels that keep the size, of a multiple of four pixels"
-	case v.kind == deformDepthwise && p.C != p.Groups:
+	case (v.kind == deformDepthwise || v.kind == depthwise) && p.C != p.Groups:
 		return "it takes one input channel a group"
 	case s.taps > 1 && (p.S != s.taps || p.StrideX/gcd(p.StrideX, p.DilationX) != s.step):
 		return fmt.Sprintf("it is for kernels %d wide and stride %d times what it shares with the dilation", s.taps, s.step)
