@@ -137,7 +137,7 @@ func TestEveryVariant(t *testing.T) {
 		for _, v := range variants {
 			t.Run(v.String(), func(t *testing.T) {
 				ran, worst, reason := 0, 0.0, ""
-				for i := range convtest.Cases(40) {
+				for i := range convtest.Cases(24) {
 					c := caseFor(v, convtest.Seed(), i)
 					l, why, err := plan(c.Problem, traitsOf(d.Info()), v)
 					if err != nil {
@@ -190,7 +190,7 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 	if err != nil {
 		panic(err)
 	}
-	s := shapeOf(m)
+	s := v.shape(m)
 	r := rand.New(rand.NewPCG(seed, uint64(i)))
 	for {
 		w := conv.Shape{1 + r.IntN(40), 1 + r.IntN(20), 1 + r.IntN(4), 1 + r.IntN(4)}
@@ -225,7 +225,7 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 			x[3] = 4 * (1 + r.IntN(12))
 		}
 		p, err := params.Problem(x, w, true)
-		if err == nil && (v.kind == deform || v.kind == deformDepthwise) {
+		if err == nil && (v.kind == deform || v.kind == deformDepthwise || v.kind == sharedDeform) {
 			p, err = params.DeformProblem(conv.Deform{OffsetGroups: 1 + r.IntN(2), Mask: r.IntN(2) == 0}, x, w, true)
 		}
 		if err == nil && p.Cost().MACs < 1_000_000 {
@@ -243,7 +243,7 @@ func TestNotNumbers(t *testing.T) {
 	offsets := []float32{nan, -nan, math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff), inf, -inf, 1e30, -1e30, math.MaxFloat32, 2147483648, -2147483648, 1e10}
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		for _, v := range variants {
-			if v.kind != deform && v.kind != deformDepthwise {
+			if v.kind != deform && v.kind != deformDepthwise && v.kind != sharedDeform {
 				continue
 			}
 			for i, o := range offsets {

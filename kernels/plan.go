@@ -69,7 +69,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if err != nil {
 		return launch{}, "", err
 	}
-	l := launch{problem: p, variant: v, module: m, shape: shapeOf(m)}
+	l := launch{problem: p, variant: v, module: m, shape: v.shape(m)}
 	if why := v.unfit(p, t, l.shape); why != "" {
 		return launch{}, why, nil
 	}
@@ -152,13 +152,15 @@ func divide(p conv.Problem, v variant, s shape) cut {
 	case v.kind == pointwise:
 		c.items = p.N * p.Ho * p.Wo / 4
 		c.perGroup *= s.tn / 4
+	case v.columns > 0:
+		c.items, c.perGroup = p.N*p.Ho*p.Wo, v.columns
 	default:
 		c.items = p.N * p.Ho * p.Wo
 		c.perGroup *= s.tn
 	}
 	switch v.kind {
-	case product, pointwise, deform:
-		c.groupBlocks = ceil(p.K/p.Groups, s.tm)
+	case product, pointwise, deform, sharedProduct, sharedDeform:
+		c.groupBlocks = ceil(p.K/p.Groups, s.block)
 		c.blocks = p.Groups * c.groupBlocks
 	case deformDepthwise:
 		c.groupBlocks = ceil(p.C/p.OffsetGroups*(p.K/p.Groups), s.tm)
@@ -246,6 +248,15 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		item = weights(s.rows*s.taps) +
 			(f(c.strip)+ahead)*(values*f(s.step)*k.load+f(s.rows*s.taps*s.tn)*k.product+values*f(s.rows-s.step)*k.keep)
 		outputs = f(c.strip * s.tn)
+	case sharedProduct, sharedDeform:
+		load, segments := k.load, 1
+		if l.variant.kind == sharedDeform {
+			load, segments = 4*(k.load+k.product), max(1, p.OffsetGroups/p.Groups)
+			item = f(taps*segments) * k.place
+		}
+		perStep := f(l.variant.depth) * (f(l.variant.columns)*load + f(s.block)*k.load) / f(int(l.variant.localSize))
+		perStep += f(l.variant.depth)*(f(s.tm+s.tn)*k.shared+accumulators*k.product) + 2*k.barrier
+		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
 	case deform:
 		sample := 4 * (k.load + k.product)
 		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep)) +
