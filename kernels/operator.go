@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"vkconv/conv"
@@ -61,17 +62,17 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 	if err := o.checkWeights(weight, bias); err != nil {
 		return nil, err
 	}
-	constants := []gpu.Constant{}
-	for _, c := range constantsOf(l) {
-		id, err := l.module.ConstantID(c.name)
+	var constants []gpu.Constant
+	for name, value := range l.constants() {
+		id, err := l.module.ConstantID(name)
 		if err != nil {
 			return nil, err
 		}
-		constants = append(constants, gpu.Constant{ID: id, Value: c.value})
+		constants = append(constants, gpu.Constant{ID: id, Value: value})
 	}
+	slices.SortFunc(constants, func(a, b gpu.Constant) int { return int(a.ID) - int(b.ID) })
 	var err error
-	o.pipe, err = d.Pipeline(moduleOf(l.module), constants)
-	if err != nil {
+	if o.pipe, err = d.Pipeline(moduleOf(l.module), constants); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, name := range slotNames {
@@ -89,18 +90,6 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		return nil, err
 	}
 	return o, nil
-}
-
-// constant is a specialization constant by its name.
-type constant struct {
-	name  string
-	value uint32
-}
-
-// constantsOf are a launch's specialization constants. The activation is among
-// them so that a pipeline without one has no trace of it.
-func constantsOf(l launch) []constant {
-	return []constant{{"localSizeX", l.variant.localSize}, {"activation", uint32(l.problem.Activation.Kind)}}
 }
 
 func moduleOf(m *shaders.Module) *gpu.Module {
@@ -149,6 +138,10 @@ func (o *operator) Describe() string {
 	switch o.variant.kind {
 	case grouped:
 		text += fmt.Sprintf("tiles of %d×%d outputs of a channel", s.ty, s.tn)
+	case depthwise:
+		text += fmt.Sprintf("strips of %d columns", s.tn)
+	case sharedProduct, sharedDeform:
+		text += fmt.Sprintf("tiles of %d channels × %d outputs in shared memory", s.block, o.variant.columns)
 	default:
 		text += fmt.Sprintf("tiles of %d channels × %d outputs", s.tm, s.tn)
 	}

@@ -140,7 +140,7 @@ func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (til
 		if err != nil {
 			return tile{}, err
 		}
-		s := shapeOf(m)
+		s := variant{}.shape(m)
 		v := tile{name, s.tm, s.tn, s.lanes, 32}
 		if s.lanes > 1 {
 			if t.Subgroup != s.lanes || !t.SubgroupOps {

@@ -7,7 +7,11 @@ layout(push_constant) uniform Push {
   uint tiles;          // workgroups with work; the dispatch may hold a few more
   int  items;          // work items of a block of output channels, all images
   int  blocks;         // blocks of output channels, all weight groups
+#ifdef STRIP
+  int  strip;          // output rows of a work item that walks down
+#else
   int  groupBlocks;    // blocks of one weight group
+#endif
   int  c, h, w;        // input; c are the channels of the tensor it lies in
   int  k, ho, wo;      // output; k likewise
   int  r, s;           // kernel
