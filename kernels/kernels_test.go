@@ -135,9 +135,9 @@ func TestForward(t *testing.T) {
 func TestEveryVariant(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		for _, v := range variants {
-			t.Run(v.module, func(t *testing.T) {
+			t.Run(v.String(), func(t *testing.T) {
 				ran, worst, reason := 0, 0.0, ""
-				for i := range convtest.Cases(40) {
+				for i := range convtest.Cases(24) {
 					c := caseFor(v, convtest.Seed(), i)
 					l, why, err := plan(c.Problem, traitsOf(d.Info()), v)
 					if err != nil {
@@ -190,7 +190,7 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 	if err != nil {
 		panic(err)
 	}
-	s := shapeOf(m)
+	s := v.shape(m)
 	r := rand.New(rand.NewPCG(seed, uint64(i)))
 	for {
 		w := conv.Shape{1 + r.IntN(40), 1 + r.IntN(20), 1 + r.IntN(4), 1 + r.IntN(4)}
@@ -215,17 +215,17 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 		if s.step > 1 && r.IntN(2) > 0 {
 			params.Dilation, params.Stride = [2]int{}, [2]int{s.step, s.step}
 		}
-		if v.kind == grouped || v.kind == deformDepthwise {
+		if v.kind == grouped || v.kind == depthwise || v.kind == deformDepthwise {
 			w[0], w[1] = 1+r.IntN(3), 1
 			params.Groups = 1 + r.IntN(20)
 		}
 		w[0] *= params.Groups
-		x := conv.Shape{1 + r.IntN(2), w[1] * params.Groups, 1 + r.IntN(25), 1 + r.IntN(40)}
+		x := conv.Shape{1 + r.IntN(2), w[1] * params.Groups, 1 + r.IntN(80), 1 + r.IntN(40)}
 		if v.kind == pointwise {
 			x[3] = 4 * (1 + r.IntN(12))
 		}
 		p, err := params.Problem(x, w, true)
-		if err == nil && (v.kind == deform || v.kind == deformDepthwise) {
+		if err == nil && (v.kind == deform || v.kind == deformDepthwise || v.kind == sharedDeform) {
 			p, err = params.DeformProblem(conv.Deform{OffsetGroups: 1 + r.IntN(2), Mask: r.IntN(2) == 0}, x, w, true)
 		}
 		if err == nil && p.Cost().MACs < 1_000_000 {
@@ -243,7 +243,7 @@ func TestNotNumbers(t *testing.T) {
 	offsets := []float32{nan, -nan, math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff), inf, -inf, 1e30, -1e30, math.MaxFloat32, 2147483648, -2147483648, 1e10}
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		for _, v := range variants {
-			if v.kind != deform && v.kind != deformDepthwise {
+			if v.kind != deform && v.kind != deformDepthwise && v.kind != sharedDeform {
 				continue
 			}
 			for i, o := range offsets {

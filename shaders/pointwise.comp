@@ -6,8 +6,7 @@
 //
 //variant pointwise_m8n4       TM=8  TN=4 LANES=1 CHANNELS=2
 //variant pointwise_l8_m32n4   TM=32 TN=4 LANES=8 CHANNELS=4
-//variant pointwise_l8_m32n8   TM=32 TN=8 LANES=8 CHANNELS=2
-//variant pointwise_l4_m16n8   TM=16 TN=8 LANES=4 CHANNELS=2 BROADCAST
+//variant pointwise_l4_m16n8   TM=16 TN=8 LANES=4 CHANNELS=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define ESTEP 1
 #define VALUES TN
