@@ -19,7 +19,8 @@ import (
 // at the places the padding mode maps to; see [vkconv/cpuref.Conv2DBackward].
 type Conv2DBackward struct {
 	backward
-	x *pass
+	x      *pass     // dx, where it is not
+	mirror *operator // a forward convolution, see mirrored
 }
 
 // backward is what plans of gradients share.
@@ -43,10 +44,22 @@ func NewConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*Conv2D
 	if err := b.init(d, p); err != nil {
 		return nil, err
 	}
+	if err := b.checkWeight(weight); err != nil {
+		return nil, err
+	}
 	if p.N > 0 {
 		var err error
-		if b.x, err = newInputPass(d, b.problem, false, conv.Activation{}); err != nil {
-			return nil, err
+		if m, ok := mirrored(b.problem); ok {
+			if l, err := choose(m, traitsOf(d.Info())); err == nil {
+				if b.mirror, err = newOperator(d, l, mirror(p, weight), nil); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if b.mirror == nil {
+			if b.x, err = newInputPass(d, b.problem, false, conv.Activation{}); err != nil {
+				return nil, err
+			}
 		}
 		if b.weights, err = newWeightSum(d, b.problem); err != nil {
 			return nil, err
@@ -111,10 +124,17 @@ func (b *backward) allocate(weight []float32, first int64) error {
 // SetWeights replaces the weight, K×(C/G)×R×S. What was submitted before
 // computes with the old one.
 func (b *backward) SetWeights(weight []float32) error {
+	if err := b.checkWeight(weight); err != nil {
+		return err
+	}
+	return b.device.Upload(b.raw, 0, bytesOf(weight))
+}
+
+func (b *backward) checkWeight(weight []float32) error {
 	if want := b.problem.Weight(); len(weight) != want.Len() {
 		return fmt.Errorf("kernels: %w: weight has %d elements, %v has %d", conv.ErrShape, len(weight), want, want.Len())
 	}
-	return b.device.Upload(b.raw, 0, bytesOf(weight))
+	return nil
 }
 
 // Workspace is the device memory in bytes that the gradients take beyond
@@ -129,12 +149,66 @@ func (b *backward) Close() {
 
 func (b *backward) weightSpan() span { return span{Tensor{Buf: b.raw}, b.problem.Weight().Len()} }
 
+// mirrored is the convolution of dy that dx is where the stride is 1: with the
+// kernel turned by half a turn, and inputs and outputs exchanged,
+//
+//	dx[n,c,iy,ix] = Σ_{k,r,s} weight[k,c,R−1−r,S−1−s] · dy[n,k, iy + top − (R−1−r)·dy, …]
+//
+// ok is false where dx is no such convolution.
+func mirrored(p conv.Problem) (m conv.Problem, ok bool) {
+	m = conv.Problem{
+		N: p.N, C: p.K, H: p.Ho, W: p.Wo, K: p.C, R: p.R, S: p.S, Ho: p.H, Wo: p.W,
+		StrideY: 1, StrideX: 1, DilationY: p.DilationY, DilationX: p.DilationX, Groups: p.Groups,
+	}
+	m.Pad.Top, m.Pad.Left = p.DilationY*(p.R-1)-p.Pad.Top, p.DilationX*(p.S-1)-p.Pad.Left
+	// Padding beyond the kernel's reach leaves dy's border without use: the
+	// forward kernels are not asked to crop.
+	ok = p.StrideY == 1 && p.StrideX == 1 && p.Mode == conv.Zeros && m.Pad.Top >= 0 && m.Pad.Left >= 0
+	return m, ok
+}
+
+// mirror is the weight of that convolution.
+func mirror(p conv.Problem, weight []float32) []float32 {
+	out := make([]float32, len(weight))
+	cg, kg, taps := p.C/p.Groups, p.K/p.Groups, p.Taps()
+	for k := range p.K {
+		for c := range cg {
+			from := weight[(k*cg+c)*taps:][:taps]
+			to := out[((k/kg*cg+c)*kg+k%kg)*taps:][:taps]
+			for i, w := range from {
+				to[taps-1-i] = w
+			}
+		}
+	}
+	return out
+}
+
+// SetWeights replaces the weight, K×(C/G)×R×S. What was submitted before
+// computes with the old one.
+func (b *Conv2DBackward) SetWeights(weight []float32) error {
+	if err := b.backward.SetWeights(weight); err != nil || b.mirror == nil {
+		return err
+	}
+	return b.mirror.SetWeights(mirror(b.problem, weight), nil)
+}
+
+// Close frees weight and workspace. What was submitted before goes on.
+func (b *Conv2DBackward) Close() {
+	b.backward.Close()
+	if b.mirror != nil {
+		b.mirror.Close()
+	}
+}
+
 // Describe names the kernels.
 func (b *Conv2DBackward) Describe() string {
-	if b.x == nil {
-		return "an empty batch"
+	switch {
+	case b.mirror != nil:
+		return "dx by " + b.mirror.Describe() + "; " + b.weights.describe()
+	case b.x != nil:
+		return b.x.module.Name + "; " + b.weights.describe()
 	}
-	return b.x.module.Name + "; " + b.weights.describe()
+	return "an empty batch"
 }
 
 // Record records the gradients that g wants. x, N×C×H×W, is only read for the
@@ -152,7 +226,12 @@ func (b *Conv2DBackward) Record(s *gpu.Stream, g Grads, x, dy Tensor) error {
 		return b.empty(s, g, p.K)
 	}
 	out := span{dy, p.Output().Len()}
-	if g.X.wants() {
+	if g.X.wants() && b.mirror != nil {
+		err := b.mirror.record(s, &[slots]Tensor{slotX: dy, slotY: g.X}, &[slots]int{slotX: out.elements, slotY: in.elements})
+		if err != nil {
+			return err
+		}
+	} else if g.X.wants() {
 		w := b.weightSpan()
 		if err := b.x.record(s, &[maxSpans]span{out, w, w, {g.X, in.elements}}); err != nil {
 			return err
