@@ -68,7 +68,7 @@ func NewConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*Conv2D
 			return nil, err
 		}
 	}
-	if err := b.allocate(weight, 0); err != nil {
+	if err := b.allocate(weight); err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -80,21 +80,21 @@ func (b *backward) init(d *gpu.Device, p conv.Problem) error {
 	return checkGradient(b.problem, traitsOf(d.Info()))
 }
 
-// reserve makes the workspace, which holds the partial sums behind the first
-// bytes.
-func (b *backward) reserve(first int64) (err error) {
+// room adds n bytes to the workspace and says where they are.
+func (b *backward) room(n int64) int64 {
 	align := max(b.device.Info().Limits.StorageAlign, 4)
-	next := func(n int64) int64 {
-		at := (b.size + align - 1) / align * align
-		b.size = at + n
-		return at
-	}
-	b.size = first
+	at := (b.size + align - 1) / align * align
+	b.size = at + n
+	return at
+}
+
+// reserve makes the workspace, with room for the partial sums.
+func (b *backward) reserve() (err error) {
 	if n := b.weights.bytes(); n > 0 {
-		b.weights.at = next(n)
+		b.weights.at = b.room(n)
 	}
 	if n := b.bias.bytes(); n > 0 {
-		b.bias.at = next(n)
+		b.bias.at = b.room(n)
 	}
 	if b.size == 0 {
 		return nil
@@ -106,8 +106,8 @@ func (b *backward) reserve(first int64) (err error) {
 }
 
 // allocate also uploads the weight.
-func (b *backward) allocate(weight []float32, first int64) error {
-	err := b.reserve(first)
+func (b *backward) allocate(weight []float32) error {
+	err := b.reserve()
 	if err != nil {
 		return err
 	}

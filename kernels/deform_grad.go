@@ -25,19 +25,22 @@ const leastPixels = 32
 //
 //	images × C × taps × pixels  ←  weight · dy
 //
-// then doffset and dmask gather from it, one invocation an element, and dx
-// scatters it, one invocation a channel's plane.
+// then doffset and dmask gather from it, one invocation an element, and dx is
+// made of it as deform_grad_input.go says.
 type DeformConv2DBackward struct {
 	backward
-	parts []deformPart
+	parts  []deformPart
+	lists  lists
+	gather bool // how dx is computed, see deform_grad_input.go
 }
 
 // deformPart is some pixels of dy.
 type deformPart struct {
+	images   int
 	column   *pass
 	elements int      // of the sample gradients
 	offset   [4]*pass // by what is wanted: 1 doffset, 2 dmask, 3 both
-	input    *pass
+	input    inputPart
 }
 
 // NewDeformConv2DBackward plans the gradients of p, which comes from
@@ -59,10 +62,11 @@ func NewDeformConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*
 		if b.bias, err = newBiasSum(d, b.problem); err != nil {
 			return nil, err
 		}
-		images, pixels := columnPart(p)
+		b.gather = gathers(b.problem, traitsOf(d.Info()))
+		images, pixels := columnPart(b.problem, b.gather)
 		for n := 0; n < p.N; n += images {
 			for first := 0; first < p.Ho*p.Wo; first += pixels {
-				part, err := newDeformPart(d, b.problem, n, min(images, p.N-n), first, min(pixels, p.Ho*p.Wo-first))
+				part, err := newDeformPart(d, b.problem, n, min(images, p.N-n), first, min(pixels, p.Ho*p.Wo-first), b.gather)
 				if err != nil {
 					return nil, err
 				}
@@ -71,24 +75,40 @@ func NewDeformConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*
 			}
 		}
 	}
-	if err := b.allocate(weight, 4*int64(most)); err != nil {
+	b.size = 4 * int64(most)
+	if b.gather && p.N > 0 {
+		groups := b.parts[0].images * p.OffsetGroups
+		b.lists.counts, b.lists.starts = groups*(p.H+1)*(p.W+1), groups*((p.H+1)*(p.W+1)+1)
+		b.lists.count = b.room(4 * int64(b.lists.counts))
+		b.lists.start = b.room(4 * int64(b.lists.starts))
+		b.lists.order = b.room(4 * int64(b.parts[0].input.orders)) // the first part is the largest
+	}
+	if err := b.allocate(weight); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
 // columnPart says how much of dy is worked on at once: images, and pixels of
-// each. All images where that leaves a fair number of pixels, since dx is
+// each. Where dx is not gathered, all images rather than all pixels, since it is
 // computed by one invocation for each channel of each.
-func columnPart(p conv.Problem) (images, pixels int) {
+func columnPart(p conv.Problem, gather bool) (images, pixels int) {
 	perPixel, all := p.C*p.Taps(), p.Ho*p.Wo
-	images = min(p.N, max(1, mostColumn/perPixel/min(all, 256)))
-	return images, min(all, max(leastPixels, mostColumn/(perPixel*images)))
+	least := min(all, 256)
+	if gather {
+		least = all
+	}
+	images = min(p.N, max(1, mostColumn/perPixel/least))
+	pixels = min(all, max(leastPixels, mostColumn/(perPixel*images)))
+	for gather && images > 1 && listRoom(p, images, pixels) > mostLists {
+		images--
+	}
+	return images, pixels
 }
 
-func newDeformPart(d *gpu.Device, p conv.Problem, image, images, first, pixels int) (deformPart, error) {
+func newDeformPart(d *gpu.Device, p conv.Problem, image, images, first, pixels int, gather bool) (deformPart, error) {
 	t := traitsOf(d.Info())
-	part := deformPart{elements: images * p.C * p.Taps() * pixels}
+	part := deformPart{images: images, elements: images * p.C * p.Taps() * pixels}
 	rows := p.C / p.Groups * p.Taps()
 	best, err := chooseTile(t, "deform_grad_column", p.Groups, rows, images*pixels, 1)
 	if err != nil {
@@ -109,8 +129,7 @@ func newDeformPart(d *gpu.Device, p conv.Problem, image, images, first, pixels i
 			return part, err
 		}
 	}
-	v["items"] = images * p.C
-	part.input, err = newPass(d, "deform_grad_input", local, ceil(v["items"], local), v)
+	part.input, err = newInputPart(d, p, v, images, pixels, gather)
 	return part, err
 }
 
@@ -154,7 +173,11 @@ func (b *DeformConv2DBackward) Describe() string {
 	if b.weights == nil {
 		return "an empty batch"
 	}
-	return fmt.Sprintf("%s in %d parts, deform_grad_offset, deform_grad_input; %s", b.parts[0].column.module.Name, len(b.parts), b.weights.describe())
+	input := "deform_grad_input"
+	if b.gather {
+		input = b.parts[0].input.gather.module.Name
+	}
+	return fmt.Sprintf("%s in %d parts, deform_grad_offset, %s; %s", b.parts[0].column.module.Name, len(b.parts), input, b.weights.describe())
 }
 
 // Record records the gradients that g wants. x is N×C×H×W, offset
@@ -231,8 +254,12 @@ func (b *DeformConv2DBackward) recordParts(s *gpu.Stream, g Grads, x, offset, ma
 		return nil
 	}
 	dx := span{g.X, x.elements}
-	if g.X.wants() { // the parts add to it
-		if err := s.Fill(dx.Buf, dx.Offset, 4*int64(dx.elements), 0); err != nil {
+	if g.X.wants() {
+		clear, n := dx, dx.elements // scattered: the parts add to it
+		if b.gather {
+			clear, n = span{Tensor: Tensor{b.workspace, b.lists.count}}, b.lists.counts
+		}
+		if err := s.Fill(clear.Buf, clear.Offset, 4*int64(n), 0); err != nil {
 			return err
 		}
 	}
@@ -248,7 +275,7 @@ func (b *DeformConv2DBackward) recordParts(s *gpu.Stream, g Grads, x, offset, ma
 			}
 		}
 		if g.X.wants() {
-			if err := part.input.record(s, &[maxSpans]span{column, offset, mask, dx}); err != nil {
+			if err := part.input.record(s, b.workspace, &b.lists, column, offset, mask, dx); err != nil {
 				return err
 			}
 		}

@@ -137,7 +137,7 @@ func NewConvTranspose2DBackward(d *gpu.Device, t conv.Transposed, weight []float
 		return nil, err
 	}
 	c.operator = forward.operator
-	if err := c.weights.reserve(0); err != nil {
+	if err := c.weights.reserve(); err != nil {
 		c.Close()
 		return nil, err
 	}
