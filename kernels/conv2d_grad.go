@@ -37,47 +37,57 @@ type backward struct {
 // [conv.Params.Problem]. weight, K×(C/G)×R×S, is needed for the gradient by the
 // input. A problem beyond the device's limits gives [gpu.ErrTooLarge].
 func NewConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*Conv2DBackward, error) {
+	return newConv2DBackward(makerFor(d), p, weight, true)
+}
+
+// newConv2DBackward uses forward kernels for dx where it can and mirror is set.
+func newConv2DBackward(m maker, p conv.Problem, weight []float32, mirror bool) (*Conv2DBackward, error) {
 	if p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: a deformable problem is for NewDeformConv2DBackward", conv.ErrParams)
 	}
 	b := &Conv2DBackward{}
-	if err := b.init(d, p); err != nil {
+	if err := b.init(m, p); err != nil {
 		return nil, err
 	}
-	if err := b.checkWeight(weight); err != nil {
-		return nil, err
+	err := b.checkWeight(weight)
+	if err == nil && p.N > 0 {
+		err = b.plan(m, weight, mirror)
 	}
-	if p.N > 0 {
-		var err error
-		if m, ok := mirrored(b.problem); ok {
-			if l, err := choose(m, traitsOf(d.Info())); err == nil {
-				if b.mirror, err = newOperator(d, l, mirror(p, weight), nil); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if b.mirror == nil {
-			if b.x, err = newInputPass(d, b.problem, false, conv.Activation{}); err != nil {
-				return nil, err
-			}
-		}
-		if b.weights, err = newWeightSum(d, b.problem); err != nil {
-			return nil, err
-		}
-		if b.bias, err = newBiasSum(d, b.problem); err != nil {
-			return nil, err
-		}
+	if err == nil {
+		err = b.allocate(weight)
 	}
-	if err := b.allocate(weight); err != nil {
+	if err != nil {
+		b.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
+func (b *Conv2DBackward) plan(m maker, weight []float32, mirrors bool) (err error) {
+	if of, ok := mirrored(b.problem); ok && mirrors {
+		// Where no forward kernel takes it, this file's own does.
+		if l, why := choose(of, m.traits); why == nil {
+			if b.mirror, err = newOperator(m.device, l, mirror(b.problem, weight), nil); err != nil {
+				return err
+			}
+		}
+	}
+	if b.mirror == nil {
+		if b.x, err = newInputPass(m, b.problem, false, conv.Activation{}); err != nil {
+			return err
+		}
+	}
+	if b.weights, err = newWeightSum(m, b.problem); err != nil {
+		return err
+	}
+	b.bias, err = newBiasSum(m, b.problem)
+	return err
+}
+
 // init checks the problem.
-func (b *backward) init(d *gpu.Device, p conv.Problem) error {
-	b.device, b.problem = d, normal(p)
-	return checkGradient(b.problem, traitsOf(d.Info()))
+func (b *backward) init(m maker, p conv.Problem) error {
+	b.device, b.problem = m.device, normal(p)
+	return checkGradient(b.problem, m.traits)
 }
 
 // room adds n bytes to the workspace and says where they are.
@@ -115,7 +125,6 @@ func (b *backward) allocate(weight []float32) error {
 		err = b.SetWeights(weight)
 	}
 	if err != nil {
-		b.Close()
 		return fmt.Errorf("kernels: weight: %w", err)
 	}
 	return nil
@@ -284,8 +293,8 @@ func (b *backward) recordBias(s *gpu.Stream, g Grads, dy span) error {
 
 // newInputPass plans dx, or the transposed convolution with a bias and an
 // activation behind. Bindings: dy, weight, bias, dx.
-func newInputPass(d *gpu.Device, p conv.Problem, biased bool, a conv.Activation) (*pass, error) {
-	t := traitsOf(d.Info())
+func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pass, error) {
+	t := m.traits
 	cg := p.C / p.Groups
 	phases := min(p.StrideY, p.H) * min(p.StrideX, p.W)
 	items := p.N * ceil(p.H, p.StrideY) * ceil(p.W, p.StrideX) // of a phase
@@ -311,7 +320,7 @@ func newInputPass(d *gpu.Device, p conv.Problem, biased bool, a conv.Activation)
 	if v["biased"] = 0; biased {
 		v["biased"] = 1
 	}
-	return newPass(d, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
+	return newPass(m, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
 }
 
 // fewChannels is up to how many output channels of a group the gradient by the
@@ -319,8 +328,8 @@ func newInputPass(d *gpu.Device, p conv.Problem, biased bool, a conv.Activation)
 const fewChannels = 2
 
 // newWeightSum plans dweight. Bindings: x, dy.
-func newWeightSum(d *gpu.Device, p conv.Problem) (*sum, error) {
-	t := traitsOf(d.Info())
+func newWeightSum(m maker, p conv.Problem) (*sum, error) {
+	t := m.traits
 	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
 	v := problemValues(p)
 	if kg <= fewChannels && cg*p.Taps() <= 4*9 {
@@ -330,11 +339,11 @@ func newWeightSum(d *gpu.Device, p conv.Problem) (*sum, error) {
 		tiles := v["blocks"] * v["rowItems"]
 		parts, share := split(t, ceil(v["items"], local), tiles, elements*local)
 		v["share"] = share * local
-		pass, err := newPass(d, "conv2d_grad_depthwise_n9", local, tiles*parts, v)
+		pass, err := newPass(m, "conv2d_grad_depthwise_n9", local, tiles*parts, v)
 		if err != nil {
 			return nil, err
 		}
-		return newSum(d, pass, elements, parts*local)
+		return newSum(m, pass, elements, parts*local)
 	}
 	best, err := chooseTile(t, "conv2d_grad_weight", p.Groups, kg, cg*p.Taps(), 1)
 	if err != nil {
@@ -345,9 +354,9 @@ func newWeightSum(d *gpu.Device, p conv.Problem) (*sum, error) {
 	tiles := v["blocks"] * v["rowItems"]
 	parts, share := split(t, v["items"], tiles, elements)
 	v["share"] = share
-	pass, err := newPass(d, best.module, best.local, tiles*parts, v)
+	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}
-	return newSum(d, pass, elements, parts)
+	return newSum(m, pass, elements, parts)
 }

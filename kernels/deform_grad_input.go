@@ -16,9 +16,6 @@ import (
 //   - scatter: one invocation for each channel's plane walks over all samples.
 //     Parallel over channels and images only; takes no room.
 
-// mostLists bounds the room for lists, in elements: 32 MiB.
-const mostLists = 8 << 20
-
 // lists is where the lists of samples lie in the workspace, in bytes.
 type lists struct {
 	count, start, order int64
@@ -32,9 +29,9 @@ func listRoom(p conv.Problem, images, pixels int) int {
 }
 
 // gathers says whether dx is gathered.
-func gathers(p conv.Problem, t traits) bool {
-	images, pixels := columnPart(p, true)
-	return listRoom(p, images, pixels) <= mostLists
+func (m maker) gathers(p conv.Problem) bool {
+	images, pixels := m.columnPart(p, true)
+	return listRoom(p, images, pixels) <= m.lists
 }
 
 // inputPart computes dx from the sample gradients of a part.
@@ -44,8 +41,8 @@ type inputPart struct {
 	orders                          int // elements of the lists
 }
 
-func newInputPart(d *gpu.Device, p conv.Problem, v map[string]int, images, pixels int, gather bool) (inputPart, error) {
-	t := traitsOf(d.Info())
+func newInputPart(m maker, p conv.Problem, v map[string]int, images, pixels int, gather bool) (inputPart, error) {
+	t := m.traits
 	local, part := localSize(t), inputPart{orders: images * p.OffsetGroups * p.Taps() * pixels}
 	var failed error
 	build := func(name string, local, items, blocks int) *pass {
@@ -54,7 +51,7 @@ func newInputPart(d *gpu.Device, p conv.Problem, v map[string]int, images, pixel
 		}
 		v["items"] = items
 		var made *pass
-		made, failed = newPass(d, name, local, ceil(items, local)*blocks, v)
+		made, failed = newPass(m, name, local, ceil(items, local)*blocks, v)
 		return made
 	}
 	if !gather {
@@ -71,7 +68,7 @@ func newInputPart(d *gpu.Device, p conv.Problem, v map[string]int, images, pixel
 		scanners = min(256, t.Invocations)
 	}
 	if failed == nil {
-		part.scan, failed = newPass(d, "deform_grad_scan", scanners, groups, v)
+		part.scan, failed = newPass(m, "deform_grad_scan", scanners, groups, v)
 	}
 	name, channels := "deform_grad_gather_n8", 8
 	if p.C/p.OffsetGroups < 3 {
