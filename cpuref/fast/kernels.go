@@ -1,5 +1,8 @@
 package fast
 
+//go:generate go run -C _gen . -pkg fast -out ../asm_amd64.s -stubs ../asm_amd64.go
+//go:generate go run -C _gen ./neon -out ../asm_arm64.s -stubs ../asm_arm64.go
+
 import (
 	"fmt"
 	"os"
