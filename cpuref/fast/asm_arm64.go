@@ -5,218 +5,218 @@
 package fast
 
 // gemm8x1NEON is kernels.gemm for mr = 8, nv = 1 and whole vectors:
-// 
-// 	for i := range 8 {
-// 		for j := range 4 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*4+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 8 {
+//		for j := range 4 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*4+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm8x1NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm8x2NEON is kernels.gemm for mr = 8, nv = 2 and whole vectors:
-// 
-// 	for i := range 8 {
-// 		for j := range 8 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*8+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 8 {
+//		for j := range 8 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*8+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm8x2NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm8x3NEON is kernels.gemm for mr = 8, nv = 3 and whole vectors:
-// 
-// 	for i := range 8 {
-// 		for j := range 12 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*12+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 8 {
+//		for j := range 12 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*12+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm8x3NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm4x1NEON is kernels.gemm for mr = 4, nv = 1 and whole vectors:
-// 
-// 	for i := range 4 {
-// 		for j := range 4 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*4+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 4 {
+//		for j := range 4 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*4+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm4x1NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm4x2NEON is kernels.gemm for mr = 4, nv = 2 and whole vectors:
-// 
-// 	for i := range 4 {
-// 		for j := range 8 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*8+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 4 {
+//		for j := range 8 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*8+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm4x2NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm4x3NEON is kernels.gemm for mr = 4, nv = 3 and whole vectors:
-// 
-// 	for i := range 4 {
-// 		for j := range 12 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*12+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 4 {
+//		for j := range 12 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*12+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm4x3NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm2x1NEON is kernels.gemm for mr = 2, nv = 1 and whole vectors:
-// 
-// 	for i := range 2 {
-// 		for j := range 4 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*4+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 2 {
+//		for j := range 4 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*4+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm2x1NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm2x2NEON is kernels.gemm for mr = 2, nv = 2 and whole vectors:
-// 
-// 	for i := range 2 {
-// 		for j := range 8 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*8+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 2 {
+//		for j := range 8 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*8+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm2x2NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm2x3NEON is kernels.gemm for mr = 2, nv = 3 and whole vectors:
-// 
-// 	for i := range 2 {
-// 		for j := range 12 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*12+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 2 {
+//		for j := range 12 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*12+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm2x3NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm1x1NEON is kernels.gemm for mr = 1, nv = 1 and whole vectors:
-// 
-// 	for i := range 1 {
-// 		for j := range 4 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*4+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 1 {
+//		for j := range 4 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*4+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm1x1NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm1x2NEON is kernels.gemm for mr = 1, nv = 2 and whole vectors:
-// 
-// 	for i := range 1 {
-// 		for j := range 8 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*8+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 1 {
+//		for j := range 8 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*8+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm1x2NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // gemm1x3NEON is kernels.gemm for mr = 1, nv = 3 and whole vectors:
-// 
-// 	for i := range 1 {
-// 		for j := range 12 {
-// 			sum := c[i*ldc+j] // bias[i] unless bias is nil
-// 			for q := range nseg {
-// 				for l := range segLen {
-// 					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*12+q*skip+j], sum)
-// 				}
-// 			}
-// 			c[i*ldc+j] = sum
-// 		}
-// 	}
+//
+//	for i := range 1 {
+//		for j := range 12 {
+//			sum := c[i*ldc+j] // bias[i] unless bias is nil
+//			for q := range nseg {
+//				for l := range segLen {
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*12+q*skip+j], sum)
+//				}
+//			}
+//			c[i*ldc+j] = sum
+//		}
+//	}
 //
 //go:noescape
 func gemm1x3NEON(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int)
 
 // rowFMANEON is one row of kernels.planeFMA, n a multiple of 4, at least 4, taps at least 1:
-// 
-// 	for i := range n {
-// 		sum := bias
-// 		for t := range taps {
-// 			sum = fma(w[t], x[at[t]+i], sum)
-// 		}
-// 		y[i] = sum
-// 	}
+//
+//	for i := range n {
+//		sum := bias
+//		for t := range taps {
+//			sum = fma(w[t], x[at[t]+i], sum)
+//		}
+//		y[i] = sum
+//	}
 //
 //go:noescape
 func rowFMANEON(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)

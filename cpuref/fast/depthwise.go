@@ -10,6 +10,7 @@ const (
 	depthColumns = 1024    // output columns of a tile at most
 	depthFloats  = 16384   // padded input of a tile, so that it stays near the core
 	depthWork    = 1 << 17 // multiply-adds of a tile, about
+	depthCall    = 1 << 20 // multiply-adds of a call
 	maxLanes     = 16
 )
 
@@ -155,8 +156,7 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 			oy := oy0
 			for r := range d.runs {
 				run := &d.runs[r]
-				end := min(run.end, oy1)
-				if end <= oy {
+				if run.end <= oy {
 					continue
 				}
 				v := w
@@ -166,9 +166,13 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 						v[i] = w[t]
 					}
 				}
-				d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, end-oy, ox1-ox0,
-					padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
-				oy = end
+				// Assembly cannot be preempted: a call is some rows.
+				for most := max(1, depthCall/(len(v)*(ox1-ox0)+1)); oy < min(run.end, oy1); {
+					rows := min(run.end-oy, oy1-oy, most)
+					d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, rows, ox1-ox0,
+						padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
+					oy += rows
+				}
 			}
 		}
 	}

@@ -7,6 +7,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"go/format"
 	"log"
 	"os"
 	"strings"
@@ -196,9 +197,14 @@ func main() {
 	}
 	row()
 	peak()
-	for name, text := range map[string]*strings.Builder{*out: &asm, *to: &stubs} {
-		if err := os.WriteFile(name, []byte(text.String()), 0o666); err != nil {
-			log.Fatal(err)
-		}
+	code, err := format.Source([]byte(stubs.String()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile(*out, []byte(asm.String()), 0o666); err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile(*to, code, 0o666); err != nil {
+		log.Fatal(err)
 	}
 }
