@@ -105,7 +105,7 @@ func init() {
 }
 
 // InstructionSet names what plans made from now on compute with: "avx512",
-// "avx2" or "go". The best one that the machine has, unless the environment
+// "avx2", "neon" or "go". The best one that the machine has, unless the environment
 // variable VKCONV_CPU or [SetInstructionSet] chose another.
 func InstructionSet() string { return current.Load().ks.name }
 
