@@ -18,8 +18,7 @@ const depthwiseOutputs = 7
 // of goroutines.
 type Conv2D struct {
 	*layout
-	cols      []int32 // see columns
-	runs      bool    // vectors are mostly made of at most two runs of pixels
+	runs      bool // vectors are mostly made of at most two runs of pixels
 	depthwise *depthwise
 	winograd  *winograd
 }
@@ -47,16 +46,14 @@ func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32, options ...Op
 		return nil, err
 	}
 	c := &Conv2D{layout: l}
-	if slices.Contains(options, AllowWinograd) && winogradWorth(p) {
-		l.plain = true
+	c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
+	switch {
+	case slices.Contains(options, AllowWinograd) && winogradWorth(p):
 		c.winograd = newWinograd(l.ks, pool.workers, p)
-	} else if l.cg == 1 && l.kg <= depthwiseOutputs {
-		l.plain = true
-		c.depthwise = newDepthwise(l.ks, pool.workers, p)
-	} else {
-		c.cols = columns(p)
-		c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
+	case l.cg == 1 && l.kg <= depthwiseOutputs && p.R <= depthRows:
+		c.depthwise = newDepthwise(l.ks, pool.workers, p) // nil where its tiles would be too large
 	}
+	l.plain = c.winograd != nil || c.depthwise != nil
 	if err := c.SetWeights(weight, bias); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ const (
 	depthColumns = 1024    // output columns of a tile at most
 	depthFloats  = 16384   // padded input of a tile, so that it stays near the core
 	depthWork    = 1 << 17 // multiply-adds of a tile, about
+	depthMost    = 1 << 20 // padded input of a tile at most: else the general way is taken
+	depthRows    = 64      // kernel rows at most
 	depthCall    = 1 << 20 // multiply-adds of a call
 	maxLanes     = 16
 )
@@ -47,7 +49,8 @@ type rowRun struct {
 	taps, at []int32
 }
 
-// newDepthwise plans p, which has one input channel a group.
+// newDepthwise plans p, which has one input channel a group; nil where dilation
+// and stride make even the smallest tile too large.
 func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 	d := &depthwise{p: p, ks: ks}
 	d.colTiles = ceilDiv(p.Wo, max(16, depthColumns/p.StrideX))
@@ -66,6 +69,9 @@ func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 		if d.band == 1 || d.rows*d.pitch <= depthFloats {
 			break
 		}
+	}
+	if d.rows*d.pitch > depthMost {
+		return nil
 	}
 	d.bands = ceilDiv(p.Ho, d.band)
 	work := d.band * d.columns * p.Taps() * (p.K / p.C)
