@@ -2,4 +2,15 @@ module vkconv
 
 go 1.25.0
 
-require golang.org/x/sys v0.38.0
+require (
+	codeberg.org/sbinet/npyio v0.14.0
+	github.com/vulkan-go/vulkan v0.0.0-20221209234627-c0a353ae26c8
+	golang.org/x/image v0.45.0
+	golang.org/x/sys v0.47.0
+	gonum.org/v1/gonum v0.17.0
+)
+
+require (
+	github.com/nlpodyssey/gopickle v0.3.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)

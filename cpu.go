@@ -1,0 +1,118 @@
+package vkconv
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"vkconv/conv"
+	"vkconv/cpuref/fast"
+)
+
+// cpu is the backend without a GPU: cpuref/fast over plain slices. It computes
+// when it is called, so there is nothing to flush.
+type cpu struct {
+	pool *fast.Pool
+
+	mu     sync.Mutex
+	memUse Memory
+}
+
+func newCPU(o Options) *cpu { return &cpu{pool: fast.NewPool(o.Threads)} }
+
+func (c *cpu) onGPU() bool        { return false }
+func (c *cpu) name() string       { return fmt.Sprintf("CPU, %d threads", c.pool.Workers()) }
+func (c *cpu) driver() string     { return "pure Go, " + fast.InstructionSet() }
+func (c *cpu) messages() []string { return nil }
+
+func (c *cpu) memory() Memory {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.memUse
+}
+
+// count adds bytes to the memory in use.
+func (c *cpu) count(bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.memUse.InUse += bytes
+	c.memUse.Reserved = c.memUse.InUse
+	c.memUse.Peak = max(c.memUse.Peak, c.memUse.InUse)
+}
+
+func (c *cpu) alloc(elements int, t conv.Type) (storage, error) {
+	h := &hostTensor{c: c}
+	if t == conv.Float32 {
+		h.data = make([]float32, elements)
+	} else {
+		h.narrow = make([]uint16, elements)
+	}
+	c.count(int64(len(h.bytes())))
+	return h, nil
+}
+
+func (c *cpu) flush() error                 { return nil }
+func (c *cpu) wait(_ context.Context) error { return nil }
+
+func (c *cpu) time(_ context.Context, f func() error) (Timing, error) {
+	start := time.Now()
+	err := f()
+	d := time.Since(start)
+	return Timing{Device: d, Wall: d}, err
+}
+
+func (c *cpu) close() error {
+	c.pool.Close()
+	return nil
+}
+
+// hostTensor is a tensor in the host's memory, of float32 or of a 16-bit type.
+type hostTensor struct {
+	c      *cpu
+	data   []float32
+	narrow []uint16
+}
+
+func (t *hostTensor) bytes() []byte {
+	if t.data != nil {
+		return bytesOf(t.data)
+	}
+	return bytesOf(t.narrow)
+}
+
+func (t *hostTensor) upload(data []byte) error {
+	copy(t.bytes(), data)
+	return nil
+}
+
+func (t *hostTensor) download(_ context.Context, dst []byte) error {
+	copy(dst, t.bytes())
+	return nil
+}
+
+func (t *hostTensor) free() {
+	t.c.count(-int64(len(t.bytes())))
+	t.data, t.narrow = nil, nil
+}
+
+func (c *cpu) cast(_ int, t conv.Type, narrow bool) (caster, error) { return hostCast{t, narrow}, nil }
+
+type hostCast struct {
+	t      conv.Type
+	narrow bool
+}
+
+func (c hostCast) cast(to, from storage) error {
+	a, b := to.(*hostTensor), from.(*hostTensor)
+	if c.narrow {
+		for i, v := range b.data {
+			a.narrow[i] = c.t.Encode(v)
+		}
+		return nil
+	}
+	for i, v := range b.narrow {
+		a.data[i] = c.t.Decode(v)
+	}
+	return nil
+}

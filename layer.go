@@ -1,0 +1,205 @@
+package vkconv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"vkconv/conv"
+)
+
+// layer is what all layers share.
+type layer struct {
+	engine *Engine
+	p      conv.Problem
+	biases int // elements of the bias, 0 without one
+
+	stored *staging // nil for float32
+
+	mu sync.RWMutex
+	op operator // nil after Close
+}
+
+// LayerOption is what may be asked of a layer besides what it computes.
+type LayerOption func(*layerOptions)
+
+type layerOptions struct{ stored conv.Type }
+
+// Problem returns what the layer computes.
+func (l *layer) Problem() conv.Problem { return l.p }
+
+// Workspace returns the bytes of device memory that a run uses beyond inputs,
+// outputs and weights.
+func (l *layer) Workspace() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.op == nil {
+		return 0
+	}
+	return l.op.workspace() + l.stored.bytes()
+}
+
+// Describe says which algorithm and variant were chosen.
+func (l *layer) Describe() string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.op == nil {
+		return "closed"
+	}
+	return l.op.describe()
+}
+
+// SetWeights replaces weight and bias, for the runs queued from then on. bias
+// is nil for a layer without one.
+func (l *layer) SetWeights(weight, bias []float32) error {
+	if err := checkWeights(l.p.Weight(), l.biases, weight, bias); err != nil {
+		return err
+	}
+	return l.with(func(op operator) error {
+		return op.setWeights(l.stored.round(weight), l.stored.round(bias))
+	})
+}
+
+// Close gives the plan's memory back when the work queued so far is done with it.
+func (l *layer) Close() {
+	l.engine.mu.RLock()
+	defer l.engine.mu.RUnlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.op != nil && !l.engine.closed {
+		l.op.close()
+		l.stored.free()
+	}
+	l.op = nil
+}
+
+// with calls f with engine and plan kept alive.
+func (l *layer) with(f func(operator) error) error {
+	done, err := l.engine.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.op == nil {
+		return fmt.Errorf("layer: %w", ErrClosed)
+	}
+	return f(l.op)
+}
+
+// operand is a tensor with the name and the shape it must have. One whose
+// tensor and shape are both zero is absent.
+type operand struct {
+	name string
+	t    *Tensor
+	want conv.Shape
+	role role
+}
+
+type role uint8
+
+const (
+	input role = iota
+	output
+	wish // an output that need not be given
+)
+
+// maxOperands is what the widest operator has: five gradients, x, offset, mask, dy.
+const maxOperands = 9
+
+// run checks the operands, keeps them alive and queues the operator.
+func (l *layer) run(ctx context.Context, operands ...operand) error {
+	return l.with(func(op operator) error {
+		var stores [maxOperands]storage
+		for i, o := range operands {
+			if o.t == nil && (o.role == wish || o.want == (conv.Shape{})) {
+				continue
+			}
+			if err := l.check(o); err != nil {
+				return err
+			}
+			same := slices.IndexFunc(operands[:i], func(q operand) bool { return q.t == o.t })
+			if same < 0 { // once a tensor: a second time could wait for a Free that waits for the first
+				o.t.mu.RLock()
+				defer o.t.mu.RUnlock()
+			} else if q := operands[same]; q.role != input || o.role != input {
+				return fmt.Errorf("%w: %s and %s are the same tensor, a layer cannot run in place", conv.ErrShape, q.name, o.name)
+			}
+			if o.t.store == nil {
+				return fmt.Errorf("%s: %w", o.name, ErrClosed)
+			}
+			stores[i] = o.t.store
+		}
+		if l.stored != nil {
+			return l.stored.run(ctx, op, operands, stores[:len(operands)])
+		}
+		return op.run(ctx, stores[:len(operands)])
+	})
+}
+
+func (l *layer) check(o operand) error {
+	switch {
+	case o.t == nil:
+		return fmt.Errorf("%w: %s is nil, must be %v", conv.ErrShape, o.name, o.want)
+	case o.want == (conv.Shape{}):
+		return fmt.Errorf("%w: %s was given, but the layer was made without one", conv.ErrShape, o.name)
+	case o.t.engine != l.engine:
+		return fmt.Errorf("%w: %s belongs to another engine", conv.ErrShape, o.name)
+	case o.t.typ != l.stored.kind():
+		return fmt.Errorf("%w: %s holds %v, the layer was made for %v", conv.ErrShape, o.name, o.t.typ, l.stored.kind())
+	case o.t.shape != o.want:
+		return fmt.Errorf("%w: %s is %v, must be %v", conv.ErrShape, o.name, o.t.shape, o.want)
+	}
+	return nil
+}
+
+// checkWeights compares the lengths of weight and bias with what they must be.
+func checkWeights(shape conv.Shape, biases int, weight, bias []float32) error {
+	if len(weight) != shape.Len() {
+		return fmt.Errorf("%w: weight has %d elements, its shape %v has %d", conv.ErrShape, len(weight), shape, shape.Len())
+	}
+	if len(bias) != biases && biases > 0 {
+		return fmt.Errorf("%w: bias has %d elements, must have %d, one an output channel", conv.ErrShape, len(bias), biases)
+	}
+	if biases == 0 && bias != nil {
+		return fmt.Errorf("%w: bias has %d elements, but the layer was made without one", conv.ErrShape, len(bias))
+	}
+	return nil
+}
+
+// plan checks the weights and asks the backend, by make, for an operator; name
+// is the operator's. biases is the number of biases the problem has.
+func (e *Engine) plan(name string, p conv.Problem, biases int, weight, bias []float32, options []LayerOption,
+	make func(weight, bias []float32) (operator, error)) (*layer, error) {
+	if err := checkWeights(p.Weight(), biases, weight, bias); err != nil {
+		return nil, err
+	}
+	var o layerOptions
+	for _, f := range options {
+		f(&o)
+	}
+	stored, err := newStaging(e, o.stored)
+	if err != nil {
+		return nil, err
+	}
+	done, err := e.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	op, err := make(stored.round(weight), stored.round(bias))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &layer{engine: e, p: p, biases: biases, stored: stored, op: op}, nil
+}
+
+// biasCount is how many biases a problem has.
+func biasCount(p conv.Problem) int {
+	if p.Bias {
+		return p.K
+	}
+	return 0
+}

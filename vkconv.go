@@ -1,0 +1,204 @@
+// Package vkconv runs direct, dilated (atrous) and deformable 2-D convolution
+// on any Vulkan device, and on the CPU where there is none.
+//
+// [Open] picks a device. An [Engine] makes tensors, which live on the device,
+// and layers, which are planned once (algorithm chosen, weights packed and
+// uploaded) and run many times. Running a layer only queues it: a chain of
+// layers is one submission without a copy to the host, and only
+// [Tensor.Download] waits.
+//
+// Tensors are float32 in NCHW order. The operators are PyTorch's Conv2d and
+// torchvision's deform_conv2d; package conv says what their parameters mean.
+package vkconv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"vkconv/conv"
+)
+
+// ErrClosed is matched by the error of every call on an engine after Close, on
+// a tensor after Free and on a layer after its Close.
+var ErrClosed = errors.New("already closed")
+
+// Options says how to open an engine; the zero value is a good choice.
+type Options struct {
+	// Device chooses: "cpu" for the CPU path; an index of [Devices] or a part of a
+	// device's or driver's name, where nothing else will do; "" for $VKCONV_DEVICE
+	// and without that the best Vulkan device (discrete, integrated, virtual,
+	// software) or, where there is none, the CPU.
+	Device string
+	// Threads is how many cores the CPU path uses; 0 means GOMAXPROCS.
+	Threads int
+	// Validation runs under the Khronos validation layer; without the layer, Open fails.
+	Validation bool
+	// CacheDir keeps compiled pipelines; "" means $VKCONV_CACHE or the user's cache
+	// directory, "off" means nowhere.
+	CacheDir string
+	// MemoryBudget is the most device memory to use, in bytes; 0 means what there is.
+	MemoryBudget int64
+	// Log receives diagnostics; nil means none.
+	Log *slog.Logger
+}
+
+// Engine is an open device. It is safe for use by several goroutines; layers
+// run in the order of the calls.
+type Engine struct {
+	why string
+
+	mu     sync.RWMutex // held for reading while a call is under way
+	back   backend
+	closed bool
+}
+
+// Open opens a device. Where Options.Device and $VKCONV_DEVICE name none and
+// there is no Vulkan device, it opens the CPU path, and [Engine.Why] says why.
+func Open(o Options) (*Engine, error) {
+	if o.Device == "" {
+		o.Device = os.Getenv("VKCONV_DEVICE")
+	}
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("%w: threads are %d, must be at least 0", conv.ErrParams, o.Threads)
+	}
+	if o.Device == "cpu" {
+		return &Engine{back: newCPU(o), why: "the CPU, as asked for"}, nil
+	}
+	back, why, err := openVulkan(o)
+	switch {
+	case err == nil:
+		return &Engine{back: back, why: why}, nil
+	case o.Device != "" || o.Validation:
+		return nil, err
+	}
+	return &Engine{back: newCPU(o), why: "the CPU, because " + err.Error()}, nil
+}
+
+// Close waits for queued work and gives the device back. It may be called twice.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	return e.back.close()
+}
+
+// use keeps the engine open until the returned function is called.
+func (e *Engine) use() (func(), error) {
+	e.mu.RLock()
+	if e.closed {
+		e.mu.RUnlock()
+		return nil, fmt.Errorf("engine: %w", ErrClosed)
+	}
+	return e.mu.RUnlock, nil
+}
+
+// OnGPU reports whether the engine runs on a Vulkan device.
+func (e *Engine) OnGPU() bool { return e.back.onGPU() }
+
+// Name returns the device's name, such as "AMD Radeon RX 7900" or "CPU, 2 threads".
+func (e *Engine) Name() string { return e.back.name() }
+
+// Driver names the driver and its version; of the CPU path the instruction set.
+func (e *Engine) Driver() string { return e.back.driver() }
+
+// Why says in one sentence how the device came to be chosen.
+func (e *Engine) Why() string { return e.why }
+
+// Messages returns what the validation layer said so far.
+func (e *Engine) Messages() []string { return e.back.messages() }
+
+// Memory is device memory in bytes.
+type Memory struct {
+	InUse    int64 // in tensors and weights
+	Reserved int64 // taken from the device, to be handed out
+	Peak     int64 // the most ever in use
+}
+
+// Memory tells the memory in use on the device; the CPU path counts tensors.
+func (e *Engine) Memory() Memory { return e.back.memory() }
+
+// Flush submits the work queued so far without waiting for it.
+func (e *Engine) Flush() error {
+	done, err := e.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return e.back.flush()
+}
+
+// Wait submits the work queued so far and waits for it.
+func (e *Engine) Wait(ctx context.Context) error {
+	done, err := e.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return e.back.wait(ctx)
+}
+
+// Timing is how long work took.
+type Timing struct {
+	Device time.Duration // between two timestamps on the device; the CPU path has Wall here
+	Wall   time.Duration // from the first call to the end of waiting
+}
+
+// Time runs f, which runs layers and nothing else, as one submission of its
+// own and tells how long it took. What other goroutines queue meanwhile counts too.
+func (e *Engine) Time(ctx context.Context, f func() error) (Timing, error) {
+	if err := e.Wait(ctx); err != nil {
+		return Timing{}, err
+	}
+	return e.back.time(ctx, f)
+}
+
+// backend computes on one device. Shapes and arguments have been checked.
+type backend interface {
+	onGPU() bool
+	name() string
+	driver() string
+	messages() []string
+	memory() Memory
+	alloc(elements int, t conv.Type) (storage, error)
+	cast(elements int, t conv.Type, narrow bool) (caster, error)
+	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
+	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	deformConv2DBackward(p conv.Problem, weight []float32) (operator, error)
+	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
+	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
+	flush() error
+	wait(ctx context.Context) error
+	time(ctx context.Context, f func() error) (Timing, error)
+	close() error
+}
+
+// storage is a tensor's memory; its bytes are in the host's order.
+type storage interface {
+	upload(data []byte) error
+	download(ctx context.Context, dst []byte) error
+	free()
+}
+
+// caster converts tensors of one length between float32 and a 16-bit type.
+type caster interface {
+	cast(to, from storage) error
+}
+
+// operator is a planned layer. It runs on its operands, the outputs first, in
+// the operator's own order; nil where there is none.
+type operator interface {
+	run(ctx context.Context, operands []storage) error
+	setWeights(weight, bias []float32) error
+	describe() string
+	workspace() int64
+	close()
+}
