@@ -177,6 +177,11 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 					rows := min(run.end-oy, oy1-oy, most)
 					d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, rows, ox1-ox0,
 						padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
+					if p.Activation.Kind != conv.Identity {
+						for r := range rows {
+							d.ks.activate(p.Activation, out[(oy+r)*p.Wo+ox0:][:ox1-ox0])
+						}
+					}
 					oy += rows
 				}
 			}
