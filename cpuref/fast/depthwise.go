@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	depthColumns = 1024    // output columns of a tile at most
+	depthColumns = 1024    // input columns of a tile, about
 	depthFloats  = 16384   // padded input of a tile, so that it stays near the core
 	depthWork    = 1 << 17 // multiply-adds of a tile, about
 	depthMost    = 1 << 20 // padded input of a tile at most: else the general way is taken
