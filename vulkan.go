@@ -43,7 +43,6 @@ func (v *vulkan) name() string       { return v.dev.Info().Name }
 func (v *vulkan) driver() string     { return v.dev.Info().DriverText() }
 func (v *vulkan) messages() []string { return v.dev.Messages() }
 
-
 func (v *vulkan) memory() Memory {
 	m := v.dev.MemoryUse()
 	return Memory{InUse: m.InUse, Reserved: m.Reserved, Peak: m.Peak}
