@@ -2,6 +2,7 @@ package vkconv
 
 import (
 	"context"
+	"fmt"
 
 	"vkconv/conv"
 )
@@ -28,12 +29,12 @@ type Conv2DBackward struct{ *layer }
 // NewConv2DBackward plans the gradients of a convolution, with the arguments
 // of [Engine.NewConv2D]. They do not go through an activation: params with one
 // are refused with [conv.ErrUnsupported]. A run gives the same bits every time.
-func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params) (*Conv2DBackward, error) {
+func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, options ...LayerOption) (*Conv2DBackward, error) {
 	p, err := params.Problem(x, w, true)
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv2d backward", p, 0, weight, nil, func() (operator, error) { return e.back.conv2DBackward(p, weight) })
+	l, err := e.plan("conv2d backward", p, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.conv2DBackward(p, weight) })
 	if err != nil {
 		return nil, err
 	}
@@ -55,12 +56,15 @@ type DeformConv2DBackward struct{ *layer }
 // the arguments of [Engine.NewDeformConv2D], like [Engine.NewConv2DBackward]. At
 // whole-pixel positions, where the bilinear sample has a kink, the gradient by
 // the offset is torchvision's: the one towards larger y and x.
-func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, d conv.Deform) (*DeformConv2DBackward, error) {
+func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformConv2DBackward, error) {
 	p, err := params.DeformProblem(d, x, w, true)
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("deform_conv2d backward", p, 0, weight, nil, func() (operator, error) { return e.back.deformConv2DBackward(p, weight) })
+	if p.Border != conv.BorderFade {
+		return nil, fmt.Errorf("%w: border %v is only in the oracle so far", conv.ErrUnsupported, p.Border)
+	}
+	l, err := e.plan("deform_conv2d backward", p, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.deformConv2DBackward(p, weight) })
 	if err != nil {
 		return nil, err
 	}

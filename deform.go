@@ -2,6 +2,7 @@ package vkconv
 
 import (
 	"context"
+	"fmt"
 
 	"vkconv/conv"
 )
@@ -14,12 +15,15 @@ type DeformConv2D struct{ *layer }
 // (N×C×H×W) with a weight of shape w (K×C/groups×R×S) and a bias of K elements,
 // or nil. Errors match [conv.ErrParams], [conv.ErrShape] or
 // [conv.ErrUnsupported] where the arguments are at fault.
-func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, d conv.Deform) (*DeformConv2D, error) {
+func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformConv2D, error) {
 	p, err := params.DeformProblem(d, x, w, bias != nil)
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("deform_conv2d", p, biasCount(p), weight, bias, func() (operator, error) { return e.back.deformConv2D(p, weight, bias) })
+	if p.Border != conv.BorderFade {
+		return nil, fmt.Errorf("%w: border %v is only in the oracle so far", conv.ErrUnsupported, p.Border)
+	}
+	l, err := e.plan("deform_conv2d", p, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.deformConv2D(p, weight, bias) })
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ type ConvTranspose2D struct {
 // (N×C×H×W) with a weight of shape w (C×K/groups×R×S) and a bias of K elements,
 // or nil. outputPadding adds rows and columns at the end, where a stride leaves
 // the output's size open. Errors are those of [conv.Params.TransposedProblem].
-func (e *Engine) NewConvTranspose2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, outputPadding [2]int) (*ConvTranspose2D, error) {
+func (e *Engine) NewConvTranspose2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, outputPadding [2]int, options ...LayerOption) (*ConvTranspose2D, error) {
 	t, err := params.TransposedProblem(x, w, outputPadding, bias != nil)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (e *Engine) NewConvTranspose2D(x conv.Shape, weight, bias []float32, w conv
 	if t.Bias {
 		biases = t.Of.C
 	}
-	l, err := e.plan("conv_transpose2d", t.Of, biases, weight, bias, func() (operator, error) { return e.back.convTranspose2D(t, weight, bias) })
+	l, err := e.plan("conv_transpose2d", t.Of, biases, weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.convTranspose2D(t, weight, bias) })
 	if err != nil {
 		return nil, err
 	}
@@ -49,12 +49,12 @@ type ConvTranspose2DBackward struct {
 // NewConvTranspose2DBackward plans the gradients of a transposed convolution,
 // with the arguments of [Engine.NewConvTranspose2D], like
 // [Engine.NewConv2DBackward].
-func (e *Engine) NewConvTranspose2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, outputPadding [2]int) (*ConvTranspose2DBackward, error) {
+func (e *Engine) NewConvTranspose2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, outputPadding [2]int, options ...LayerOption) (*ConvTranspose2DBackward, error) {
 	t, err := params.TransposedProblem(x, w, outputPadding, true)
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv_transpose2d backward", t.Of, 0, weight, nil, func() (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
+	l, err := e.plan("conv_transpose2d backward", t.Of, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
 	if err != nil {
 		return nil, err
 	}

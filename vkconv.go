@@ -167,7 +167,8 @@ type backend interface {
 	driver() string
 	messages() []string
 	memory() Memory
-	alloc(elements int) (storage, error)
+	alloc(elements int, t conv.Type) (storage, error)
+	cast(elements int, t conv.Type, narrow bool) (caster, error)
 	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
 	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
@@ -180,11 +181,16 @@ type backend interface {
 	close() error
 }
 
-// storage is a tensor's memory.
+// storage is a tensor's memory; its bytes are in the host's order.
 type storage interface {
-	upload(data []float32) error
-	download(ctx context.Context, dst []float32) error
+	upload(data []byte) error
+	download(ctx context.Context, dst []byte) error
 	free()
+}
+
+// caster converts tensors of one length between float32 and a 16-bit type.
+type caster interface {
+	cast(to, from storage) error
 }
 
 // operator is a planned layer. It runs on its operands, the outputs first, in

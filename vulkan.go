@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unsafe"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -40,20 +39,17 @@ func openVulkan(o Options) (backend, string, error) {
 
 func (v *vulkan) onGPU() bool        { return true }
 func (v *vulkan) name() string       { return v.dev.Info().Name }
+func (v *vulkan) driver() string     { return v.dev.Info().DriverText() }
 func (v *vulkan) messages() []string { return v.dev.Messages() }
-
-func (v *vulkan) driver() string {
-	i := v.dev.Info()
-	return fmt.Sprintf("%s %s, Vulkan %d.%d.%d", i.Driver, i.DriverInfo, i.API[0], i.API[1], i.API[2])
-}
 
 func (v *vulkan) memory() Memory {
 	m := v.dev.MemoryUse()
 	return Memory{InUse: m.InUse, Reserved: m.Reserved, Peak: m.Peak}
 }
 
-func (v *vulkan) alloc(elements int) (storage, error) {
-	b, err := v.dev.NewBuffer(4 * int64(elements))
+func (v *vulkan) alloc(elements int, t conv.Type) (storage, error) {
+	// Kernels read 16-bit tensors as whole 32-bit words.
+	b, err := v.dev.NewBuffer((t.Bytes()*int64(elements) + 3) / 4 * 4)
 	if err != nil {
 		return nil, err
 	}
@@ -193,24 +189,19 @@ type deviceTensor struct {
 	buf *gpu.Buffer
 }
 
-func (t *deviceTensor) upload(data []float32) error {
+func (t *deviceTensor) upload(data []byte) error {
 	if err := t.v.flush(); err != nil { // what is queued reads the old contents
 		return err
 	}
-	return t.v.dev.Upload(t.buf, 0, bytesOf(data))
+	return t.v.dev.Upload(t.buf, 0, data)
 }
 
-func (t *deviceTensor) download(ctx context.Context, dst []float32) error {
+func (t *deviceTensor) download(ctx context.Context, dst []byte) error {
 	if err := t.v.wait(ctx); err != nil {
 		return err
 	}
-	return t.v.dev.Download(bytesOf(dst), t.buf, 0)
+	return t.v.dev.Download(dst, t.buf, 0)
 }
 
 // free waits for nothing: streams that use the buffer keep its memory.
 func (t *deviceTensor) free() { t.buf.Free() }
-
-// bytesOf returns the memory of v, in the host's byte order, which is the device's.
-func bytesOf(v []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
-}

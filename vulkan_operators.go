@@ -114,3 +114,22 @@ func (v *vulkan) convTranspose2DBackward(q conv.Transposed, weight []float32) (o
 		return plan.Record(s, gradients(t), t[5], t[6])
 	}, weightOnly(plan.SetWeights)}, nil
 }
+
+func (v *vulkan) cast(elements int, t conv.Type, narrow bool) (caster, error) {
+	c, err := kernels.NewCast(v.dev, t, elements, narrow)
+	if err != nil {
+		return nil, err
+	}
+	return deviceCast{v, c}, nil
+}
+
+type deviceCast struct {
+	v    *vulkan
+	plan *kernels.Cast
+}
+
+func (c deviceCast) cast(to, from storage) error {
+	return c.v.record(func(s *gpu.Stream) error {
+		return c.plan.Record(s, kernels.Tensor{Buf: to.(*deviceTensor).buf}, kernels.Tensor{Buf: from.(*deviceTensor).buf})
+	})
+}
