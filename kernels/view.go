@@ -10,6 +10,7 @@ import (
 
 	"vkconv/conv"
 	"vkconv/gpu"
+	"vkconv/shaders"
 )
 
 // View is a range of channels of a wider tensor: what is read or written are
@@ -44,6 +45,17 @@ func (v View) place(name string, shape conv.Shape, align int64, limit int64) (at
 	return at, first, v.Channels, nil
 }
 
+// withViews is a copy of push constants with other values of some members.
+func withViews(m *shaders.Module, push []byte, values map[string]int) []byte {
+	push = slices.Clone(push)
+	for _, member := range m.Push {
+		if v, ok := values[member.Name]; ok {
+			binary.LittleEndian.PutUint32(push[member.Offset:], uint32(v))
+		}
+	}
+	return push
+}
+
 // recordViews is record where y and x may be views. Their places go into a copy
 // of the push constants.
 func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor, elements *[slots]int) error {
@@ -62,15 +74,7 @@ func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor,
 		}
 		tensors[v.slot], elements[v.slot] = at.Tensor, at.elements
 		if v.view.Channels > 0 {
-			push = slices.Clone(push)
-			for _, m := range o.module.Push {
-				switch m.Name {
-				case v.first:
-					binary.LittleEndian.PutUint32(push[m.Offset:], uint32(first))
-				case v.channels:
-					binary.LittleEndian.PutUint32(push[m.Offset:], uint32(channels))
-				}
-			}
+			push = withViews(o.module, push, map[string]int{v.first: first, v.channels: channels})
 		}
 	}
 	return o.recordWith(s, push, tensors, elements)
