@@ -11,9 +11,9 @@ import (
 // Channels returns channels [from, to) of the tensor as a tensor that shares its
 // memory: a layer that writes there does what a concatenation would copy.
 //
-// It may be output and input of [Conv2D], [DeformConv2D] and [Resize], output of
-// [GlobalPool], and has no data of its own: Upload and Download go through the
-// whole tensor. It lives as long as that: after the whole tensor's Free a layer's
+// It may be output and input of [Conv2D], [DeformConv2D], [Resize], [GlobalPool]
+// and the gradients of the latter two, and has no data of its own: Upload and
+// Download go through the whole tensor. It lives as long as that: after the whole tensor's Free a layer's
 // run answers [ErrClosed].
 func (t *Tensor) Channels(from, to int) (*Tensor, error) {
 	if from < 0 || to > t.shape[1] || from >= to {
