@@ -169,3 +169,18 @@ func TestChannelsMisuse(t *testing.T) {
 		}
 	})
 }
+
+// A plan that fails half-way gives back what it took.
+func TestDeformPackRefuses(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		before := e.Memory().InUse
+		for _, w := range []vkconv.PackWeights{{Weight: make([]float32, 9)}, {Weight: make([]float32, 9), Offset: make([]float32, 18*9), OffsetBias: make([]float32, 1)}} {
+			if _, err := e.NewDeformPack(conv.Shape{1, 1, 5, 5}, w, conv.Shape{1, 1, 3, 3}, conv.Params{}, conv.Deform{}); !errors.Is(err, conv.ErrShape) {
+				t.Errorf("%v", err)
+			}
+		}
+		if now := e.Memory().InUse; now != before {
+			t.Errorf("failed plans keep %d bytes", now-before)
+		}
+	})
+}

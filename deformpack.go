@@ -39,9 +39,10 @@ func (e *Engine) NewDeformPack(x conv.Shape, weights PackWeights, w conv.Shape, 
 		return nil, err
 	}
 	pack = &DeformPack{deform: deform}
+	made := pack
 	defer func() {
-		if err != nil {
-			pack.Close()
+		if err != nil { // pack may be nil by then
+			made.Close()
 			pack = nil
 		}
 	}()
