@@ -151,7 +151,7 @@ func manyCases(t *testing.T, n int, one func(seed uint64, i int, worst map[strin
 			t.Fatalf("stopped at case %d of seed %d", i, seed)
 		}
 	}
-	t.Logf("%d random cases, seed %d: worst share of the bound %.3v", n, seed, worst)
+	t.Logf("%d random cases, seed %d: worst share of the bound %v", n, seed, worst)
 }
 
 // compare judges the outcome of one run: its error, the guards of what it read
@@ -169,7 +169,7 @@ func compare(t *testing.T, name string, err error, in, out []*Guarded, want [][]
 	}
 	for i, o := range out {
 		v := conv.Judge(o.Data, want[i], nil, roundings)
-		worst[o.Name] = max(worst[o.Name], v.Worst)
+		worst[o.Name] = max(worst[o.Name], math.Round(v.Worst*1e4)/1e4)
 		if !v.OK() {
 			t.Errorf("%s: %s[%d] is %g, want %g within %g (%.2f of the bound)", name, o.Name, v.Index, v.Got, v.Want, v.Bound, v.Worst)
 		}
