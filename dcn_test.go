@@ -1,0 +1,240 @@
+package vkconv_test
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"vkconv"
+	"vkconv/conv"
+	"vkconv/convtest"
+)
+
+// tensors makes tensors on an engine, and frees them all.
+type tensors struct {
+	e    *vkconv.Engine
+	err  error
+	free []func()
+}
+
+func (s *tensors) of(shape conv.Shape, data []float32) *vkconv.Tensor {
+	if s.err != nil || data == nil {
+		return nil
+	}
+	t, err := s.e.TensorOf(shape, data)
+	if err != nil {
+		s.err = err
+		return nil
+	}
+	s.free = append(s.free, t.Free)
+	return t
+}
+
+func (s *tensors) close() {
+	for _, f := range s.free {
+		f()
+	}
+}
+
+// download fetches those tensors that there are.
+func (s *tensors) download(of []*vkconv.Tensor, to ...[]float32) error {
+	for i, t := range of {
+		if t != nil {
+			if err := t.Download(ctx, to[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dcn runs a case forward into y, or with dy backward into g.
+func dcn(e *vkconv.Engine, c convtest.DCNCase, y []float32, g convtest.Grads, dy []float32) error {
+	d := c.D
+	s := tensors{e: e}
+	defer s.close()
+	if d.Packed {
+		g.Mask = nil
+	}
+	x, offset, mask := s.of(d.Input(), c.X), s.of(d.Offset(), c.Offset), s.of(d.MaskShape(), c.Mask)
+	ty, tdy := s.of(d.Output(), y), s.of(d.Output(), dy)
+	dx, doffset, dmask := s.of(d.Input(), g.X), s.of(d.Offset(), g.Offset), s.of(d.MaskShape(), g.Mask)
+	if s.err != nil {
+		return s.err
+	}
+	p := conv.DCNParams{Kernel: [2]int{d.R, d.S}, Stride: [2]int{d.StrideY, d.StrideX}, Dilation: [2]int{d.DilationY, d.DilationX},
+		Padding: d.Pad, Groups: d.Groups, OffsetScale: d.Scale, RemoveCenter: d.RemoveCenter, Softmax: d.Softmax}
+	var err error
+	if d.Packed {
+		l, e := e.NewDCNv4(d.Input(), p)
+		if e != nil {
+			return e
+		}
+		defer l.Close()
+		if dy == nil {
+			err = l.Run(ctx, ty, x, offset)
+		} else {
+			err = l.RunBackward(ctx, dx, doffset, x, offset, tdy)
+		}
+	} else {
+		l, e := e.NewDCNv3(d.Input(), p)
+		if e != nil {
+			return e
+		}
+		defer l.Close()
+		if dy == nil {
+			err = l.Run(ctx, ty, x, offset, mask)
+		} else {
+			err = l.RunBackward(ctx, dx, doffset, dmask, x, offset, mask, tdy)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.download([]*vkconv.Tensor{ty, dx, doffset, dmask}, y, g.X, g.Offset, g.Mask)
+}
+
+// roiPool runs a case forward into y, or with dy backward into g.
+func roiPool(e *vkconv.Engine, c convtest.RoICase, y []float32, g convtest.Grads, dy []float32) error {
+	q := c.Q
+	s := tensors{e: e}
+	defer s.close()
+	if !q.Offset {
+		c.Offset, g.Offset = nil, nil
+	}
+	if !q.Mask {
+		c.Mask, g.Mask = nil, nil
+	}
+	x, rois, offset, mask := s.of(q.Input(), c.X), s.of(q.RoIShape(), c.RoIs), s.of(q.OffsetShape(), c.Offset), s.of(q.MaskShape(), c.Mask)
+	ty, tdy := s.of(q.Output(), y), s.of(q.Output(), dy)
+	dx, doffset, dmask := s.of(q.Input(), g.X), s.of(q.OffsetShape(), g.Offset), s.of(q.MaskShape(), g.Mask)
+	if s.err != nil {
+		return s.err
+	}
+	var l *vkconv.RoIPool
+	var err error
+	if q.PositionSensitive {
+		l, err = e.NewDeformPSRoIPool(q.Input(), q.RoIs, conv.PSRoIPoolParams{OutputChannels: q.K, GroupSize: q.Group, PooledSize: q.Ho,
+			PartSize: q.PartY, SamplePerPart: q.Samples, SpatialScale: q.SpatialScale, TransStd: q.Gamma, Classes: q.Classes, Offset: q.Offset, Mask: q.Mask})
+	} else {
+		l, err = e.NewDeformRoIPool(q.Input(), q.RoIs, conv.RoIPoolParams{Bins: [2]int{q.Ho, q.Wo}, SpatialScale: q.SpatialScale,
+			SamplingRatio: q.Samples, Gamma: q.Gamma, Offset: q.Offset, Mask: q.Mask})
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if dy == nil {
+		err = l.Run(ctx, ty, x, rois, offset, mask)
+	} else {
+		err = l.RunBackward(ctx, dx, doffset, dmask, x, rois, offset, mask, tdy)
+	}
+	if err != nil {
+		return err
+	}
+	return s.download([]*vkconv.Tensor{ty, dx, doffset, dmask}, y, g.X, g.Offset, g.Mask)
+}
+
+func TestDCN(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		for _, random := range []func(uint64, int) convtest.DCNCase{convtest.RandomDCNv3, convtest.RandomDCNv4} {
+			convtest.DCNForward(t, convtest.Cases(100), random, func(c convtest.DCNCase, y []float32) error {
+				return dcn(e, c, y, convtest.Grads{}, nil)
+			})
+			convtest.DCNBackward(t, convtest.Cases(100), random, func(c convtest.DCNCase, g convtest.Grads, dy []float32) error {
+				return dcn(e, c, nil, g, dy)
+			})
+		}
+		if m := e.Memory(); m.InUse != 0 {
+			t.Errorf("everything was freed, yet memory is %+v", m)
+		}
+	})
+}
+
+func TestRoIPool(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		for _, random := range []func(uint64, int) convtest.RoICase{convtest.RandomRoIPool, convtest.RandomPSRoIPool} {
+			convtest.RoIForward(t, convtest.Cases(100), random, func(c convtest.RoICase, y []float32) error {
+				return roiPool(e, c, y, convtest.Grads{}, nil)
+			})
+			convtest.RoIBackward(t, convtest.Cases(100), random, func(c convtest.RoICase, g convtest.Grads, dy []float32) error {
+				return roiPool(e, c, nil, g, dy)
+			})
+		}
+	})
+}
+
+// The same gradients to the bit, again and again.
+func TestDCNTwiceTheSame(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		var first [][]float32
+		for round := range 4 {
+			var all [][]float32
+			for i := range 12 {
+				c, r := convtest.RandomDCNv3(3, i), convtest.RandomRoIPool(3, i)
+				g := convtest.Grads{X: make([]float32, len(c.X)), Offset: make([]float32, len(c.Offset)), Mask: make([]float32, len(c.Mask))}
+				if err := dcn(e, c, nil, g, c.OutputGrad()); err != nil {
+					t.Fatal(err)
+				}
+				h := convtest.Grads{X: make([]float32, len(r.X)), Offset: make([]float32, len(r.Offset)), Mask: make([]float32, len(r.Mask))}
+				if err := roiPool(e, r, nil, h, r.OutputGrad()); err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, g.X, g.Offset, g.Mask, h.X, h.Offset, h.Mask)
+			}
+			for i := range first {
+				if !slices.EqualFunc(all[i], first[i], func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
+					t.Errorf("round %d: gradient %d of case %d differs", round, i%6, i/6)
+				}
+			}
+			first = all
+		}
+	})
+}
+
+func TestDCNMisuse(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		shape := conv.Shape{1, 2, 3, 3}
+		l, err := e.NewDCNv3(shape, conv.DCNParams{Padding: conv.Pad(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool, err := e.NewDeformRoIPool(shape, 1, conv.RoIPoolParams{Bins: [2]int{3, 3}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := tensor(t, e, shape, make([]float32, 18)), tensor(t, e, shape, make([]float32, 18))
+		offset := tensor(t, e, l.Problem().Offset(), make([]float32, l.Problem().Offset().Len()))
+		mask := tensor(t, e, l.Problem().MaskShape(), make([]float32, l.Problem().MaskShape().Len()))
+		rois := tensor(t, e, conv.Shape{1, 5, 1, 1}, make([]float32, 5))
+		_, badParams := e.NewDCNv4(shape, conv.DCNParams{Groups: 3})
+		for _, c := range []struct {
+			err, kind error
+			says      string
+		}{
+			{l.Run(ctx, nil, x, offset, mask), conv.ErrShape, "output is nil, must be 1×2×3×3"},
+			{l.Run(ctx, y, x, offset, nil), conv.ErrShape, "mask is nil, must be 1×9×3×3"},
+			{l.Run(ctx, y, y, offset, mask), conv.ErrShape, "output and input are the same tensor"},
+			{l.Run(ctx, y, x, mask, mask), conv.ErrShape, "offset is 1×9×3×3, must be 1×18×3×3"},
+			{l.RunBackward(ctx, y, y, nil, x, offset, mask, x), conv.ErrShape, "doffset is 1×2×3×3, must be 1×18×3×3"},
+			{pool.Run(ctx, y, x, rois, offset, nil), conv.ErrShape, "offset was given"},
+			{pool.Run(ctx, y, x, nil, nil, nil), conv.ErrShape, "regions is nil"},
+			{badParams, conv.ErrShape, "not divisible by 3"},
+		} {
+			if !errors.Is(c.err, c.kind) || !strings.Contains(c.err.Error(), c.says) {
+				t.Errorf("%v, want %q", c.err, c.says)
+			}
+		}
+		// A gradient that is nil is left out, the others come all the same.
+		if err := errors.Join(l.RunBackward(ctx, nil, nil, nil, x, offset, mask, y), l.RunBackward(ctx, nil, nil, mask, x, offset, tensor(t, e, mask.Shape(), make([]float32, 81)), y)); err != nil {
+			t.Error(err)
+		}
+		l.Close()
+		if err := l.Run(ctx, y, x, offset, mask); !errors.Is(err, vkconv.ErrClosed) {
+			t.Errorf("a closed layer runs: %v", err)
+		}
+		pool.Close()
+	})
+}

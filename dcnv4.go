@@ -1,0 +1,45 @@
+package vkconv
+
+import (
+	"context"
+
+	"vkconv/conv"
+)
+
+// DCNv4 is the planned core operator of DCNv4 (Xiong et al. 2024): [DCNv3] with
+// offsets and masks packed in one tensor and masks used as they are.
+type DCNv4 struct {
+	*sampling
+	d conv.DCN
+}
+
+// NewDCNv4 plans a DCNv4 of inputs of shape x, N×C×H×W. Errors match
+// [conv.ErrParams], [conv.ErrShape] or [conv.ErrUnsupported].
+func (e *Engine) NewDCNv4(x conv.Shape, p conv.DCNParams) (*DCNv4, error) {
+	d, err := p.V4(x)
+	if err != nil {
+		return nil, err
+	}
+	s, err := e.newSampling("dcnv4", func(b samplingBackend) (samplingOp, error) { return b.dcn(d) })
+	if err != nil {
+		return nil, err
+	}
+	return &DCNv4{s, d}, nil
+}
+
+// Problem returns what the layer computes, with the shapes of its tensors.
+func (l *DCNv4) Problem() conv.DCN { return l.d }
+
+// Run queues y = dcnv4(x, packed). packed is N×Cp×Ho×Wo, of each group 2·P
+// offsets, pairs (Δx, Δy), then P masks, filled up to a multiple of 8 channels:
+// the published operator's NHWC tensor permuted by (0, 3, 1, 2).
+func (l *DCNv4) Run(ctx context.Context, y, x, packed *Tensor) error {
+	return l.forward(ctx, operand{"output", y, l.d.Output()}, operand{"input", x, l.d.Input()}, operand{"offset and mask", packed, l.d.Offset()}, operand{})
+}
+
+// RunBackward queues the gradients by x and the packed tensor, given dy, that by
+// the output; one that is nil is not computed. The same call gives the same bits.
+func (l *DCNv4) RunBackward(ctx context.Context, dx, dpacked, x, packed, dy *Tensor) error {
+	return l.backward(ctx, []operand{{"dx", dx, l.d.Input()}, {"gradient of offset and mask", dpacked, l.d.Offset()}, {}},
+		[]operand{{"input", x, l.d.Input()}, {"offset and mask", packed, l.d.Offset()}, {}, {"dy", dy, l.d.Output()}})
+}
