@@ -226,14 +226,8 @@ func (t *deviceTensor) download(ctx context.Context, dst []float32) error {
 	return t.v.dev.Download(bytesOf(dst), t.buf, 0)
 }
 
-// free waits for nothing: the runtime keeps the memory until submitted work is
-// done with it, so only queued work has to be submitted.
-func (t *deviceTensor) free() {
-	if err := t.v.flush(); err != nil {
-		t.v.dev.WaitIdle() // lost devices only; Close will tell
-	}
-	t.buf.Free()
-}
+// free waits for nothing: streams that use the buffer keep its memory.
+func (t *deviceTensor) free() { t.buf.Free() }
 
 // bytesOf returns the memory of v, in the host's byte order, which is the device's.
 func bytesOf(v []float32) []byte {
@@ -274,10 +268,4 @@ func (o *vulkanOperator) setWeights(weight, bias []float32) error {
 
 func (o *vulkanOperator) describe() string { return o.plan.Describe() }
 func (o *vulkanOperator) workspace() int64 { return o.plan.Workspace() }
-
-func (o *vulkanOperator) close() {
-	if err := o.v.flush(); err != nil {
-		o.v.dev.WaitIdle()
-	}
-	o.plan.Close()
-}
+func (o *vulkanOperator) close()           { o.plan.Close() }

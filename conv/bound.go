@@ -28,6 +28,7 @@ type Sum struct {
 	Abs   float64 // Σ |terms|, with every product inside a term taken absolutely
 	Slope float64 // Σ |∂term/∂fraction| over the fractions of sampling positions
 	Terms int     // number of terms
+	Slack float64 // absolute error allowed to a function evaluated behind the sum
 }
 
 // Add adds one term.
@@ -57,16 +58,16 @@ const (
 
 // Bound returns how far a float32 computation of the element may be off,
 //
-//	γ(terms − 1 + roundings)·Σ|terms| + u·Σ|slope| + terms·2⁻¹²⁶
+//	γ(terms − 1 + roundings)·Σ|terms| + u·Σ|slope| + terms·2⁻¹²⁶ + slack
 //
 // terms−1 additions in any order and any grouping, roundings made on each
 // term, one unit in the last place of each sampling fraction (Δ − ⌊Δ⌋ may
 // round when Δ < 0; one ulp below 1 is u), and flushed subnormals.
 func (s Sum) Bound(roundings int) float64 {
 	if s.Terms == 0 {
-		return 0
+		return s.Slack
 	}
-	return Gamma(s.Terms-1+roundings)*s.Abs + Roundoff*s.Slope + float64(s.Terms)*tiny
+	return Gamma(s.Terms-1+roundings)*s.Abs + Roundoff*s.Slope + float64(s.Terms)*tiny + s.Slack
 }
 
 // Share returns |got − want| as a share of the bound: up to 1 is right, above

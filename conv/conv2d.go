@@ -12,9 +12,10 @@ type Problem struct {
 	Pad                  Padding
 	Groups               int
 	Mode                 PaddingMode
-	Bias                 bool // one value added per output channel
-	OffsetGroups         int  // 0 for an ordinary convolution, else deformable
-	Mask                 bool // deformable v2
+	Bias                 bool       // one value added per output channel
+	Activation           Activation // applied behind the bias
+	OffsetGroups         int        // 0 for an ordinary convolution, else deformable
+	Mask                 bool       // deformable v2
 }
 
 // Problem checks that an input x (N×C×H×W), a weight (K×C/groups×R×S) and the
@@ -37,7 +38,7 @@ func (p Params) Problem(x, weight Shape, bias bool) (Problem, error) {
 	q := Problem{
 		N: x[0], C: x[1], H: x[2], W: x[3], K: weight[0], R: weight[2], S: weight[3],
 		StrideY: p.Stride[0], StrideX: p.Stride[1], DilationY: p.Dilation[0], DilationX: p.Dilation[1],
-		Pad: p.Padding, Groups: p.Groups, Mode: p.Mode, Bias: bias,
+		Pad: p.Padding, Groups: p.Groups, Mode: p.Mode, Bias: bias, Activation: p.Activation,
 	}
 	if q.C < 1 || q.H < 1 || q.W < 1 {
 		return Problem{}, refuse(ErrShape, "input is %v, channels, rows and columns must be at least 1", x)

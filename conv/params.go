@@ -49,6 +49,9 @@ type Params struct {
 	Dilation [2]int  // rows, columns between neighbouring taps; {0, 0} means {1, 1}
 	Groups   int     // groups of channels that do not see each other; 0 means 1
 	Mode     PaddingMode
+	// Activation is applied to the output behind the bias, at no cost in memory
+	// traffic. Gradients are not taken through it.
+	Activation Activation
 }
 
 // Deform says how a deformable convolution reads its offsets
@@ -100,5 +103,5 @@ func (p Params) Validate() error {
 	if int(p.Mode) >= len(paddingModeNames) {
 		return refuse(ErrParams, "padding mode is %d, must be one of zeros, reflect, replicate, circular", p.Mode)
 	}
-	return nil
+	return p.Activation.Validate()
 }

@@ -6,8 +6,9 @@ package conv
 type Transposed struct {
 	// Of is the convolution that goes the other way: its output is this one's
 	// input and its input this one's output.
-	Of   Problem
-	Bias bool // one value added per output channel
+	Of         Problem
+	Bias       bool // one value added per output channel
+	Activation Activation
 }
 
 // Input returns the input's shape, N×C×H×W.
@@ -61,6 +62,8 @@ func (p Params) TransposedProblem(x, weight Shape, outputPadding [2]int, bias bo
 			return Transposed{}, refuse(ErrShape, "output would have %d %s, padding takes more than the convolution gives", y[2+axis], name)
 		}
 	}
+	activation := p.Activation
+	p.Activation = Activation{}
 	of, err := p.Problem(y, weight, false)
 	if err != nil {
 		return Transposed{}, err
@@ -68,5 +71,5 @@ func (p Params) TransposedProblem(x, weight Shape, outputPadding [2]int, bias bo
 	// With an output padding beyond the stride the other way would see more
 	// pixels than there are: the extra rows of y belong to no pixel of x.
 	of.Ho, of.Wo = x[2], x[3]
-	return Transposed{Of: of, Bias: bias}, nil
+	return Transposed{Of: of, Bias: bias, Activation: activation}, nil
 }

@@ -4,9 +4,9 @@ import "vkconv/conv"
 
 // Conv2D computes PyTorch's Conv2d,
 //
-//	y[n,k,oy,ox] = bias[k] + Σ_{c,r,s} x[n, g·C/G+c, oy·sy − top + r·dy, ox·sx − left + s·dx] · weight[k,c,r,s]
+//	y[n,k,oy,ox] = f(bias[k] + Σ_{c,r,s} x[n, g·C/G+c, oy·sy − top + r·dy, ox·sx − left + s·dx] · weight[k,c,r,s])
 //
-// with g = k/(K/G) the group of k. x is N×C×H×W, weight K×(C/G)×R×S, bias K
+// with g = k/(K/G) the group of k and f the activation. x is N×C×H×W, weight K×(C/G)×R×S, bias K
 // elements (only read with p.Bias), y N×K×Ho×Wo. Errors of a float32
 // computation are bounded with [conv.ProductRoundings].
 func Conv2D[T Float](p conv.Problem, x, weight, bias []T) []conv.Sum {
@@ -46,5 +46,5 @@ func Conv2DAt[T Float](p conv.Problem, x, weight, bias []T, n, k, oy, ox int) (s
 	if p.Bias {
 		sum.Add(float64(bias[k]))
 	}
-	return sum
+	return p.Activation.Apply(sum)
 }

@@ -9,9 +9,9 @@ import (
 // DeformConv2D computes torchvision's deform_conv2d: v1 (Dai et al. 2017), and
 // v2 with a mask (Zhu et al. 2018),
 //
-//	y[n,k,oy,ox] = bias[k] + Σ_{c,t} weight[k,c,t] · m_t · X_c(oy·sy − top + r·dy + Δy_t, ox·sx − left + s·dx + Δx_t)
+//	y[n,k,oy,ox] = f(bias[k] + Σ_{c,t} weight[k,c,t] · m_t · X_c(oy·sy − top + r·dy + Δy_t, ox·sx − left + s·dx + Δx_t))
 //
-// over the taps t = (r, s), where X_c(·,·) is the bilinear sample of channel
+// over the taps t = (r, s), with f the activation, where X_c(·,·) is the bilinear sample of channel
 // g·C/G+c and (Δy_t, Δx_t), m_t belong to that channel's offset group. Shapes
 // as [conv.Params.DeformProblem] says; mask is only read with p.Mask, bias with
 // p.Bias. Errors of a float32 computation are bounded with
@@ -53,7 +53,7 @@ func deformAt[T Float](p conv.Problem, samples []Sample, masks []float64, weight
 	if p.Bias {
 		sum.Add(float64(bias[k]))
 	}
-	return sum
+	return p.Activation.Apply(sum)
 }
 
 // DeformConv2DAt computes the one element y[n,k,oy,ox] of [DeformConv2D].

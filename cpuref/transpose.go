@@ -7,7 +7,7 @@ import "vkconv/conv"
 //
 //	y[n,k, iy·sy − top + r·dy, ix·sx − left + s·dx] += x[n,c,iy,ix] · weight[c,k,r,s]
 //
-// over the channels c and k of one group, plus bias[k]. x is N×C×H×W, weight
+// over the channels c and k of one group, plus bias[k], behind it the activation. x is N×C×H×W, weight
 // C×(K/G)×R×S, y N×K×Ho×Wo. Errors of a float32 computation are bounded with
 // [conv.ProductRoundings].
 func ConvTranspose2D[T Float](t conv.Transposed, x, weight, bias []T) []conv.Sum {
@@ -36,6 +36,9 @@ func ConvTranspose2D[T Float](t conv.Transposed, x, weight, bias []T) []conv.Sum
 			for j := range plane {
 				plane[j].Add(float64(bias[k]))
 			}
+		}
+		for j := range plane {
+			plane[j] = t.Activation.Apply(plane[j])
 		}
 	})
 	return y

@@ -80,7 +80,7 @@ func (d *Device) NewBuffer(size int64) (*Buffer, error) {
 	if size < 0 {
 		return nil, fmt.Errorf("gpu: %w: buffer size %d is negative", ErrArgument, size)
 	}
-	if most := d.info.Limits.BufferSize; size > most {
+	if most := d.info.Limits.BufferSize / d.pool.grain * d.pool.grain; size > most {
 		return nil, fmt.Errorf("gpu: %w: a buffer of %d bytes; %s allows %d", ErrTooLarge, size, d.info.Name, most)
 	}
 	b := &Buffer{d: d, size: size}

@@ -222,18 +222,25 @@ func gemm1x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //go:noescape
 func packAVX512(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
 
-// rowFMAAVX512 is kernels.rowFMA:
+// planeFMAAVX512 is kernels.planeFMA, rows, n and taps at least 1:
 //
-//	for i := range n {
-//		sum := bias
-//		for t := range taps {
-//			sum = fma(w[t], x[at[t]+i], sum)
+//	for oy := range rows {
+//		for i := range n {
+//			sum := bias
+//			for t := range taps {
+//				sum = fma(w[t], x[oy*xStride+at[t]+i], sum)
+//			}
+//			y[oy*yStride+i] = sum
 //		}
-//		y[i] = sum
 //	}
 //
+// It reads x up to the next multiple of 16 beyond n.
+//
 //go:noescape
-func rowFMAAVX512(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
+func planeFMAAVX512(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
+
+// peakAVX512 makes turns × 14 independent vector multiply-adds, turns at least 1.
+func peakAVX512(turns int)
 
 // gemm4x1AVX2 is kernels.gemm for mr = 4, nv = 1:
 //
@@ -402,18 +409,25 @@ func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //go:noescape
 func packAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
 
-// rowFMAAVX2 is kernels.rowFMA:
+// planeFMAAVX2 is kernels.planeFMA, rows, n and taps at least 1:
 //
-//	for i := range n {
-//		sum := bias
-//		for t := range taps {
-//			sum = fma(w[t], x[at[t]+i], sum)
+//	for oy := range rows {
+//		for i := range n {
+//			sum := bias
+//			for t := range taps {
+//				sum = fma(w[t], x[oy*xStride+at[t]+i], sum)
+//			}
+//			y[oy*yStride+i] = sum
 //		}
-//		y[i] = sum
 //	}
 //
+// It reads x up to the next multiple of 8 beyond n.
+//
 //go:noescape
-func rowFMAAVX2(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
+func planeFMAAVX2(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
+
+// peakAVX2 makes turns × 14 independent vector multiply-adds, turns at least 1.
+func peakAVX2(turns int)
 
 // sampleAVX2 is kernels.sample, n at least 1, s the first field of a sample4:
 //
@@ -429,3 +443,26 @@ func rowFMAAVX2(y *float32, n int, x *float32, at *int32, w *float32, taps int, 
 //
 //go:noescape
 func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, s *int32)
+
+// copyRowsAVX2 is kernels.copyRows, rows and n at least 1:
+//
+//	for y := range rows {
+//		for i := range n {
+//			dst[y*dstStride+i] = src[y*srcStride+i]
+//		}
+//	}
+//
+//go:noescape
+func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)
+
+// splitRowsAVX2 is kernels.splitRows, rows at least 1, n at least 8:
+//
+//	for y := range rows {
+//		for i := range n {
+//			even[y*dstStride+i] = src[y*srcStride+2*i]
+//			odd[y*dstStride+i] = src[y*srcStride+2*i+1]
+//		}
+//	}
+//
+//go:noescape
+func splitRowsAVX2(even *float32, odd *float32, dstStride int, src *float32, srcStride int, rows int, n int)

@@ -1152,85 +1152,310 @@ both:
 	VZEROUPPER
 	RET
 
-// func rowFMAAVX512(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
+// func planeFMAAVX512(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 // Requires: AVX, AVX512F
-TEXT ·rowFMAAVX512(SB), NOSPLIT, $0-52
+TEXT ·planeFMAAVX512(SB), NOSPLIT, $0-76
 	MOVQ         y+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         x+16(FP), DX
-	MOVQ         at+24(FP), BX
-	MOVQ         w+32(FP), SI
-	MOVQ         taps+40(FP), DI
-	VBROADCASTSS bias+48(FP), Z0
+	MOVQ         x+32(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVQ         at+48(FP), SI
+	MOVQ         w+56(FP), DI
+	MOVQ         taps+64(FP), R8
+	VBROADCASTSS bias+72(FP), Z0
 
 four:
-	CMPQ    CX, $0x40
-	JLT     one
+	CMPQ rows+16(FP), $0x04
+	JLT  single
+	MOVQ AX, R9
+	MOVQ DX, R10
+	MOVQ BX, R11
+
+fourColumns:
+	CMPQ    R11, $0x10
+	JLE     fourLast
+	MOVQ    xStride+40(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (R10)(CX*1), R12
+	LEAQ    (R12)(CX*1), R13
+	LEAQ    (R13)(CX*1), CX
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
 	VMOVAPS Z0, Z4
-	XORQ    R8, R8
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	XORQ    R14, R14
 
-fourTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Z5
-	VFMADD231PS  (DX)(R9*4), Z5, Z1
-	VFMADD231PS  64(DX)(R9*4), Z5, Z2
-	VFMADD231PS  128(DX)(R9*4), Z5, Z3
-	VFMADD231PS  192(DX)(R9*4), Z5, Z4
-	INCQ         R8
-	CMPQ         R8, DI
-	JNE          fourTap
-	VMOVUPS      Z1, (AX)
-	VMOVUPS      Z2, 64(AX)
-	VMOVUPS      Z3, 128(AX)
-	VMOVUPS      Z4, 192(AX)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, CX
-	JMP          four
+fourPairTap:
+	MOVLQSX      (SI)(R14*4), R15
+	VBROADCASTSS (DI)(R14*4), Z9
+	VFMADD231PS  (R10)(R15*4), Z9, Z1
+	VFMADD231PS  64(R10)(R15*4), Z9, Z2
+	VFMADD231PS  (R12)(R15*4), Z9, Z3
+	VFMADD231PS  64(R12)(R15*4), Z9, Z4
+	VFMADD231PS  (R13)(R15*4), Z9, Z5
+	VFMADD231PS  64(R13)(R15*4), Z9, Z6
+	VFMADD231PS  (CX)(R15*4), Z9, Z7
+	VFMADD231PS  64(CX)(R15*4), Z9, Z8
+	INCQ         R14
+	CMPQ         R14, R8
+	JNE          fourPairTap
+	CMPQ         R11, $0x20
+	JLT          fourPairPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	VMOVUPS      Z2, 64(CX)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, CX
+	VMOVUPS      Z3, (CX)
+	VMOVUPS      Z4, 64(CX)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, CX
+	VMOVUPS      Z5, (CX)
+	VMOVUPS      Z6, 64(CX)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, CX
+	VMOVUPS      Z7, (CX)
+	VMOVUPS      Z8, 64(CX)
+	JMP          fourPairStored
 
-one:
-	CMPQ    CX, $0x10
-	JLT     rest
+fourPairPartial:
+	MOVQ    R11, CX
+	SUBQ    $0x10, CX
+	MOVL    $0x00000001, R12
+	SHLL    CL, R12
+	DECL    R12
+	KMOVW   R12, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, K1, 64(CX)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, K1, 64(CX)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, CX
+	VMOVUPS Z5, (CX)
+	VMOVUPS Z6, K1, 64(CX)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, CX
+	VMOVUPS Z7, (CX)
+	VMOVUPS Z8, K1, 64(CX)
+
+fourPairStored:
+	ADDQ $0x00000080, R9
+	ADDQ $0x00000080, R10
+	SUBQ $0x20, R11
+	JG   fourColumns
+	JMP  fourDone
+
+fourLast:
+	MOVQ    xStride+40(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (R10)(CX*1), R12
+	LEAQ    (R12)(CX*1), R13
+	LEAQ    (R13)(CX*1), CX
 	VMOVAPS Z0, Z1
-	XORQ    R8, R8
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	XORQ    R14, R14
 
-oneTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Z2
-	VFMADD231PS  (DX)(R9*4), Z2, Z1
-	INCQ         R8
-	CMPQ         R8, DI
-	JNE          oneTap
-	VMOVUPS      Z1, (AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, CX
-	JMP          one
+fourVectorTap:
+	MOVLQSX      (SI)(R14*4), R15
+	VBROADCASTSS (DI)(R14*4), Z5
+	VFMADD231PS  (R10)(R15*4), Z5, Z1
+	VFMADD231PS  (R12)(R15*4), Z5, Z2
+	VFMADD231PS  (R13)(R15*4), Z5, Z3
+	VFMADD231PS  (CX)(R15*4), Z5, Z4
+	INCQ         R14
+	CMPQ         R14, R8
+	JNE          fourVectorTap
+	CMPQ         R11, $0x10
+	JLT          fourVectorPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, CX
+	VMOVUPS      Z2, (CX)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, CX
+	VMOVUPS      Z3, (CX)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, CX
+	VMOVUPS      Z4, (CX)
+	JMP          fourVectorStored
 
-rest:
-	TESTQ   CX, CX
-	JZ      done
-	MOVL    $0x00000001, R8
-	SHLL    CL, R8
-	DECL    R8
-	KMOVW   R8, K1
-	VMOVAPS Z0, Z0
-	XORQ    R8, R8
+fourVectorPartial:
+	MOVQ    R11, CX
+	MOVL    $0x00000001, R10
+	SHLL    CL, R10
+	DECL    R10
+	KMOVW   R10, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, K1, (CX)
+	MOVQ    yStride+8(FP), R9
+	SHLQ    $0x02, R9
+	ADDQ    R9, CX
+	VMOVUPS Z2, K1, (CX)
+	MOVQ    yStride+8(FP), R9
+	SHLQ    $0x02, R9
+	ADDQ    R9, CX
+	VMOVUPS Z3, K1, (CX)
+	MOVQ    yStride+8(FP), R9
+	SHLQ    $0x02, R9
+	ADDQ    R9, CX
+	VMOVUPS Z4, K1, (CX)
 
-restTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Z1
-	VMOVUPS.Z    (DX)(R9*4), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
-	INCQ         R8
-	CMPQ         R8, DI
-	JNE          restTap
-	VMOVUPS      Z0, K1, (AX)
+fourVectorStored:
+fourDone:
+	MOVQ yStride+8(FP), CX
+	SHLQ $0x02, CX
+	SHLQ $0x02, CX
+	ADDQ CX, AX
+	MOVQ xStride+40(FP), CX
+	SHLQ $0x02, CX
+	SHLQ $0x02, CX
+	ADDQ CX, DX
+	SUBQ $0x04, rows+16(FP)
+	JMP  four
+
+single:
+	CMPQ rows+16(FP), $0x00
+	JE   done
+	MOVQ AX, R9
+	MOVQ DX, R10
+	MOVQ BX, R11
+
+oneColumns:
+	CMPQ    R11, $0x10
+	JLE     oneLast
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	XORQ    CX, CX
+
+onePairTap:
+	MOVLQSX      (SI)(CX*4), R12
+	VBROADCASTSS (DI)(CX*4), Z3
+	VFMADD231PS  (R10)(R12*4), Z3, Z1
+	VFMADD231PS  64(R10)(R12*4), Z3, Z2
+	INCQ         CX
+	CMPQ         CX, R8
+	JNE          onePairTap
+	CMPQ         R11, $0x20
+	JLT          onePairPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	VMOVUPS      Z2, 64(CX)
+	JMP          onePairStored
+
+onePairPartial:
+	MOVQ    R11, CX
+	SUBQ    $0x10, CX
+	MOVL    $0x00000001, R12
+	SHLL    CL, R12
+	DECL    R12
+	KMOVW   R12, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, K1, 64(CX)
+
+onePairStored:
+	ADDQ $0x00000080, R9
+	ADDQ $0x00000080, R10
+	SUBQ $0x20, R11
+	JG   oneColumns
+	JMP  oneDone
+
+oneLast:
+	VMOVAPS Z0, Z1
+	XORQ    CX, CX
+
+oneVectorTap:
+	MOVLQSX      (SI)(CX*4), R12
+	VBROADCASTSS (DI)(CX*4), Z2
+	VFMADD231PS  (R10)(R12*4), Z2, Z1
+	INCQ         CX
+	CMPQ         CX, R8
+	JNE          oneVectorTap
+	CMPQ         R11, $0x10
+	JLT          oneVectorPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	JMP          oneVectorStored
+
+oneVectorPartial:
+	MOVQ    R11, CX
+	MOVL    $0x00000001, R10
+	SHLL    CL, R10
+	DECL    R10
+	KMOVW   R10, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, K1, (CX)
+
+oneVectorStored:
+oneDone:
+	MOVQ yStride+8(FP), CX
+	SHLQ $0x02, CX
+	ADDQ CX, AX
+	MOVQ xStride+40(FP), CX
+	SHLQ $0x02, CX
+	ADDQ CX, DX
+	DECQ rows+16(FP)
+	JMP  single
 
 done:
+	VZEROUPPER
+	RET
+
+// func peakAVX512(turns int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·peakAVX512(SB), NOSPLIT, $0-8
+	MOVQ   turns+0(FP), AX
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+
+turn:
+	VFMADD231PS Z14, Z14, Z0
+	VFMADD231PS Z14, Z14, Z1
+	VFMADD231PS Z14, Z14, Z2
+	VFMADD231PS Z14, Z14, Z3
+	VFMADD231PS Z14, Z14, Z4
+	VFMADD231PS Z14, Z14, Z5
+	VFMADD231PS Z14, Z14, Z6
+	VFMADD231PS Z14, Z14, Z7
+	VFMADD231PS Z14, Z14, Z8
+	VFMADD231PS Z14, Z14, Z9
+	VFMADD231PS Z14, Z14, Z10
+	VFMADD231PS Z14, Z14, Z11
+	VFMADD231PS Z14, Z14, Z12
+	VFMADD231PS Z14, Z14, Z13
+	DECQ        AX
+	JNZ         turn
 	VZEROUPPER
 	RET
 
@@ -2062,84 +2287,302 @@ both:
 	VZEROUPPER
 	RET
 
-// func rowFMAAVX2(y *float32, n int, x *float32, at *int32, w *float32, taps int, bias float32)
+// func planeFMAAVX2(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·rowFMAAVX2(SB), NOSPLIT, $0-52
+TEXT ·planeFMAAVX2(SB), NOSPLIT, $0-76
 	MOVQ         y+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         x+16(FP), DX
-	MOVQ         at+24(FP), BX
-	MOVQ         w+32(FP), SI
-	MOVQ         taps+40(FP), DI
-	VBROADCASTSS bias+48(FP), Y0
+	MOVQ         x+32(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVQ         at+48(FP), BX
+	MOVQ         w+56(FP), SI
+	MOVQ         taps+64(FP), DI
+	VBROADCASTSS bias+72(FP), Y0
 
 four:
-	CMPQ    CX, $0x20
-	JLT     one
+	CMPQ rows+16(FP), $0x04
+	JLT  single
+	MOVQ AX, R8
+	MOVQ CX, R9
+	MOVQ DX, R10
+
+fourColumns:
+	CMPQ    R10, $0x08
+	JLE     fourLast
+	MOVQ    xStride+40(FP), R11
+	SHLQ    $0x02, R11
+	LEAQ    (R9)(R11*1), R12
+	LEAQ    (R12)(R11*1), R13
+	LEAQ    (R13)(R11*1), R11
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
-	XORQ    R8, R8
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	XORQ    R14, R14
 
-fourTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Y5
-	VFMADD231PS  (DX)(R9*4), Y5, Y1
-	VFMADD231PS  32(DX)(R9*4), Y5, Y2
-	VFMADD231PS  64(DX)(R9*4), Y5, Y3
-	VFMADD231PS  96(DX)(R9*4), Y5, Y4
-	INCQ         R8
-	CMPQ         R8, DI
-	JNE          fourTap
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y2, 32(AX)
-	VMOVUPS      Y3, 64(AX)
-	VMOVUPS      Y4, 96(AX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, CX
-	JMP          four
+fourPairTap:
+	MOVLQSX      (BX)(R14*4), R15
+	VBROADCASTSS (SI)(R14*4), Y9
+	VFMADD231PS  (R9)(R15*4), Y9, Y1
+	VFMADD231PS  32(R9)(R15*4), Y9, Y2
+	VFMADD231PS  (R12)(R15*4), Y9, Y3
+	VFMADD231PS  32(R12)(R15*4), Y9, Y4
+	VFMADD231PS  (R13)(R15*4), Y9, Y5
+	VFMADD231PS  32(R13)(R15*4), Y9, Y6
+	VFMADD231PS  (R11)(R15*4), Y9, Y7
+	VFMADD231PS  32(R11)(R15*4), Y9, Y8
+	INCQ         R14
+	CMPQ         R14, DI
+	JNE          fourPairTap
+	CMPQ         R10, $0x10
+	JLT          fourPairPartial
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMOVUPS      Y2, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMOVUPS      Y4, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y5, (R11)
+	VMOVUPS      Y6, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y7, (R11)
+	VMOVUPS      Y8, 32(R11)
+	JMP          fourPairStored
 
-one:
-	CMPQ    CX, $0x08
-	JLT     rest
+fourPairPartial:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     iota<>+0(SB), Y9, Y9
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMASKMOVPS   Y2, Y9, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMASKMOVPS   Y4, Y9, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y5, (R11)
+	VMASKMOVPS   Y6, Y9, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y7, (R11)
+	VMASKMOVPS   Y8, Y9, 32(R11)
+
+fourPairStored:
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	SUBQ $0x10, R10
+	JG   fourColumns
+	JMP  fourDone
+
+fourLast:
+	MOVQ    xStride+40(FP), R11
+	SHLQ    $0x02, R11
+	LEAQ    (R9)(R11*1), R12
+	LEAQ    (R12)(R11*1), R13
+	LEAQ    (R13)(R11*1), R11
 	VMOVAPS Y0, Y1
-	XORQ    R8, R8
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	XORQ    R14, R14
 
-oneTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Y2
-	VFMADD231PS  (DX)(R9*4), Y2, Y1
-	INCQ         R8
-	CMPQ         R8, DI
-	JNE          oneTap
-	VMOVUPS      Y1, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x08, CX
-	JMP          one
+fourVectorTap:
+	MOVLQSX      (BX)(R14*4), R15
+	VBROADCASTSS (SI)(R14*4), Y5
+	VFMADD231PS  (R9)(R15*4), Y5, Y1
+	VFMADD231PS  (R12)(R15*4), Y5, Y2
+	VFMADD231PS  (R13)(R15*4), Y5, Y3
+	VFMADD231PS  (R11)(R15*4), Y5, Y4
+	INCQ         R14
+	CMPQ         R14, DI
+	JNE          fourVectorTap
+	CMPQ         R10, $0x08
+	JLT          fourVectorPartial
+	VMOVUPS      Y1, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMOVUPS      Y2, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMOVUPS      Y3, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMOVUPS      Y4, (R8)
+	JMP          fourVectorStored
 
-rest:
-	TESTQ        CX, CX
-	JZ           done
-	VMOVD        CX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMOVAPS      Y0, Y0
-	XORQ         R8, R8
+fourVectorPartial:
+	MOVQ         R10, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     iota<>+0(SB), Y5, Y5
+	VMASKMOVPS   Y1, Y5, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMASKMOVPS   Y2, Y5, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMASKMOVPS   Y3, Y5, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMASKMOVPS   Y4, Y5, (R8)
 
-restTap:
-	MOVLQSX      (BX)(R8*4), R9
-	VBROADCASTSS (SI)(R8*4), Y2
-	VMASKMOVPS   (DX)(R9*4), Y1, Y3
-	VFMADD231PS  Y3, Y2, Y0
-	INCQ         R8
-	CMPQ         R8, DI
-	JNE          restTap
-	VMASKMOVPS   Y0, Y1, (AX)
+fourVectorStored:
+fourDone:
+	MOVQ yStride+8(FP), R8
+	SHLQ $0x02, R8
+	SHLQ $0x02, R8
+	ADDQ R8, AX
+	MOVQ xStride+40(FP), R8
+	SHLQ $0x02, R8
+	SHLQ $0x02, R8
+	ADDQ R8, CX
+	SUBQ $0x04, rows+16(FP)
+	JMP  four
+
+single:
+	CMPQ rows+16(FP), $0x00
+	JE   done
+	MOVQ AX, R8
+	MOVQ CX, R9
+	MOVQ DX, R10
+
+oneColumns:
+	CMPQ    R10, $0x08
+	JLE     oneLast
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	XORQ    R11, R11
+
+onePairTap:
+	MOVLQSX      (BX)(R11*4), R12
+	VBROADCASTSS (SI)(R11*4), Y3
+	VFMADD231PS  (R9)(R12*4), Y3, Y1
+	VFMADD231PS  32(R9)(R12*4), Y3, Y2
+	INCQ         R11
+	CMPQ         R11, DI
+	JNE          onePairTap
+	CMPQ         R10, $0x10
+	JLT          onePairPartial
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMOVUPS      Y2, 32(R11)
+	JMP          onePairStored
+
+onePairPartial:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMASKMOVPS   Y2, Y3, 32(R11)
+
+onePairStored:
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	SUBQ $0x10, R10
+	JG   oneColumns
+	JMP  oneDone
+
+oneLast:
+	VMOVAPS Y0, Y1
+	XORQ    R11, R11
+
+oneVectorTap:
+	MOVLQSX      (BX)(R11*4), R12
+	VBROADCASTSS (SI)(R11*4), Y2
+	VFMADD231PS  (R9)(R12*4), Y2, Y1
+	INCQ         R11
+	CMPQ         R11, DI
+	JNE          oneVectorTap
+	CMPQ         R10, $0x08
+	JLT          oneVectorPartial
+	VMOVUPS      Y1, (R8)
+	JMP          oneVectorStored
+
+oneVectorPartial:
+	MOVQ         R10, R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   Y1, Y2, (R8)
+
+oneVectorStored:
+oneDone:
+	MOVQ yStride+8(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, AX
+	MOVQ xStride+40(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, CX
+	DECQ rows+16(FP)
+	JMP  single
 
 done:
+	VZEROUPPER
+	RET
+
+// func peakAVX2(turns int)
+// Requires: AVX, FMA3
+TEXT ·peakAVX2(SB), NOSPLIT, $0-8
+	MOVQ   turns+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+	VXORPS Y13, Y13, Y13
+	VXORPS Y14, Y14, Y14
+
+turn:
+	VFMADD231PS Y14, Y14, Y0
+	VFMADD231PS Y14, Y14, Y1
+	VFMADD231PS Y14, Y14, Y2
+	VFMADD231PS Y14, Y14, Y3
+	VFMADD231PS Y14, Y14, Y4
+	VFMADD231PS Y14, Y14, Y5
+	VFMADD231PS Y14, Y14, Y6
+	VFMADD231PS Y14, Y14, Y7
+	VFMADD231PS Y14, Y14, Y8
+	VFMADD231PS Y14, Y14, Y9
+	VFMADD231PS Y14, Y14, Y10
+	VFMADD231PS Y14, Y14, Y11
+	VFMADD231PS Y14, Y14, Y12
+	VFMADD231PS Y14, Y14, Y13
+	DECQ        AX
+	JNZ         turn
 	VZEROUPPER
 	RET
 
@@ -2197,4 +2640,95 @@ channel:
 	ADDQ        R11, AX
 	DECQ        R14
 	JNZ         channel
+	RET
+
+// func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)
+// Requires: AVX, AVX2
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ n+40(FP), DI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	CMPQ DI, $0x08
+	JLT  narrow
+	MOVQ DI, R8
+	SUBQ $0x08, R8
+
+row:
+	XORQ DI, DI
+
+eight:
+	VMOVUPS (DX)(DI*4), Y0
+	VMOVUPS Y0, (AX)(DI*4)
+	ADDQ    $0x08, DI
+	CMPQ    DI, R8
+	JLE     eight
+	VMOVUPS (DX)(R8*4), Y0
+	VMOVUPS Y0, (AX)(R8*4)
+	ADDQ    BX, DX
+	ADDQ    CX, AX
+	DECQ    SI
+	JNZ     row
+	VZEROUPPER
+	RET
+
+narrow:
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+
+masked:
+	VMASKMOVPS (DX), Y1, Y0
+	VMASKMOVPS Y0, Y1, (AX)
+	ADDQ       BX, DX
+	ADDQ       CX, AX
+	DECQ       SI
+	JNZ        masked
+	VZEROUPPER
+	RET
+
+// func splitRowsAVX2(even *float32, odd *float32, dstStride int, src *float32, srcStride int, rows int, n int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·splitRowsAVX2(SB), NOSPLIT, $0-56
+	MOVQ even+0(FP), AX
+	MOVQ odd+8(FP), CX
+	MOVQ dstStride+16(FP), DX
+	MOVQ src+24(FP), BX
+	MOVQ srcStride+32(FP), SI
+	MOVQ rows+40(FP), DI
+	MOVQ n+48(FP), R8
+	SHLQ $0x02, DX
+	SHLQ $0x02, SI
+	SUBQ $0x08, R8
+
+row:
+	XORQ R9, R9
+
+eight:
+	VMOVUPS (BX)(R9*8), Y0
+	VMOVUPS 32(BX)(R9*8), Y1
+	VSHUFPS $0x88, Y1, Y0, Y2
+	VPERMPD $0xd8, Y2, Y2
+	VMOVUPS Y2, (AX)(R9*4)
+	VSHUFPS $0xdd, Y1, Y0, Y2
+	VPERMPD $0xd8, Y2, Y2
+	VMOVUPS Y2, (CX)(R9*4)
+	CMPQ    R9, R8
+	JE      next
+	ADDQ    $0x08, R9
+	CMPQ    R9, R8
+	CMOVQGT R8, R9
+	JMP     eight
+
+next:
+	ADDQ SI, BX
+	ADDQ DX, AX
+	ADDQ DX, CX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
 	RET

@@ -8,6 +8,10 @@ import (
 	"vkconv/conv"
 )
 
+// depthwiseOutputs is how many outputs of one input channel are computed one by
+// one; more are a matrix product.
+const depthwiseOutputs = 7
+
 // Conv2D is a plan of PyTorch's Conv2d: see [vkconv/cpuref.Conv2D] for the
 // formula. Make one with [NewConv2D]; its methods may be called from any number
 // of goroutines.
@@ -29,8 +33,17 @@ func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32) (*Conv2D, err
 	if err != nil {
 		return nil, err
 	}
-	c := &Conv2D{layout: l, cols: columns(p)}
-	return c, c.SetWeights(weight, bias)
+	c := &Conv2D{layout: l}
+	if l.cg == 1 && l.kg <= depthwiseOutputs {
+		l.plain = true
+		c.depthwise = newDepthwise(l.ks, pool.workers, p)
+	} else {
+		c.cols = columns(p)
+	}
+	if err := c.SetWeights(weight, bias); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // zonesOf cuts the output columns where the set of taps that meet only padding
@@ -51,13 +64,20 @@ func (c *Conv2D) Run(ctx context.Context, y, x []float32) error {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.pool.run(ctx, c, c.tiles(), y, x, nil, nil)
+	tiles := c.tiles()
+	if c.depthwise != nil {
+		tiles = c.depthwise.tiles()
+	}
+	return c.pool.run(ctx, c, tiles, y, x, nil, nil)
 }
 
 // Workspace returns the bytes that runs need beyond inputs, outputs and packed
 // weights. It does not depend on the image's size, and plans of one pool share it.
 func (c *Conv2D) Workspace() int64 {
 	l := c.layout
+	if c.depthwise != nil {
+		return int64(l.pool.workers) * c.depthwise.bytes()
+	}
 	n := l.tapChunk() * l.cols / l.ks.lanes
 	return l.workspace() + int64(l.pool.workers)*int64(n*(int(unsafe.Sizeof(vectorPlan{}))+4*l.ks.lanes))
 }
@@ -75,6 +95,9 @@ func (l *layout) panelLen() int {
 
 // Describe says how the plan computes: algorithm, instruction set, tile.
 func (c *Conv2D) Describe() string {
+	if c.depthwise != nil {
+		return c.depthwise.describe()
+	}
 	return fmt.Sprintf("implicit GEMM, %s", c.layout.describe())
 }
 
@@ -84,6 +107,10 @@ func (l *layout) describe() string {
 }
 
 func (c *Conv2D) tile(i int, j *job, s *scratch) {
+	if c.depthwise != nil {
+		c.depthwise.tile(i, j.y, j.x, c.weights, c.bias, s)
+		return
+	}
 	u := c.unit(i)
 	c.setPixels(&u, s)
 	panel := growAligned(&s.panel, c.panelLen())

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // kernels is one instruction set's way to do the inner loops. Every function
@@ -38,10 +39,23 @@ type kernels struct {
 	// over the corners whose mask is set.
 	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4)
 
-	// rowFMA is depthwise convolution along a row: for i < len(y)
+	// planeFMA is depthwise convolution of rows without borders: for oy < rows and i < n
 	//
-	//	y[i] = bias + Σ_t w[t] · x[at[t]+i]
-	rowFMA func(y, x []float32, at []int32, w []float32, bias float32)
+	//	y[oy·yStride+i] = bias + Σ_t w[t] · x[oy·xStride + at[t] + i]
+	//
+	// x is there up to the next whole vector beyond n.
+	planeFMA func(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32)
+
+	// copyRows copies rows of n: dst[y·dstStride+i] = src[y·srcStride+i].
+	copyRows func(dst []float32, dstStride int, src []float32, srcStride, rows, n int)
+
+	// splitRows copies rows of 2n, even places to dst and odd ones odd further:
+	//
+	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
+	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
+
+	// peak makes turns × 14 independent vector multiply-adds.
+	peak func(turns int)
 }
 
 // height returns the tallest micro-tile that fits in k output channels.
@@ -107,4 +121,18 @@ func choose() (*kernels, error) {
 		return nil, errChoice
 	}
 	return current.Load(), nil
+}
+
+// Peak measures for about four milliseconds how many GFLOP/s one core makes when
+// it does nothing but multiply-adds of the current instruction set, in registers.
+func Peak() float64 {
+	ks := current.Load()
+	const turns = 1 << 14
+	best := 0.0
+	for start := time.Now(); time.Since(start) < 4*time.Millisecond; {
+		t := time.Now()
+		ks.peak(turns)
+		best = max(best, float64(2*14*ks.lanes)*turns/float64(time.Since(t).Nanoseconds()))
+	}
+	return best
 }

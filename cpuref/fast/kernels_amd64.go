@@ -9,11 +9,11 @@ import "golang.org/x/sys/cpu"
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, rowFMA: rowAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, rowFMA: rowAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX2})
 	}
 	return sets
 }
@@ -134,28 +134,49 @@ func sampleQuad(dst []float32, dstStride int, src []float32, srcStride, n int, s
 	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &s.at[0][0])
 }
 
-func rowAVX512(y, x []float32, at []int32, w []float32, bias float32) {
-	if len(y) == 0 || len(at) == 0 {
-		rowFMAGo(y, x, at, w, bias)
-		return
+func planeAVX512(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	if planeEnds(y, yStride, rows, n, x, xStride, at, w, 16) {
+		planeFMAAVX512(&y[0], yStride, rows, n, &x[0], xStride, &at[0], &w[0], len(at), bias)
+	} else {
+		planeFMAGo(y, yStride, rows, n, x, xStride, at, w, bias)
 	}
-	rowEnds(y, x, at, w)
-	rowFMAAVX512(&y[0], len(y), &x[0], &at[0], &w[0], len(at), bias)
 }
 
-func rowAVX2(y, x []float32, at []int32, w []float32, bias float32) {
-	if len(y) == 0 || len(at) == 0 {
-		rowFMAGo(y, x, at, w, bias)
-		return
+func planeAVX2(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	if planeEnds(y, yStride, rows, n, x, xStride, at, w, 8) {
+		planeFMAAVX2(&y[0], yStride, rows, n, &x[0], xStride, &at[0], &w[0], len(at), bias)
+	} else {
+		planeFMAGo(y, yStride, rows, n, x, xStride, at, w, bias)
 	}
-	rowEnds(y, x, at, w)
-	rowFMAAVX2(&y[0], len(y), &x[0], &at[0], &w[0], len(at), bias)
 }
 
-func rowEnds(y, x []float32, at []int32, w []float32) {
+// planeEnds also reports whether there is anything to multiply at all.
+func planeEnds(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, lanes int) bool {
+	if rows < 1 || n < 1 || len(at) == 0 {
+		return false
+	}
+	_ = y[(rows-1)*yStride+n-1]
 	_ = w[len(at)-1]
-	last := x[len(y)-1:]
+	last := x[(rows-1)*xStride+ceilDiv(n, lanes)*lanes-1:]
 	for _, o := range at {
 		_ = last[o]
 	}
+	return true
+}
+
+func copyRowsWide(dst []float32, dstStride int, src []float32, srcStride, rows, n int) {
+	if rows < 1 || n < 1 {
+		return
+	}
+	_, _ = dst[(rows-1)*dstStride+n-1], src[(rows-1)*srcStride+n-1]
+	copyRowsAVX2(&dst[0], dstStride, &src[0], srcStride, rows, n)
+}
+
+func splitRowsWide(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int) {
+	if rows < 1 || n < 8 {
+		splitRowsGo(dst, odd, dstStride, src, srcStride, rows, n)
+		return
+	}
+	_, _ = dst[(rows-1)*dstStride+odd+n-1], src[(rows-1)*srcStride+2*n-1]
+	splitRowsAVX2(&dst[0], &dst[odd], dstStride, &src[0], srcStride, rows, n)
 }

@@ -33,7 +33,8 @@ type layout struct {
 	subs   int // sub-panels of a full tile
 
 	mu      sync.RWMutex // weights are replaced only between runs
-	weights []float32    // in the order of pack
+	plain   bool         // weights are kept as they come
+	weights []float32    // packed, see panel
 	bias    []float32    // K, zeros without a bias
 }
 
@@ -204,6 +205,10 @@ func (l *layout) SetWeights(weight, bias []float32) error {
 	}
 	if l.p.Bias {
 		copy(l.bias, bias)
+	}
+	if l.plain {
+		copy(l.weights, weight)
+		return nil
 	}
 	l.blocks(0, l.p.Groups, func(og, t0, t1 int) {}, func(b block) {
 		for k := 0; k < l.kg; {

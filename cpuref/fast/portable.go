@@ -5,7 +5,7 @@ package fast
 // leaves the compiler nothing to check.
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{4, 1},
-	gemm: gemmGo, sample: sampleGo, rowFMA: rowFMAGo,
+	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, peak: peakGo,
 }
 
 // gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
@@ -129,6 +129,12 @@ func sampleGo(dst []float32, dstStride int, src []float32, srcStride, n int, s *
 	}
 }
 
+func planeFMAGo(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
+	for oy := range rows {
+		rowFMAGo(y[oy*yStride:][:n], x[oy*xStride:], at, w, bias)
+	}
+}
+
 func rowFMAGo(y, x []float32, at []int32, w []float32, bias float32) {
 	for len(y) >= 4 {
 		a0, a1, a2, a3 := bias, bias, bias, bias
@@ -151,3 +157,38 @@ func rowFMAGo(y, x []float32, at []int32, w []float32, bias float32) {
 		y[i] = a
 	}
 }
+
+func copyRowsGo(dst []float32, dstStride int, src []float32, srcStride, rows, n int) {
+	for y := range rows {
+		copy(dst[y*dstStride:][:n], src[y*srcStride:][:n])
+	}
+}
+
+func splitRowsGo(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int) {
+	for y := range rows {
+		d, e, s := dst[y*dstStride:][:n], dst[y*dstStride+odd:][:n], src[y*srcStride:][:2*n]
+		for i := range d {
+			d[i], e[i] = s[2*i], s[2*i+1]
+		}
+	}
+}
+
+// peakGo counts as one vector of 8 what portable Go does in 8 scalar steps; seven
+// chains are what its registers hold.
+func peakGo(turns int) {
+	var a, b, c, d, e, f, g float32
+	x := sink
+	for range turns * 14 * 8 / 7 {
+		a += x * x
+		b += x * x
+		c += x * x
+		d += x * x
+		e += x * x
+		f += x * x
+		g += x * x
+		x = -x
+	}
+	sink = (a + b + c + d + e + f + g) * 0
+}
+
+var sink float32 // keeps peakGo's work from being dropped

@@ -147,6 +147,9 @@ func TestWorkspace(t *testing.T) {
 					t.Fatal(err)
 				}
 				plan, tiles, told = c, c.tiles(), c.Workspace()
+				if c.depthwise != nil {
+					tiles = c.depthwise.tiles()
+				}
 			}
 			for i := range tiles {
 				plan.tile(i, j, &s)
@@ -223,6 +226,6 @@ func TestFarOffsets(t *testing.T) {
 
 // bytes is what a worker's buffers hold.
 func (s *scratch) bytes() int64 {
-	return int64(4*(cap(s.panel)+cap(s.sums)+cap(s.index)+cap(s.segs)+cap(s.rows)+cap(s.offsets)) +
+	return int64(4*(cap(s.panel)+cap(s.sums)+cap(s.index)+cap(s.segs)) +
 		32*cap(s.vectors) + 160*cap(s.samples) + 8*cap(s.pixels))
 }

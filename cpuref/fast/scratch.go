@@ -5,15 +5,13 @@ import "unsafe"
 // scratch is one worker's memory, shared by all plans of a pool: it grows to
 // the largest tile it has met and is kept.
 type scratch struct {
-	panel   []float32 // packed input of a block, 64-byte aligned
+	panel   []float32 // packed input of a block (depthwise: padded rows), 64-byte aligned
 	sums    []float32 // outputs of a tile, where they are not collected in place
 	vectors []vectorPlan
 	index   []int32 // one per lane of a vectorPlan
 	samples []sample4
 	segs    []int32 // live taps of the block, relative to its first
 	pixels  []pixel
-	rows    []float32 // depthwise: padded input rows
-	offsets []int32   // depthwise: where each tap reads
 }
 
 // pixel is an output pixel of a tile.

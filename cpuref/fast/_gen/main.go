@@ -42,9 +42,12 @@ func main() {
 			}
 		}
 		pack(s)
-		rowFMA(s)
+		planeFMA(s)
+		peak(s)
 	}
 	sample()
+	copyRows()
+	splitRows()
 	Generate()
 }
 

@@ -19,7 +19,9 @@ Bool32 VKCALL vkx_debug(uint32_t severity, uint32_t type, const DebugData *data,
 	if (ring == 1 && !(severity & SEVERITY_ERROR)) return 0;
 	lock(l);
 	char *line = l->line[ring][l->written[ring]++ % RING_LINES];
-	snprintf(line, RING_WIDTH, "%s", data->message ? data->message : (data->idName ? data->idName : "?"));
+	const char *id = data->idName ? data->idName : "", *text = data->message ? data->message : "";
+	if (strstr(text, id)) snprintf(line, RING_WIDTH, "%s", text);
+	else snprintf(line, RING_WIDTH, "%s: %s", id, text);
 	unlock(l);
 	return 0; // the call that caused it goes on
 }

@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"vkconv"
+	"vkconv/conv"
+)
+
+// ErrMismatch is matched by errors about results that are wrong.
+var ErrMismatch = errors.New("wrong result")
+
+// Bench runs cases. GPU is nil where there is only the CPU path.
+type Bench struct {
+	GPU, CPU *vkconv.Engine
+	Budget   time.Duration // for the repetitions of one case on one engine; 0 means 300 ms
+	Seed     uint64        // of the random data
+}
+
+// Measured is what one engine did with a case.
+type Measured struct {
+	Device, Wall Stats
+	Worst        float64 // largest error of any layer as a share of its bound
+	Describe     string  // the algorithm, of the first layer
+}
+
+// Result is what came out of a case.
+type Result struct {
+	Case     Case
+	Problems []conv.Problem
+	Cost     conv.Cost // of all layers together
+	GPU      *Measured // nil without a GPU
+	CPU      *Measured
+}
+
+// Main returns the measurement that a report is about: the GPU's, or without
+// one the CPU path's.
+func (r Result) Main() *Measured {
+	if r.GPU != nil {
+		return r.GPU
+	}
+	return r.CPU
+}
+
+// Speedup is how many times faster the device is than the CPU path, by the
+// device's time; 0 where there is no GPU.
+func (r Result) Speedup() float64 {
+	if r.GPU == nil || r.CPU == nil || r.GPU.Device.Median <= 0 {
+		return 0
+	}
+	return float64(r.CPU.Device.Median) / float64(r.GPU.Device.Median)
+}
+
+// Run verifies a case on every engine, then times it. An error that matches
+// [ErrMismatch] says which element was wrong; then nothing was timed.
+func (b *Bench) Run(ctx context.Context, c Case) (Result, error) {
+	problems, err := c.Problems()
+	if err != nil {
+		return Result{}, err
+	}
+	res := Result{Case: c, Problems: problems}
+	for _, p := range problems {
+		cost := p.Cost()
+		res.Cost.MACs += cost.MACs
+		res.Cost.SampleMACs += cost.SampleMACs
+		res.Cost.Bytes += cost.Bytes
+		res.Cost.Params += cost.Params
+	}
+	chain := makeData(problems, b.Seed)
+	if b.GPU != nil {
+		if res.GPU, err = b.measure(ctx, b.GPU, c, chain); err != nil {
+			return res, err
+		}
+	}
+	if b.CPU != nil {
+		if res.CPU, err = b.measure(ctx, b.CPU, c, chain); err != nil {
+			return res, err
+		}
+	}
+	return res, nil
+}
+
+// measure runs a chain on one engine.
+func (b *Bench) measure(ctx context.Context, e *vkconv.Engine, c Case, chain []data) (*Measured, error) {
+	net, err := newNet(e, c, chain)
+	defer net.close()
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", c.Name, e.Name(), err)
+	}
+	m := &Measured{Describe: net.layers[0].describe()}
+	if m.Worst, err = net.verify(ctx); err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", c.Name, e.Name(), err)
+	}
+	if err := b.time(ctx, net, m); err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", c.Name, e.Name(), err)
+	}
+	return m, nil
+}
+
+// time repeats the chain until the budget is used up, and then looks whether
+// the last repetition gave the same bits as the first run.
+func (b *Bench) time(ctx context.Context, net *net, m *Measured) error {
+	const warmups, least, most = 1, 5, 200
+	budget := b.Budget
+	if budget == 0 {
+		budget = 300 * time.Millisecond
+	}
+	first, err := net.output(ctx)
+	if err != nil {
+		return err
+	}
+	var device, wall []time.Duration
+	begin := time.Now()
+	for i := 0; i < warmups+most && (i < warmups+least || time.Since(begin) < budget); i++ {
+		t, err := net.e.Time(ctx, func() error { return net.run(ctx) })
+		if err != nil {
+			return err
+		}
+		if i >= warmups {
+			device, wall = append(device, t.Device), append(wall, t.Wall)
+		} else {
+			begin = time.Now()
+		}
+		if i >= warmups+2 && time.Since(begin) > 3*budget { // so slow that three must do
+			break
+		}
+	}
+	m.Device, m.Wall = NewStats(device), NewStats(wall)
+	last, err := net.output(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range first {
+		if math.Float32bits(first[i]) != math.Float32bits(last[i]) {
+			return fmt.Errorf("%w: y[%d] is %g after %d runs, was %g after the first", ErrMismatch, i, last[i], len(device), first[i])
+		}
+	}
+	return nil
+}

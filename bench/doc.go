@@ -1,0 +1,8 @@
+// Package bench measures convolutions. Nothing is timed before its result was
+// held against the oracle, element by element, and times of different meaning
+// are kept apart: the device's own time between two timestamps, and the wall
+// time of a submission from the first call to the end of waiting.
+//
+// A [Case] is a layer or a chain of layers on random data. [Bench.Run] verifies
+// and times it on a device and on the CPU path; [Table] writes what came out.
+package bench

@@ -1,0 +1,114 @@
+package conv
+
+import (
+	"fmt"
+	"math"
+)
+
+// ActivationKind names a function applied to every output element after the bias.
+type ActivationKind uint8
+
+const (
+	Identity  ActivationKind = iota
+	ReLU                     // max(x, 0)
+	ReLU6                    // min(max(x, 0), 6)
+	LeakyReLU                // x where x ≥ 0, Slope·x elsewhere
+	SiLU                     // x·sigmoid(x)
+	GELU                     // x·Φ(x) = x/2·(1 + erf(x/√2)), the exact form
+	Sigmoid                  // 1/(1 + e⁻ˣ)
+	Clamp                    // min(max(x, Min), Max)
+)
+
+var activationNames = [...]string{"identity", "relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "clamp"}
+
+func (k ActivationKind) String() string {
+	if int(k) < len(activationNames) {
+		return activationNames[k]
+	}
+	return fmt.Sprintf("ActivationKind(%d)", uint8(k))
+}
+
+// Activation is a function fused behind a convolution; the zero value is none.
+// Definitions are those of torch.nn. NaN stays NaN.
+type Activation struct {
+	Kind     ActivationKind
+	Slope    float32 // LeakyReLU's, at most 1 and at least −1
+	Min, Max float32 // Clamp's, Min ≤ Max
+}
+
+// Validate reports what is wrong with the activation; the error matches [ErrParams].
+func (a Activation) Validate() error {
+	switch {
+	case int(a.Kind) >= len(activationNames):
+		return refuse(ErrParams, "activation is %d, must be one of %v", a.Kind, activationNames)
+	case a.Kind == LeakyReLU && !(math.Abs(float64(a.Slope)) <= 1):
+		return refuse(ErrParams, "leaky_relu slope is %g, must be between -1 and 1", a.Slope)
+	case a.Kind == Clamp && !(a.Min <= a.Max):
+		return refuse(ErrParams, "clamp is from %g to %g, the first must not exceed the second", a.Min, a.Max)
+	}
+	return nil
+}
+
+// Eval returns the activation of x.
+func (a Activation) Eval(x float64) float64 {
+	if math.IsNaN(x) {
+		return x
+	}
+	switch a.Kind {
+	case ReLU:
+		return max(x, 0)
+	case ReLU6:
+		return min(max(x, 0), 6)
+	case LeakyReLU:
+		if x < 0 {
+			return float64(a.Slope) * x
+		}
+	case SiLU:
+		if x < -1e3 { // −∞·0 would be NaN; the limit is 0
+			return 0
+		}
+		return x * sigmoid(x)
+	case GELU:
+		if x < -1e3 {
+			return 0
+		}
+		return x / 2 * math.Erfc(-x/math.Sqrt2)
+	case Sigmoid:
+		return sigmoid(x)
+	case Clamp:
+		return min(max(x, float64(a.Min)), float64(a.Max))
+	}
+	return x
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// Apply returns the sum with the activation behind it, and with a bound for
+// that: an error of the sum grows at most by the function's steepest slope, and
+// evaluating the function in float32 adds an error of its own.
+//
+// For the latter, e⁻ˣ may be off by 3+2|x| units in the last place (the Vulkan
+// specification's precision of exp; a unit is 2u), a quotient by 2.5, and an
+// erf in float32 by 4u absolutely.
+func (a Activation) Apply(s Sum) Sum {
+	x := s.Value
+	y := a.Eval(x)
+	steepest, slack := 1.0, 0.0
+	switch a.Kind {
+	case Identity:
+		return s
+	case LeakyReLU:
+		slack = Roundoff * math.Abs(y)
+	case SiLU: // steepest where x·(1−σ)·σ + σ peaks, 1.09984
+		steepest, slack = 1.1, math.Abs(y)*(2*(3+2*math.Abs(x))+9)*Roundoff
+	case GELU: // 1.12890 at √2
+		steepest, slack = 1.13, (4*math.Abs(x)+4*math.Abs(y))*Roundoff
+	case Sigmoid:
+		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*Roundoff
+	}
+	s.Value, s.Abs, s.Slope = y, s.Abs*steepest, s.Slope*steepest
+	if !math.IsNaN(slack) {
+		s.Slack += slack
+	}
+	return s
+}

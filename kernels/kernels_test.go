@@ -1,0 +1,326 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"vkconv/conv"
+	"vkconv/convtest"
+	"vkconv/gpu"
+	"vkconv/gpu/gputest"
+	"vkconv/shaders"
+)
+
+// guard is the pattern between tensors: a NaN that no computation makes.
+const guard = 0x7fc0dead
+
+// arena lays tensors out in one device buffer, with guard words before, between
+// and behind, and knows afterwards whether anything but y was written.
+type arena struct {
+	words []uint32
+	at    [slots]int // first word, −1 where there is no tensor
+	n     [slots]int
+}
+
+func newArena(align int64, tensors [slots][]float32) *arena {
+	step := max(int(align)/4, 16)
+	a := &arena{}
+	pad := func(n int) {
+		for range n {
+			a.words = append(a.words, guard)
+		}
+	}
+	pad(64 / step * step)
+	for i, t := range tensors {
+		a.at[i], a.n[i] = -1, len(t)
+		if t == nil {
+			continue
+		}
+		pad((step - len(a.words)%step) % step)
+		a.at[i] = len(a.words)
+		for _, v := range t {
+			a.words = append(a.words, math.Float32bits(v))
+		}
+		pad(64)
+	}
+	return a
+}
+
+func (a *arena) bytes(w []uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&w[0])), 4*len(w))
+}
+
+// run computes c by l on d between guard bands, into y.
+func run(d *gpu.Device, l launch, c convtest.Case, y []float32) error {
+	p := c.Problem
+	o, err := newOperator(d, l, c.Weight, c.Bias)
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	poison := make([]float32, len(y))
+	for i := range poison {
+		poison[i] = float32(math.NaN())
+	}
+	a := newArena(d.Info().Limits.StorageAlign, [slots][]float32{slotX: c.X, slotY: poison, slotOffset: c.Offset, slotMask: c.Mask})
+	buf, err := d.NewBuffer(int64(4 * len(a.words)))
+	if err != nil {
+		return err
+	}
+	defer buf.Free()
+	if err := d.Upload(buf, 0, a.bytes(a.words)); err != nil {
+		return err
+	}
+	tensor := func(i int) Tensor { return Tensor{buf, int64(4 * max(a.at[i], 0))} }
+	s, err := d.NewStream()
+	if err != nil {
+		return err
+	}
+	if p.Deformable() {
+		err = (&DeformConv2D{o}).Record(s, tensor(slotY), tensor(slotX), tensor(slotOffset), tensor(slotMask))
+	} else {
+		err = (&Conv2D{o}).Record(s, tensor(slotY), tensor(slotX))
+	}
+	if err != nil {
+		s.Discard()
+		return err
+	}
+	sub, err := s.Submit()
+	if err != nil {
+		return err
+	}
+	if err := sub.Wait(context.Background()); err != nil {
+		return err
+	}
+	got := make([]uint32, len(a.words))
+	if err := d.Download(a.bytes(got), buf, 0); err != nil {
+		return err
+	}
+	for i, w := range got {
+		if i >= a.at[slotY] && i < a.at[slotY]+len(y) && a.at[slotY] >= 0 {
+			y[i-a.at[slotY]] = math.Float32frombits(w)
+		} else if w != a.words[i] {
+			return fmt.Errorf("word %d outside the output changed from %#x to %#x", i, a.words[i], w)
+		}
+	}
+	return nil
+}
+
+// TestForward runs the shared suite with the variants that the plans choose.
+func TestForward(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		convtest.Forward(t, convtest.Cases(60), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
+			l, err := choose(c.Problem, traitsOf(d.Info()))
+			if err != nil {
+				return err
+			}
+			c.X, c.Weight, c.Bias, c.Offset, c.Mask = x, weight, bias, offset, mask
+			if len(bias) == 0 {
+				c.Bias = nil
+			}
+			return run(d, l, c, y)
+		})
+	})
+}
+
+// TestEveryVariant forces each variant in turn on the suite's cases, and on
+// cases made for it, and asks for the same bits twice.
+func TestEveryVariant(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for _, v := range variants {
+			t.Run(v.module, func(t *testing.T) {
+				ran, worst, reason := 0, 0.0, ""
+				for i := range convtest.Cases(40) {
+					c := caseFor(v, convtest.Seed(), i)
+					l, why, err := plan(c.Problem, traitsOf(d.Info()), v)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if why != "" {
+						reason = why
+						continue
+					}
+					ran++
+					verdict := convtest.One(t, c, func(c convtest.Case, y, _, _, _, _, _ []float32) error {
+						if err := run(d, l, c, y); err != nil {
+							return err
+						}
+						again := make([]float32, len(y))
+						if err := run(d, l, c, again); err != nil {
+							return err
+						}
+						for i := range y {
+							if math.Float32bits(y[i]) != math.Float32bits(again[i]) {
+								return fmt.Errorf("y[%d] is %g, and %g the second time", i, y[i], again[i])
+							}
+						}
+						return nil
+					})
+					worst = max(worst, verdict.Worst)
+					if t.Failed() {
+						t.FailNow()
+					}
+				}
+				if ran == 0 {
+					t.Skip(reason)
+				}
+				t.Logf("%d cases, worst share of the bound %.3f", ran, worst)
+			})
+		}
+	})
+}
+
+// caseFor is the suite's case for even i, for odd i one that the variant's own
+// conditions let through: its kernel size, dilation in step with its stride.
+func caseFor(v variant, seed uint64, i int) convtest.Case {
+	c := convtest.Random(seed, i)
+	if i%2 == 0 {
+		return c
+	}
+	m, err := shaders.Get(v.module)
+	if err != nil {
+		panic(err)
+	}
+	s := shapeOf(m)
+	r := rand.New(rand.NewPCG(seed, uint64(i)))
+	for {
+		w := conv.Shape{1 + r.IntN(40), 1 + r.IntN(20), 1 + r.IntN(4), 1 + r.IntN(4)}
+		if s.taps > 1 {
+			w[3] = s.taps
+		}
+		if s.rows > 1 {
+			w[2] = s.rows
+		}
+		dilation := [2]int{1 + r.IntN(4), 1 + r.IntN(5)}
+		params := conv.Params{Dilation: dilation, Stride: [2]int{dilation[0] * s.step, dilation[1] * s.step},
+			Padding: conv.Padding{Top: r.IntN(6), Left: r.IntN(6), Bottom: r.IntN(6), Right: r.IntN(6)}, Groups: 1 + r.IntN(3)}
+		if s.step == 1 && r.IntN(3) > 0 {
+			params.Stride = [2]int{}
+		}
+		if s.step > 1 && r.IntN(2) > 0 {
+			params.Dilation, params.Stride = [2]int{}, [2]int{s.step, s.step}
+		}
+		if v.kind == grouped || v.kind == deformDepthwise {
+			w[0], w[1] = 1+r.IntN(3), 1
+			params.Groups = 1 + r.IntN(20)
+		}
+		w[0] *= params.Groups
+		x := conv.Shape{1 + r.IntN(2), w[1] * params.Groups, 1 + r.IntN(25), 1 + r.IntN(40)}
+		p, err := params.Problem(x, w, true)
+		if err == nil && (v.kind == deform || v.kind == deformDepthwise) {
+			p, err = params.DeformProblem(conv.Deform{OffsetGroups: 1 + r.IntN(2), Mask: r.IntN(2) == 0}, x, w, true)
+		}
+		if err == nil && p.Cost().MACs < 1_000_000 {
+			c = convtest.Fill(r, p)
+			c.Name = convtest.Describe(p)
+			return c
+		}
+	}
+}
+
+// TestNotNumbers: NaN offsets give NaN, infinite and huge ones zero, and zero
+// it is beside infinite pixels too; NaN and infinite pixels stay what they are.
+func TestNotNumbers(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	offsets := []float32{nan, -nan, math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff), inf, -inf, 1e30, -1e30, math.MaxFloat32, 2147483648, -2147483648, 1e10}
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for _, v := range variants {
+			if v.kind != deform && v.kind != deformDepthwise {
+				continue
+			}
+			for i, o := range offsets {
+				for axis := range 2 {
+					c := filled(t, 3, 4, 5)
+					for j := range c.X {
+						c.X[j] = inf
+					}
+					pixels := 4 * 5
+					for j := range pixels {
+						c.Offset[axis*pixels+j] = o
+					}
+					want := func(v float32) bool { return v == 0 }
+					if i < 4 {
+						want = func(v float32) bool { return math.IsNaN(float64(v)) }
+					}
+					forced(t, d, v, c, want, fmt.Sprintf("offset %g on axis %d", o, axis))
+				}
+			}
+		}
+	})
+}
+
+// filled is a 1×1 deformable convolution of all ones, whose samples all lie in the middle of four pixels.
+func filled(t *testing.T, channels, h, w int) convtest.Case {
+	params := conv.Params{Groups: channels}
+	p, err := params.DeformProblem(conv.Deform{}, conv.Shape{1, channels, h, w}, conv.Shape{channels, 1, 1, 1}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := convtest.Fill(rand.New(rand.NewPCG(1, 2)), p)
+	for i := range c.Weight {
+		c.Weight[i] = 1
+	}
+	for i := range c.Offset {
+		c.Offset[i] = 0.5
+	}
+	return c
+}
+
+func forced(t *testing.T, d *gpu.Device, v variant, c convtest.Case, want func(float32) bool, name string) {
+	t.Helper()
+	l, why, err := plan(c.Problem, traitsOf(d.Info()), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why != "" {
+		return
+	}
+	y := make([]float32, c.Problem.Output().Len())
+	if err := run(d, l, c, y); err != nil {
+		t.Fatal(err)
+	}
+	for i, g := range y {
+		if !want(g) {
+			t.Fatalf("%s: %s: y[%d] is %g", v.module, name, i, g)
+		}
+	}
+}
+
+// TestRecordDoesNotAllocate keeps garbage out of the steady state.
+func TestRecordDoesNotAllocate(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		p, err := conv.Params{}.Problem(conv.Shape{1, 4, 8, 8}, conv.Shape{4, 4, 3, 3}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := NewConv2D(d, p, make([]float32, p.Weight().Len()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plan.Close()
+		buf, err := d.NewBuffer(1 << 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer buf.Free()
+		s, err := d.NewStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Discard()
+		x, y := Tensor{buf, 0}, Tensor{buf, 1 << 15}
+		if n := testing.AllocsPerRun(50, func() {
+			if err := plan.Record(s, y, x); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 0 {
+			t.Errorf("Record allocates %v times", n)
+		}
+	})
+}

@@ -1,0 +1,66 @@
+package kernels
+
+import "vkconv/conv"
+
+// packedSize returns where the biases start and the elements in all.
+func packedSize(p conv.Problem, l launch) (biasAt, all int) {
+	s, cg, c := l.shape, p.C/p.Groups, divide(p, l.variant, l.shape)
+	switch l.variant.kind {
+	case grouped:
+		biasAt = p.K * cg * p.Taps()
+		if s.lanes > 1 {
+			biasAt = p.K * cg * ceil(p.Taps(), s.lanes) * s.lanes
+		}
+		return biasAt, biasAt + p.K
+	case deformDepthwise:
+		biasAt = c.blocks * p.Taps() * s.tm
+	default:
+		biasAt = c.blocks * p.Taps() * cg * s.tm
+	}
+	return biasAt, biasAt + c.blocks*s.tm
+}
+
+// pack lays the weights K×(C/G)×R×S out as the kernel reads them, with the
+// biases behind (zeros without) and zeros where a block is not full:
+//
+//	product, one tap at a time   [block][r][s][c][TM]
+//	product, TAPS at a time      [block][r][c][s][TM]
+//	deform                       [block][r][s][c][TM]
+//	deformDepthwise              [block][r][s][TM]
+//	grouped                      [k][c][r][s], taps rounded up to LANES
+func pack(l launch, weight, bias []float32) []float32 {
+	p := l.problem
+	out := make([]float32, l.weights)
+	s, cg, taps := l.shape, p.C/p.Groups, p.Taps()
+	if l.variant.kind == grouped {
+		room := taps
+		if s.lanes > 1 {
+			room = ceil(taps, s.lanes) * s.lanes
+		}
+		for i := range p.K * cg {
+			copy(out[i*room:], weight[i*taps:][:taps])
+		}
+		copy(out[l.biasAt:], bias)
+		return out
+	}
+	c := divide(p, l.variant, s)
+	groups := c.blocks / c.groupBlocks
+	channels := p.K / groups // output channels that share a row of blocks
+	for k := range p.K {
+		block, m := k/channels*c.groupBlocks+k%channels/s.tm, k%channels%s.tm
+		for ci := range cg {
+			for tap := range taps {
+				at := (block*taps+tap)*cg + ci
+				if l.variant.kind == product && s.taps > 1 {
+					r, x := tap/p.S, tap%p.S
+					at = ((block*p.R+r)*cg+ci)*p.S + x
+				}
+				out[at*s.tm+m] = weight[(k*cg+ci)*taps+tap]
+			}
+		}
+		if bias != nil {
+			out[l.biasAt+block*s.tm+m] = bias[k]
+		}
+	}
+	return out
+}

@@ -1,0 +1,234 @@
+package kernels
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+	"vkconv/shaders"
+)
+
+// launch is one dispatch with all numbers known.
+type launch struct {
+	problem conv.Problem // normal
+	variant variant
+	module  *shaders.Module
+	shape   shape
+	groups  [3]uint32
+	push    []byte
+	weights int // elements of the packed weights, biases included
+	biasAt  int // where the biases start
+	cost    float64
+}
+
+// cut is how a problem is divided into work items and workgroups.
+type cut struct {
+	rowItems, columnItems int // along an output row, a column; where items lie so
+	stepY, stepX          int // outputs of one item are this far apart
+	unitY, unitX          int // its inputs are this far apart
+	items                 int // per block of output channels
+	perGroup              int // items of a workgroup
+	blocks, groupBlocks   int // blocks of output channels: all, of one group
+}
+
+// farthest bounds positions: half of what place() in sample.glsl can add to.
+const farthest = 1 << 29
+
+// choose returns the cheapest launch for a problem.
+func choose(p conv.Problem, t traits) (launch, error) {
+	var best launch
+	var failed error
+	for _, v := range variants {
+		l, why, err := plan(p, t, v)
+		switch {
+		case err != nil:
+			failed = err
+		case why == "" && (best.module == nil || l.cost < best.cost):
+			best = l
+		}
+	}
+	if best.module == nil {
+		if failed == nil {
+			failed = fmt.Errorf("%w: no kernel for this problem", conv.ErrUnsupported)
+		}
+		return launch{}, failed
+	}
+	return best, nil
+}
+
+// plan works out the launch of a variant; the string says why it does not fit.
+func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
+	p = normal(p)
+	m, err := shaders.Get(v.module)
+	if err != nil {
+		return launch{}, "", err
+	}
+	l := launch{problem: p, variant: v, module: m, shape: shapeOf(m)}
+	if why := v.unfit(p, t, l.shape); why != "" {
+		return launch{}, why, nil
+	}
+	c := divide(p, v, l.shape)
+	l.biasAt, l.weights = packedSize(p, l)
+	if err := check(p, t, l, c); err != nil {
+		return launch{}, "", err
+	}
+	tiles := ceil(c.items, c.perGroup) * c.blocks
+	if l.groups, err = fold(tiles, t); err != nil {
+		return launch{}, "", err
+	}
+	l.cost = cost(p, t, l, c)
+	flag := map[bool]int{true: 1}
+	values := map[string]int{
+		"tiles": tiles, "items": c.items, "rowItems": c.rowItems, "columnItems": c.columnItems,
+		"blocks": c.blocks, "groupBlocks": c.groupBlocks,
+		"c": p.C, "h": p.H, "w": p.W, "k": p.K, "ho": p.Ho, "wo": p.Wo, "r": p.R, "s": p.S,
+		"cg": p.C / p.Groups, "kg": p.K / p.Groups,
+		"strideY": p.StrideY, "strideX": p.StrideX, "dilationY": p.DilationY, "dilationX": p.DilationX,
+		"top": p.Pad.Top, "left": p.Pad.Left, "mode": int(p.Mode),
+		"stepY": c.stepY, "stepX": c.stepX, "unitY": c.unitY, "unitX": c.unitX, "biasAt": l.biasAt,
+		"offsetChannels": p.C / max(p.OffsetGroups, 1), "offsetGroups": p.OffsetGroups, "masked": flag[p.Mask],
+	}
+	if l.push, err = m.PackPush(values); err != nil {
+		return launch{}, "", err
+	}
+	return l, "", nil
+}
+
+// normal drops what makes no difference: a stride where there is one output, a
+// dilation where there is one tap. Both may be huge there.
+func normal(p conv.Problem) conv.Problem {
+	if p.Ho == 1 {
+		p.StrideY = 1
+	}
+	if p.Wo == 1 {
+		p.StrideX = 1
+	}
+	if p.R == 1 {
+		p.DilationY = 1
+	}
+	if p.S == 1 {
+		p.DilationX = 1
+	}
+	return p
+}
+
+// divide cuts a problem, normal, for a variant.
+func divide(p conv.Problem, v variant, s shape) cut {
+	c := cut{stepY: 1, stepX: 1, unitY: p.DilationY, unitX: p.DilationX, rowItems: 1, columnItems: 1,
+		perGroup: int(v.localSize), blocks: p.K, groupBlocks: 1}
+	// along cuts an axis: outputs of an item lie step apart, so that
+	// neighbouring ones meet the same inputs (see conv2d.comp).
+	along := func(out, stride, dilation, tile int) (step, items int) {
+		step = dilation / gcd(stride, dilation)
+		return step, step * ceil(ceil(out, step), tile)
+	}
+	switch {
+	case v.kind == grouped && s.taps > 1:
+		c.stepY, c.columnItems = along(p.Ho, p.StrideY, p.DilationY, s.ty)
+		c.stepX, c.rowItems = along(p.Wo, p.StrideX, p.DilationX, s.tn)
+		c.items = p.N * c.columnItems * c.rowItems
+	case v.kind == grouped:
+		// No input is shared, so outputs of neighbouring lanes are neighbours.
+		c.columnItems, c.stepX = p.Ho, ceil(p.Wo, s.tn)
+		c.rowItems, c.unitX = c.stepX, c.stepX*p.StrideX
+		c.items = p.N * c.columnItems * c.rowItems
+	case v.kind == product && s.taps > 1:
+		c.stepX, c.rowItems = along(p.Wo, p.StrideX, p.DilationX, s.tn)
+		c.items = p.N * p.Ho * c.rowItems
+	default:
+		c.items = p.N * p.Ho * p.Wo
+		c.perGroup *= s.tn
+	}
+	switch v.kind {
+	case product, deform:
+		c.groupBlocks = ceil(p.K/p.Groups, s.tm)
+		c.blocks = p.Groups * c.groupBlocks
+	case deformDepthwise:
+		c.groupBlocks = ceil(p.C/p.OffsetGroups*(p.K/p.Groups), s.tm)
+		c.blocks = p.OffsetGroups * c.groupBlocks
+	}
+	return c
+}
+
+// check refuses what does not fit the device's bindings or the shaders' 32-bit indices.
+func check(p conv.Problem, t traits, l launch, c cut) error {
+	tensor := func(name string, elements int) error {
+		// An index may run ahead by one plane before its loop ends.
+		if bytes := 4 * int64(elements); bytes > t.StorageRange || elements+p.H*p.W > math.MaxInt32 {
+			return fmt.Errorf("%w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, bytes, t.StorageRange)
+		}
+		return nil
+	}
+	err := errors.Join(tensor("the input", p.Input().Len()), tensor("the output", p.Output().Len()), tensor("the packed weight", l.weights))
+	if p.Deformable() {
+		err = errors.Join(err, tensor("the offset tensor", p.Offset().Len()))
+	}
+	if err != nil {
+		return err
+	}
+	// The last tile may overhang the output by almost one tile. In float64: the
+	// products may pass 63 bits.
+	reach := func(out, stride, pad, dilation, kernel, step, unit, tile int) bool {
+		f := func(n int) float64 { return float64(n) }
+		last := (f(out)+2*f(tile)*f(step))*f(stride) + f(dilation)*f(kernel) + f(unit)*f(tile*l.shape.step+kernel)
+		return pad < farthest && last < farthest
+	}
+	if !reach(p.Ho, p.StrideY, p.Pad.Top, p.DilationY, p.R, c.stepY, c.unitY, l.shape.ty) ||
+		!reach(p.Wo, p.StrideX, p.Pad.Left, p.DilationX, p.S, c.stepX, c.unitX, l.shape.tn) ||
+		p.H >= farthest || p.W >= farthest || c.items+2*c.perGroup > math.MaxInt32 {
+		return fmt.Errorf("%w: positions reach beyond %d, the most that the kernels index", gpu.ErrTooLarge, farthest)
+	}
+	return nil
+}
+
+// fold spreads workgroups over x and y.
+func fold(tiles int, t traits) ([3]uint32, error) {
+	if tiles == 0 {
+		return [3]uint32{}, nil
+	}
+	y := ceil(tiles, t.Groups[0])
+	x := ceil(tiles, y)
+	if y > t.Groups[1] || x*y > math.MaxUint32 {
+		return [3]uint32{}, fmt.Errorf("%w: %d workgroups, a dispatch on this device holds %d × %d", gpu.ErrTooLarge, tiles, t.Groups[0], t.Groups[1])
+	}
+	return [3]uint32{uint32(x), uint32(y), 1}, nil
+}
+
+// cost estimates a launch in cycles of one SIMD vector of invocations.
+func cost(p conv.Problem, t traits, l launch, c cut) float64 {
+	k, s := t.costs(), l.shape
+	f := func(n int) float64 { return float64(n) }
+	cg, taps := p.C/p.Groups, p.R*p.S
+	// weights costs n of them: loads, and handing on where lanes share them.
+	weights := func(n int) float64 {
+		if s.lanes > 1 {
+			return f(ceil(n, s.lanes))*k.load + f(n)*k.hand
+		}
+		return f(n) * k.load
+	}
+	accumulators := f(s.tm * s.ty * s.tn)
+	var item float64
+	switch l.variant.kind {
+	case product:
+		step := f((s.tn-1)*s.step+s.taps)*k.load + f(s.taps)*weights(s.tm) + f(s.taps)*accumulators*k.product + accumulators*k.keep
+		item = f(cg*taps/s.taps) * step
+	case grouped:
+		step := f(((s.tn-1)*s.step+s.taps)*((s.ty-1)*s.step+s.rows))*k.load + weights(s.rows*s.taps) + f(s.rows*s.taps)*accumulators*k.product
+		item = f(cg*taps/(s.taps*s.rows)) * step
+	case deform:
+		sample := 4 * (k.load + k.product)
+		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep)) +
+			f(taps*max(1, p.OffsetGroups/p.Groups)*s.tn)*k.place
+	case deformDepthwise:
+		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))
+	}
+	item += accumulators * k.load // stores
+	invocations := ceil(c.items, c.perGroup) * int(l.variant.localSize) * c.blocks
+	vectors := f(invocations) / f(max(t.Subgroup, 1))
+	if int(l.variant.localSize) < t.Subgroup { // lanes without work
+		vectors = f(ceil(c.items, c.perGroup) * c.blocks)
+	}
+	return vectors * item
+}

@@ -1,0 +1,38 @@
+// Bilinear sampling for deformable convolution (Dai et al. 2017).
+//
+// A position is never added up in float32: its whole part is an integer, its
+// fraction Δ − ⌊Δ⌋, so large images lose nothing.
+
+const float farAway = 1073741824.0; // 2^30: every base is within ±2^29 (the plan checks)
+
+struct Place {
+  ivec4 at;     // the four neighbours in their plane, row above first; -1 outside
+  vec4 weight;
+};
+
+// place returns the neighbours of (y + dy, x + dx) in an image of p.h × p.w. A
+// NaN offset makes all weights NaN; infinite and huge ones lie outside.
+Place place(int y, int x, float dy, float dx) {
+  // Tested by bits: compilers may assume that floats are numbers.
+  bool nan = max(floatBitsToUint(dy) & 0x7fffffffu, floatBitsToUint(dx) & 0x7fffffffu) > 0x7f800000u;
+  dy = mix(clamp(dy, -farAway, farAway), 0.0, nan);
+  dx = mix(clamp(dx, -farAway, farAway), 0.0, nan);
+  float fy = floor(dy), fx = floor(dx);
+  y += int(fy);
+  x += int(fx);
+  fy = dy - fy;
+  fx = dx - fx;
+  // At exactly -1 torchvision does not sample: row 0 must not enter with weight 0, it may hold an infinity.
+  // As unsigned, what is negative lies beyond the far border too. all() and
+  // not &&, which may become a branch.
+  bool y0 = uint(y) < uint(p.h), y1 = all(bvec2(uint(y + 1) < uint(p.h), any(bvec2(y >= 0, fy > 0.0))));
+  bool x0 = uint(x) < uint(p.w), x1 = all(bvec2(uint(x + 1) < uint(p.w), any(bvec2(x >= 0, fx > 0.0))));
+  // Wrapped products of far positions are not selected.
+  int row = y * p.w + x;
+  Place here;
+  here.at = mix(ivec4(-1), ivec4(row, row + 1, row + p.w, row + p.w + 1), bvec4(all(bvec2(y0, x0)), all(bvec2(y0, x1)), all(bvec2(y1, x0)), all(bvec2(y1, x1))));
+  vec2 wy = vec2(1.0 - fy, fy), wx = vec2(1.0 - fx, fx);
+  vec4 weight = vec4(wy.x * wx.x, wy.x * wx.y, wy.y * wx.x, wy.y * wx.y);
+  here.weight = mix(weight, vec4(uintBitsToFloat(0x7fc00000u)), bvec4(nan));
+  return here;
+}

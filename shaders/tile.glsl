@@ -1,0 +1,59 @@
+// The register tile that every product kernel shares: an invocation computes
+// TM output channels × TN outputs,
+//
+//            outputs →   TN
+//            ┌───────────────┐
+//   channels │  acc[m][n]   +=  weight[m] · value[n·ESTEP + s]
+//     ↓  TM  └───────────────┘
+//
+// one (input channel, tap) at a time. values come from the including shader;
+// the TM weights lie side by side in memory and are loaded by lanes.glsl's
+// scheme: on drivers that run a subgroup as one SIMD vector a load costs some
+// 40 cycles (it is a loop over the lanes), handing a value on about one.
+//
+// TM, TN, TAPS, ESTEP and LANES are defines and not specialization constants:
+// there are drivers that execute every branch and every loop step of a shader
+// as written, with constants that come in too late for them, and index private
+// arrays in memory. Here all loops over them are unrolled at build time.
+//
+// VALUES is the number of values of a step: TN, or more where TAPS neighbouring
+// taps share them.
+
+#include "lanes.glsl"
+
+vec4 acc[TM / 4 * TN];
+float value[VALUES];
+
+void clearTile() {
+  UNROLL for (int i = 0; i < TM / 4 * TN; i++) acc[i] = vec4(0);
+}
+
+// A product and a sum, that the driver may fuse: half the drivers' fma() is a
+// function call, and the bound on the error holds either way.
+void multiplyColumn(int m, vec4 w, int s) {
+  UNROLL for (int t = 0; t < TN; t++) acc[m * TN + t] += w * value[t * ESTEP + s];
+}
+
+// multiplyTile adds the products of the TM weights from wt[at] on; s selects
+// the tap among TAPS.
+void multiplyTile(int at, int s) {
+#if LANES > 1
+  UNROLL for (int q = 0; q < TM / LANES; q++) {
+    float held = wt[at + q * LANES + LANE];
+    UNROLL for (int i = 0; i < LANES / 4; i++) multiplyColumn(q * (LANES / 4) + i, fourWeights(held, i), s);
+  }
+#else
+  UNROLL for (int q = 0; q < TM / 4; q++)
+    multiplyColumn(q, vec4(wt[at + q * 4], wt[at + q * 4 + 1], wt[at + q * 4 + 2], wt[at + q * 4 + 3]), s);
+#endif
+}
+
+// storePixel writes output t of the tile for every channel of block kb that
+// exists; at is the element of the image's first channel.
+void storePixel(int t, int kb, int at) {
+  int g = kb / p.groupBlocks, first = (kb - g * p.groupBlocks) * TM;
+  int plane = p.ho * p.wo;
+  UNROLL for (int m = 0; m < TM; m++) {
+    if (first + m < p.kg) y[at + (g * p.kg + first + m) * plane] = acc[m / 4 * TN + t][m % 4] + wt[p.biasAt + kb * TM + m];
+  }
+}
