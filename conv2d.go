@@ -37,5 +37,5 @@ func (e *Engine) NewConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, p
 // Run queues y = conv2d(x). On the CPU path it computes at once, and stops
 // between tiles when ctx is done.
 func (l *Conv2D) Run(ctx context.Context, y, x *Tensor) error {
-	return l.run(ctx, operand{"output", y, l.p.Output()}, operand{"input", x, l.p.Input()})
+	return l.run(ctx, operand{"output", y, l.p.Output(), output}, operand{"input", x, l.p.Input(), input})
 }

@@ -66,8 +66,8 @@ func (c *cpu) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cpuOperator{plan, func(ctx context.Context, out []float32, in ...[]float32) error {
-		return plan.Run(ctx, out, in[0])
+	return &cpuOperator{plan, func(ctx context.Context, t *[maxOperands][]float32) error {
+		return plan.Run(ctx, t[0], t[1])
 	}}, nil
 }
 
@@ -76,8 +76,8 @@ func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32) (operator, er
 	if err != nil {
 		return nil, err
 	}
-	return &cpuOperator{plan, func(ctx context.Context, out []float32, in ...[]float32) error {
-		return plan.Run(ctx, out, in[0], in[1], in[2])
+	return &cpuOperator{plan, func(ctx context.Context, t *[maxOperands][]float32) error {
+		return plan.Run(ctx, t[0], t[1], t[2], t[3])
 	}}, nil
 }
 
@@ -111,17 +111,17 @@ type cpuPlan interface {
 
 type cpuOperator struct {
 	plan cpuPlan
-	call func(ctx context.Context, out []float32, in ...[]float32) error
+	call func(ctx context.Context, t *[maxOperands][]float32) error
 }
 
-func (o *cpuOperator) run(ctx context.Context, out storage, in ...storage) error {
-	var data [3][]float32
-	for i, s := range in {
+func (o *cpuOperator) run(ctx context.Context, operands []storage) error {
+	var t [maxOperands][]float32
+	for i, s := range operands {
 		if s != nil {
-			data[i] = s.(*hostTensor).data
+			t[i] = s.(*hostTensor).data
 		}
 	}
-	return o.call(ctx, out.(*hostTensor).data, data[:]...)
+	return o.call(ctx, &t)
 }
 
 func (o *cpuOperator) setWeights(weight, bias []float32) error {

@@ -46,6 +46,6 @@ func (l *DeformConv2D) Run(ctx context.Context, y, x, offset, mask *Tensor) erro
 	if l.p.Mask {
 		maskShape = l.p.MaskShape()
 	}
-	return l.run(ctx, operand{"output", y, l.p.Output()}, operand{"input", x, l.p.Input()},
-		operand{"offset", offset, l.p.Offset()}, operand{"mask", mask, maskShape})
+	return l.run(ctx, operand{"output", y, l.p.Output(), output}, operand{"input", x, l.p.Input(), input},
+		operand{"offset", offset, l.p.Offset(), input}, operand{"mask", mask, maskShape, input})
 }

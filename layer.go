@@ -78,39 +78,50 @@ func (l *layer) with(f func(operator) error) error {
 	return f(l.op)
 }
 
-// operand is a tensor with the name and the shape it must have.
+// operand is a tensor with the name and the shape it must have. One whose
+// tensor and shape are both zero is absent.
 type operand struct {
 	name string
 	t    *Tensor
 	want conv.Shape
+	role role
 }
 
-// run checks the operands, keeps them alive and queues the operator. The output
-// comes first; an operand whose tensor and shape are both zero is absent.
+type role uint8
+
+const (
+	input role = iota
+	output
+	wish // an output that need not be given
+)
+
+// maxOperands is what the widest operator has: five gradients, x, offset, mask, dy.
+const maxOperands = 9
+
+// run checks the operands, keeps them alive and queues the operator.
 func (l *layer) run(ctx context.Context, operands ...operand) error {
 	return l.with(func(op operator) error {
-		var stores [4]storage
+		var stores [maxOperands]storage
 		for i, o := range operands {
-			if o.t == nil && o.want == (conv.Shape{}) {
+			if o.t == nil && (o.role == wish || o.want == (conv.Shape{})) {
 				continue
 			}
 			if err := l.check(o); err != nil {
 				return err
 			}
-			if i > 0 && o.t == operands[0].t {
-				return fmt.Errorf("%w: %s and %s are the same tensor, a convolution cannot run in place",
-					conv.ErrShape, operands[0].name, o.name)
-			}
-			if !slices.ContainsFunc(operands[:i], func(q operand) bool { return q.t == o.t }) {
-				o.t.mu.RLock() // once a tensor: a second time could wait for a Free that waits for the first
+			same := slices.IndexFunc(operands[:i], func(q operand) bool { return q.t == o.t })
+			if same < 0 { // once a tensor: a second time could wait for a Free that waits for the first
+				o.t.mu.RLock()
 				defer o.t.mu.RUnlock()
+			} else if q := operands[same]; q.role != input || o.role != input {
+				return fmt.Errorf("%w: %s and %s are the same tensor, a layer cannot run in place", conv.ErrShape, q.name, o.name)
 			}
 			if o.t.store == nil {
 				return fmt.Errorf("%s: %w", o.name, ErrClosed)
 			}
 			stores[i] = o.t.store
 		}
-		return op.run(ctx, stores[0], stores[1:len(operands)]...)
+		return op.run(ctx, stores[:len(operands)])
 	})
 }
 

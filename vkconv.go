@@ -183,10 +183,10 @@ type storage interface {
 	free()
 }
 
-// operator is a planned layer. in are its inputs in the operator's order, nil
-// where there is none.
+// operator is a planned layer. It runs on its operands, the outputs first, in
+// the operator's own order; nil where there is none.
 type operator interface {
-	run(ctx context.Context, out storage, in ...storage) error
+	run(ctx context.Context, operands []storage) error
 	setWeights(weight, bias []float32) error
 	describe() string
 	workspace() int64

@@ -193,7 +193,7 @@ func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error
 	if err != nil {
 		return nil, err
 	}
-	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[4]kernels.Tensor) error { return plan.Record(s, t[0], t[1]) }}, nil
+	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error { return plan.Record(s, t[0], t[1]) }}, nil
 }
 
 func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
@@ -201,7 +201,7 @@ func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator,
 	if err != nil {
 		return nil, err
 	}
-	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[4]kernels.Tensor) error {
+	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error {
 		return plan.Record(s, t[0], t[1], t[2], t[3])
 	}}, nil
 }
@@ -245,15 +245,14 @@ type vulkanPlan interface {
 type vulkanOperator struct {
 	v      *vulkan
 	plan   vulkanPlan
-	record func(s *gpu.Stream, t *[4]kernels.Tensor) error // output first
+	record func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error
 }
 
-func (o *vulkanOperator) run(_ context.Context, out storage, in ...storage) error {
-	var t [4]kernels.Tensor
-	t[0].Buf = out.(*deviceTensor).buf
-	for i, s := range in {
+func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
+	var t [maxOperands]kernels.Tensor
+	for i, s := range operands {
 		if s != nil {
-			t[i+1].Buf = s.(*deviceTensor).buf
+			t[i].Buf = s.(*deviceTensor).buf
 		}
 	}
 	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })

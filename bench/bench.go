@@ -17,7 +17,7 @@ var ErrMismatch = errors.New("wrong result")
 // Bench runs cases. GPU is nil where there is only the CPU path.
 type Bench struct {
 	GPU, CPU *vkconv.Engine
-	Budget   time.Duration // for the repetitions of one case on one engine; 0 means 300 ms
+	Budget   time.Duration // for the repetitions of one case on one engine; 0 means 200 ms
 	Seed     uint64        // of the random data
 }
 
@@ -107,7 +107,7 @@ func (b *Bench) time(ctx context.Context, net *net, m *Measured) error {
 	const warmups, least, most = 1, 5, 200
 	budget := b.Budget
 	if budget == 0 {
-		budget = 300 * time.Millisecond
+		budget = 200 * time.Millisecond
 	}
 	first, err := net.output(ctx)
 	if err != nil {

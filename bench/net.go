@@ -134,7 +134,7 @@ func (n *net) verify(ctx context.Context) (worst float64, err error) {
 		}
 		v := conv.Judge(got, d.want, nil, d.roundings())
 		if !v.OK() {
-			return 0, fmt.Errorf("%w: layer %d, y[%d] is %g, must be %g within %g (%.3g times the bound)",
+			return 0, fmt.Errorf("%w: layer %d, y[%d] is %g, must be %g within %.3g (%.3g times the bound)",
 				ErrMismatch, i+1, v.Index, v.Got, v.Want, v.Bound, v.Worst)
 		}
 		worst = max(worst, v.Worst)

@@ -24,13 +24,31 @@ DATA laneBits<>+24(SB)/4, $0x00000040
 DATA laneBits<>+28(SB)/4, $0x00000080
 GLOBL laneBits<>(SB), RODATA|NOPTR, $32
 
-// func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+DATA evens<>+0(SB)/4, $0x00000000
+DATA evens<>+4(SB)/4, $0x00000002
+DATA evens<>+8(SB)/4, $0x00000004
+DATA evens<>+12(SB)/4, $0x00000006
+DATA evens<>+16(SB)/4, $0x00000008
+DATA evens<>+20(SB)/4, $0x0000000a
+DATA evens<>+24(SB)/4, $0x0000000c
+DATA evens<>+28(SB)/4, $0x0000000e
+DATA evens<>+32(SB)/4, $0x00000010
+DATA evens<>+36(SB)/4, $0x00000012
+DATA evens<>+40(SB)/4, $0x00000014
+DATA evens<>+44(SB)/4, $0x00000016
+DATA evens<>+48(SB)/4, $0x00000018
+DATA evens<>+52(SB)/4, $0x0000001a
+DATA evens<>+56(SB)/4, $0x0000001c
+DATA evens<>+60(SB)/4, $0x0000001e
+GLOBL evens<>(SB), RODATA|NOPTR, $64
+
+// func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm8x1AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm8x1AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -72,38 +90,41 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x20, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x20, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z8
-	VBROADCASTSS (R10), Z9
+	VBROADCASTSS (R11), Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS 4(R10), Z9
+	VBROADCASTSS 4(R11), Z9
 	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 8(R10), Z9
+	VBROADCASTSS 8(R11), Z9
 	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS 12(R10), Z9
+	VBROADCASTSS 12(R11), Z9
 	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS 16(R10), Z9
+	VBROADCASTSS 16(R11), Z9
 	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS 20(R10), Z9
+	VBROADCASTSS 20(R11), Z9
 	VFMADD231PS  Z8, Z9, Z5
-	VBROADCASTSS 24(R10), Z9
+	VBROADCASTSS 24(R11), Z9
 	VFMADD231PS  Z8, Z9, Z6
-	VBROADCASTSS 28(R10), Z9
+	VBROADCASTSS 28(R11), Z9
 	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         $0x20, R10
+	ADDQ         $0x20, R11
 	ADDQ         $0x00000040, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -127,13 +148,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm8x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm8x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm8x2AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm8x2AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -191,47 +212,50 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x20, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x20, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
-	VBROADCASTSS (R10), Z18
+	VBROADCASTSS (R11), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS 4(R10), Z18
+	VBROADCASTSS 4(R11), Z18
 	VFMADD231PS  Z16, Z18, Z2
 	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS 8(R10), Z18
+	VBROADCASTSS 8(R11), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS 12(R10), Z18
+	VBROADCASTSS 12(R11), Z18
 	VFMADD231PS  Z16, Z18, Z6
 	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS 16(R10), Z18
+	VBROADCASTSS 16(R11), Z18
 	VFMADD231PS  Z16, Z18, Z8
 	VFMADD231PS  Z17, Z18, Z9
-	VBROADCASTSS 20(R10), Z18
+	VBROADCASTSS 20(R11), Z18
 	VFMADD231PS  Z16, Z18, Z10
 	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS 24(R10), Z18
+	VBROADCASTSS 24(R11), Z18
 	VFMADD231PS  Z16, Z18, Z12
 	VFMADD231PS  Z17, Z18, Z13
-	VBROADCASTSS 28(R10), Z18
+	VBROADCASTSS 28(R11), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         $0x20, R10
+	ADDQ         $0x20, R11
 	ADDQ         $0x00000080, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -263,13 +287,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm8x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm8x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm8x3AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm8x3AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -343,56 +367,59 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x20, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x20, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VMOVUPS      128(BX), Z26
-	VBROADCASTSS (R10), Z27
+	VBROADCASTSS (R11), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
 	VFMADD231PS  Z26, Z27, Z2
-	VBROADCASTSS 4(R10), Z27
+	VBROADCASTSS 4(R11), Z27
 	VFMADD231PS  Z24, Z27, Z3
 	VFMADD231PS  Z25, Z27, Z4
 	VFMADD231PS  Z26, Z27, Z5
-	VBROADCASTSS 8(R10), Z27
+	VBROADCASTSS 8(R11), Z27
 	VFMADD231PS  Z24, Z27, Z6
 	VFMADD231PS  Z25, Z27, Z7
 	VFMADD231PS  Z26, Z27, Z8
-	VBROADCASTSS 12(R10), Z27
+	VBROADCASTSS 12(R11), Z27
 	VFMADD231PS  Z24, Z27, Z9
 	VFMADD231PS  Z25, Z27, Z10
 	VFMADD231PS  Z26, Z27, Z11
-	VBROADCASTSS 16(R10), Z27
+	VBROADCASTSS 16(R11), Z27
 	VFMADD231PS  Z24, Z27, Z12
 	VFMADD231PS  Z25, Z27, Z13
 	VFMADD231PS  Z26, Z27, Z14
-	VBROADCASTSS 20(R10), Z27
+	VBROADCASTSS 20(R11), Z27
 	VFMADD231PS  Z24, Z27, Z15
 	VFMADD231PS  Z25, Z27, Z16
 	VFMADD231PS  Z26, Z27, Z17
-	VBROADCASTSS 24(R10), Z27
+	VBROADCASTSS 24(R11), Z27
 	VFMADD231PS  Z24, Z27, Z18
 	VFMADD231PS  Z25, Z27, Z19
 	VFMADD231PS  Z26, Z27, Z20
-	VBROADCASTSS 28(R10), Z27
+	VBROADCASTSS 28(R11), Z27
 	VFMADD231PS  Z24, Z27, Z21
 	VFMADD231PS  Z25, Z27, Z22
 	VFMADD231PS  Z26, Z27, Z23
-	ADDQ         $0x20, R10
+	ADDQ         $0x20, R11
 	ADDQ         $0x000000c0, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -432,13 +459,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm4x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm4x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm4x1AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm4x1AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -468,30 +495,33 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x10, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x10, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z4
-	VBROADCASTSS (R10), Z5
+	VBROADCASTSS (R11), Z5
 	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS 4(R10), Z5
+	VBROADCASTSS 4(R11), Z5
 	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS 8(R10), Z5
+	VBROADCASTSS 8(R11), Z5
 	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS 12(R10), Z5
+	VBROADCASTSS 12(R11), Z5
 	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
 	ADDQ         $0x00000040, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -507,13 +537,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm4x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm4x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm4x2AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm4x2AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -551,35 +581,38 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x10, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x10, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z8
 	VMOVUPS      64(BX), Z9
-	VBROADCASTSS (R10), Z10
+	VBROADCASTSS (R11), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS 4(R10), Z10
+	VBROADCASTSS 4(R11), Z10
 	VFMADD231PS  Z8, Z10, Z2
 	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS 8(R10), Z10
+	VBROADCASTSS 8(R11), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS 12(R10), Z10
+	VBROADCASTSS 12(R11), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
 	ADDQ         $0x00000080, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -599,13 +632,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm4x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm4x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm4x3AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm4x3AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -651,40 +684,43 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x10, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x10, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z12
 	VMOVUPS      64(BX), Z13
 	VMOVUPS      128(BX), Z14
-	VBROADCASTSS (R10), Z15
+	VBROADCASTSS (R11), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
 	VFMADD231PS  Z14, Z15, Z2
-	VBROADCASTSS 4(R10), Z15
+	VBROADCASTSS 4(R11), Z15
 	VFMADD231PS  Z12, Z15, Z3
 	VFMADD231PS  Z13, Z15, Z4
 	VFMADD231PS  Z14, Z15, Z5
-	VBROADCASTSS 8(R10), Z15
+	VBROADCASTSS 8(R11), Z15
 	VFMADD231PS  Z12, Z15, Z6
 	VFMADD231PS  Z13, Z15, Z7
 	VFMADD231PS  Z14, Z15, Z8
-	VBROADCASTSS 12(R10), Z15
+	VBROADCASTSS 12(R11), Z15
 	VFMADD231PS  Z12, Z15, Z9
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Z14, Z15, Z11
-	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
 	ADDQ         $0x000000c0, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -708,13 +744,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm2x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm2x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm2x1AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm2x1AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -738,26 +774,29 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x08, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x08, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z2
-	VBROADCASTSS (R10), Z3
+	VBROADCASTSS (R11), Z3
 	VFMADD231PS  Z2, Z3, Z0
-	VBROADCASTSS 4(R10), Z3
+	VBROADCASTSS 4(R11), Z3
 	VFMADD231PS  Z2, Z3, Z1
-	ADDQ         $0x08, R10
+	ADDQ         $0x08, R11
 	ADDQ         $0x00000040, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -769,13 +808,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm2x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm2x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm2x2AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm2x2AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -803,29 +842,32 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x08, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x08, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z4
 	VMOVUPS      64(BX), Z5
-	VBROADCASTSS (R10), Z6
+	VBROADCASTSS (R11), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS 4(R10), Z6
+	VBROADCASTSS 4(R11), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
-	ADDQ         $0x08, R10
+	ADDQ         $0x08, R11
 	ADDQ         $0x00000080, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -839,13 +881,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm2x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm2x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm2x3AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm2x3AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), DX
 	SHLQ         $0x02, DX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, BX
 	SHLL         CL, BX
 	DECL         BX
@@ -877,32 +919,35 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x08, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x08, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    CX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    CX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Z6
 	VMOVUPS      64(BX), Z7
 	VMOVUPS      128(BX), Z8
-	VBROADCASTSS (R10), Z9
+	VBROADCASTSS (R11), Z9
 	VFMADD231PS  Z6, Z9, Z0
 	VFMADD231PS  Z7, Z9, Z1
 	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS 4(R10), Z9
+	VBROADCASTSS 4(R11), Z9
 	VFMADD231PS  Z6, Z9, Z3
 	VFMADD231PS  Z7, Z9, Z4
 	VFMADD231PS  Z8, Z9, Z5
-	ADDQ         $0x08, R10
+	ADDQ         $0x08, R11
 	ADDQ         $0x000000c0, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -918,13 +963,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm1x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm1x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm1x1AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm1x1AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, DX
 	SHLL         CL, DX
 	DECL         DX
@@ -945,24 +990,27 @@ begin:
 	MOVQ   segs+40(FP), BX
 	MOVQ   nseg+48(FP), SI
 	MOVQ   segLen+56(FP), DI
-	IMUL3Q $0x04, DI, R8
+	MOVQ   skip+64(FP), R8
+	SHLQ   $0x02, R8
+	IMUL3Q $0x04, DI, R9
 	TESTQ  SI, SI
 	JZ     store
 
 segment:
-	MOVLQSX (BX), R9
-	IMULQ   R8, R9
-	ADDQ    CX, R9
-	MOVQ    DI, R10
+	MOVLQSX (BX), R10
+	IMULQ   R9, R10
+	ADDQ    CX, R10
+	MOVQ    DI, R11
 
 row:
 	VMOVUPS      (DX), Z1
-	VBROADCASTSS (R9), Z2
+	VBROADCASTSS (R10), Z2
 	VFMADD231PS  Z1, Z2, Z0
-	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
 	ADDQ         $0x00000040, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          row
+	ADDQ         R8, DX
 	ADDQ         $0x04, BX
 	DECQ         SI
 	JNZ          segment
@@ -972,13 +1020,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm1x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm1x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm1x2AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm1x2AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, DX
 	SHLL         CL, DX
 	DECL         DX
@@ -1001,26 +1049,29 @@ begin:
 	MOVQ   segs+40(FP), BX
 	MOVQ   nseg+48(FP), SI
 	MOVQ   segLen+56(FP), DI
-	IMUL3Q $0x04, DI, R8
+	MOVQ   skip+64(FP), R8
+	SHLQ   $0x02, R8
+	IMUL3Q $0x04, DI, R9
 	TESTQ  SI, SI
 	JZ     store
 
 segment:
-	MOVLQSX (BX), R9
-	IMULQ   R8, R9
-	ADDQ    CX, R9
-	MOVQ    DI, R10
+	MOVLQSX (BX), R10
+	IMULQ   R9, R10
+	ADDQ    CX, R10
+	MOVQ    DI, R11
 
 row:
 	VMOVUPS      (DX), Z2
 	VMOVUPS      64(DX), Z3
-	VBROADCASTSS (R9), Z4
+	VBROADCASTSS (R10), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
-	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
 	ADDQ         $0x00000080, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          row
+	ADDQ         R8, DX
 	ADDQ         $0x04, BX
 	DECQ         SI
 	JNZ          segment
@@ -1031,13 +1082,13 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm1x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm1x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
-TEXT ·gemm1x3AVX512(SB), NOSPLIT, $0-72
+TEXT ·gemm1x3AVX512(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	MOVL         $0x00000001, DX
 	SHLL         CL, DX
 	DECL         DX
@@ -1062,28 +1113,31 @@ begin:
 	MOVQ   segs+40(FP), BX
 	MOVQ   nseg+48(FP), SI
 	MOVQ   segLen+56(FP), DI
-	IMUL3Q $0x04, DI, R8
+	MOVQ   skip+64(FP), R8
+	SHLQ   $0x02, R8
+	IMUL3Q $0x04, DI, R9
 	TESTQ  SI, SI
 	JZ     store
 
 segment:
-	MOVLQSX (BX), R9
-	IMULQ   R8, R9
-	ADDQ    CX, R9
-	MOVQ    DI, R10
+	MOVLQSX (BX), R10
+	IMULQ   R9, R10
+	ADDQ    CX, R10
+	MOVQ    DI, R11
 
 row:
 	VMOVUPS      (DX), Z3
 	VMOVUPS      64(DX), Z4
 	VMOVUPS      128(DX), Z5
-	VBROADCASTSS (R9), Z6
+	VBROADCASTSS (R10), Z6
 	VFMADD231PS  Z3, Z6, Z0
 	VFMADD231PS  Z4, Z6, Z1
 	VFMADD231PS  Z5, Z6, Z2
-	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
 	ADDQ         $0x000000c0, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          row
+	ADDQ         R8, DX
 	ADDQ         $0x04, BX
 	DECQ         SI
 	JNZ          segment
@@ -1149,6 +1203,48 @@ both:
 	ADDQ      CX, AX
 	DECQ      SI
 	JNZ       both
+	VZEROUPPER
+	RET
+
+// func packEvenAVX512(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·packEvenAVX512(SB), NOSPLIT, $0-68
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    src+16(FP), DX
+	MOVQ    srcStride+24(FP), BX
+	MOVQ    n+32(FP), SI
+	MOVQ    at0+40(FP), DI
+	MOVQ    at1+56(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	LEAQ    (DX)(R8*4), R8
+	LEAQ    (DX)(DI*4), DX
+	MOVL    $0x55555555, DI
+	MOVL    bits0+48(FP), R9
+	PDEPL   DI, R9, R9
+	KMOVW   R9, K1
+	SHRL    $0x10, R9
+	KMOVW   R9, K2
+	MOVL    bits1+64(FP), R9
+	PDEPL   DI, R9, R9
+	KMOVW   R9, K3
+	SHRL    $0x10, R9
+	KMOVW   R9, K4
+	VMOVUPS evens<>+0(SB), Z2
+
+channel:
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS   (R8), K3, Z0
+	VMOVUPS.Z 64(DX), K2, Z1
+	VMOVUPS   64(R8), K4, Z1
+	VPERMT2PS Z1, Z2, Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      BX, DX
+	ADDQ      BX, R8
+	ADDQ      CX, AX
+	DECQ      SI
+	JNZ       channel
 	VZEROUPPER
 	RET
 
@@ -1459,13 +1555,13 @@ turn:
 	VZEROUPPER
 	RET
 
-// func gemm4x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm4x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm4x1AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm4x1AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), DX
+	MOVQ         tail+72(FP), DX
 	VMOVD        DX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -1494,30 +1590,33 @@ begin:
 	MOVQ   segs+40(FP), DI
 	MOVQ   nseg+48(FP), R8
 	MOVQ   segLen+56(FP), R9
-	IMUL3Q $0x10, R9, R10
+	MOVQ   skip+64(FP), R10
+	SHLQ   $0x02, R10
+	IMUL3Q $0x10, R9, R11
 	TESTQ  R8, R8
 	JZ     store
 
 segment:
-	MOVLQSX (DI), R11
-	IMULQ   R10, R11
-	ADDQ    BX, R11
-	MOVQ    R9, R12
+	MOVLQSX (DI), R12
+	IMULQ   R11, R12
+	ADDQ    BX, R12
+	MOVQ    R9, R13
 
 row:
 	VMOVUPS      (SI), Y5
-	VBROADCASTSS (R11), Y6
+	VBROADCASTSS (R12), Y6
 	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS 4(R11), Y6
+	VBROADCASTSS 4(R12), Y6
 	VFMADD231PS  Y5, Y6, Y2
-	VBROADCASTSS 8(R11), Y6
+	VBROADCASTSS 8(R12), Y6
 	VFMADD231PS  Y5, Y6, Y3
-	VBROADCASTSS 12(R11), Y6
+	VBROADCASTSS 12(R12), Y6
 	VFMADD231PS  Y5, Y6, Y4
-	ADDQ         $0x10, R11
+	ADDQ         $0x10, R12
 	ADDQ         $0x00000020, SI
-	DECQ         R12
+	DECQ         R13
 	JNZ          row
+	ADDQ         R10, SI
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNZ          segment
@@ -1546,13 +1645,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm4x2AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm4x2AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), DX
+	MOVQ         tail+72(FP), DX
 	VMOVD        DX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -1589,35 +1688,38 @@ begin:
 	MOVQ   segs+40(FP), DI
 	MOVQ   nseg+48(FP), R8
 	MOVQ   segLen+56(FP), R9
-	IMUL3Q $0x10, R9, R10
+	MOVQ   skip+64(FP), R10
+	SHLQ   $0x02, R10
+	IMUL3Q $0x10, R9, R11
 	TESTQ  R8, R8
 	JZ     store
 
 segment:
-	MOVLQSX (DI), R11
-	IMULQ   R10, R11
-	ADDQ    BX, R11
-	MOVQ    R9, R12
+	MOVLQSX (DI), R12
+	IMULQ   R11, R12
+	ADDQ    BX, R12
+	MOVQ    R9, R13
 
 row:
 	VMOVUPS      (SI), Y9
 	VMOVUPS      32(SI), Y10
-	VBROADCASTSS (R11), Y11
+	VBROADCASTSS (R12), Y11
 	VFMADD231PS  Y9, Y11, Y1
 	VFMADD231PS  Y10, Y11, Y2
-	VBROADCASTSS 4(R11), Y11
+	VBROADCASTSS 4(R12), Y11
 	VFMADD231PS  Y9, Y11, Y3
 	VFMADD231PS  Y10, Y11, Y4
-	VBROADCASTSS 8(R11), Y11
+	VBROADCASTSS 8(R12), Y11
 	VFMADD231PS  Y9, Y11, Y5
 	VFMADD231PS  Y10, Y11, Y6
-	VBROADCASTSS 12(R11), Y11
+	VBROADCASTSS 12(R12), Y11
 	VFMADD231PS  Y9, Y11, Y7
 	VFMADD231PS  Y10, Y11, Y8
-	ADDQ         $0x10, R11
+	ADDQ         $0x10, R12
 	ADDQ         $0x00000040, SI
-	DECQ         R12
+	DECQ         R13
 	JNZ          row
+	ADDQ         R10, SI
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNZ          segment
@@ -1654,13 +1756,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm4x3AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm4x3AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), DX
+	MOVQ         tail+72(FP), DX
 	VMOVD        DX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -1705,40 +1807,43 @@ begin:
 	MOVQ   segs+40(FP), DI
 	MOVQ   nseg+48(FP), R8
 	MOVQ   segLen+56(FP), R9
-	IMUL3Q $0x10, R9, R10
+	MOVQ   skip+64(FP), R10
+	SHLQ   $0x02, R10
+	IMUL3Q $0x10, R9, R11
 	TESTQ  R8, R8
 	JZ     store
 
 segment:
-	MOVLQSX (DI), R11
-	IMULQ   R10, R11
-	ADDQ    BX, R11
-	MOVQ    R9, R12
+	MOVLQSX (DI), R12
+	IMULQ   R11, R12
+	ADDQ    BX, R12
+	MOVQ    R9, R13
 
 row:
 	VMOVUPS      (SI), Y13
 	VMOVUPS      32(SI), Y14
 	VMOVUPS      64(SI), Y15
-	VBROADCASTSS (R11), Y16
+	VBROADCASTSS (R12), Y16
 	VFMADD231PS  Y13, Y16, Y1
 	VFMADD231PS  Y14, Y16, Y2
 	VFMADD231PS  Y15, Y16, Y3
-	VBROADCASTSS 4(R11), Y16
+	VBROADCASTSS 4(R12), Y16
 	VFMADD231PS  Y13, Y16, Y4
 	VFMADD231PS  Y14, Y16, Y5
 	VFMADD231PS  Y15, Y16, Y6
-	VBROADCASTSS 8(R11), Y16
+	VBROADCASTSS 8(R12), Y16
 	VFMADD231PS  Y13, Y16, Y7
 	VFMADD231PS  Y14, Y16, Y8
 	VFMADD231PS  Y15, Y16, Y9
-	VBROADCASTSS 12(R11), Y16
+	VBROADCASTSS 12(R12), Y16
 	VFMADD231PS  Y13, Y16, Y10
 	VFMADD231PS  Y14, Y16, Y11
 	VFMADD231PS  Y15, Y16, Y12
-	ADDQ         $0x10, R11
+	ADDQ         $0x10, R12
 	ADDQ         $0x00000060, SI
-	DECQ         R12
+	DECQ         R13
 	JNZ          row
+	ADDQ         R10, SI
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNZ          segment
@@ -1783,13 +1888,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm2x1AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm2x1AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), DX
+	MOVQ         tail+72(FP), DX
 	VMOVD        DX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -1812,26 +1917,29 @@ begin:
 	MOVQ   segs+40(FP), DI
 	MOVQ   nseg+48(FP), R8
 	MOVQ   segLen+56(FP), R9
-	IMUL3Q $0x08, R9, R10
+	MOVQ   skip+64(FP), R10
+	SHLQ   $0x02, R10
+	IMUL3Q $0x08, R9, R11
 	TESTQ  R8, R8
 	JZ     store
 
 segment:
-	MOVLQSX (DI), R11
-	IMULQ   R10, R11
-	ADDQ    BX, R11
-	MOVQ    R9, R12
+	MOVLQSX (DI), R12
+	IMULQ   R11, R12
+	ADDQ    BX, R12
+	MOVQ    R9, R13
 
 row:
 	VMOVUPS      (SI), Y3
-	VBROADCASTSS (R11), Y4
+	VBROADCASTSS (R12), Y4
 	VFMADD231PS  Y3, Y4, Y1
-	VBROADCASTSS 4(R11), Y4
+	VBROADCASTSS 4(R12), Y4
 	VFMADD231PS  Y3, Y4, Y2
-	ADDQ         $0x08, R11
+	ADDQ         $0x08, R12
 	ADDQ         $0x00000020, SI
-	DECQ         R12
+	DECQ         R13
 	JNZ          row
+	ADDQ         R10, SI
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNZ          segment
@@ -1852,13 +1960,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm2x2AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm2x2AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), DX
+	MOVQ         tail+72(FP), DX
 	VMOVD        DX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -1885,29 +1993,32 @@ begin:
 	MOVQ   segs+40(FP), DI
 	MOVQ   nseg+48(FP), R8
 	MOVQ   segLen+56(FP), R9
-	IMUL3Q $0x08, R9, R10
+	MOVQ   skip+64(FP), R10
+	SHLQ   $0x02, R10
+	IMUL3Q $0x08, R9, R11
 	TESTQ  R8, R8
 	JZ     store
 
 segment:
-	MOVLQSX (DI), R11
-	IMULQ   R10, R11
-	ADDQ    BX, R11
-	MOVQ    R9, R12
+	MOVLQSX (DI), R12
+	IMULQ   R11, R12
+	ADDQ    BX, R12
+	MOVQ    R9, R13
 
 row:
 	VMOVUPS      (SI), Y5
 	VMOVUPS      32(SI), Y6
-	VBROADCASTSS (R11), Y7
+	VBROADCASTSS (R12), Y7
 	VFMADD231PS  Y5, Y7, Y1
 	VFMADD231PS  Y6, Y7, Y2
-	VBROADCASTSS 4(R11), Y7
+	VBROADCASTSS 4(R12), Y7
 	VFMADD231PS  Y5, Y7, Y3
 	VFMADD231PS  Y6, Y7, Y4
-	ADDQ         $0x08, R11
+	ADDQ         $0x08, R12
 	ADDQ         $0x00000040, SI
-	DECQ         R12
+	DECQ         R13
 	JNZ          row
+	ADDQ         R10, SI
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNZ          segment
@@ -1932,13 +2043,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm2x3AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm2x3AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), DX
+	MOVQ         tail+72(FP), DX
 	VMOVD        DX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -1969,32 +2080,35 @@ begin:
 	MOVQ   segs+40(FP), DI
 	MOVQ   nseg+48(FP), R8
 	MOVQ   segLen+56(FP), R9
-	IMUL3Q $0x08, R9, R10
+	MOVQ   skip+64(FP), R10
+	SHLQ   $0x02, R10
+	IMUL3Q $0x08, R9, R11
 	TESTQ  R8, R8
 	JZ     store
 
 segment:
-	MOVLQSX (DI), R11
-	IMULQ   R10, R11
-	ADDQ    BX, R11
-	MOVQ    R9, R12
+	MOVLQSX (DI), R12
+	IMULQ   R11, R12
+	ADDQ    BX, R12
+	MOVQ    R9, R13
 
 row:
 	VMOVUPS      (SI), Y7
 	VMOVUPS      32(SI), Y8
 	VMOVUPS      64(SI), Y9
-	VBROADCASTSS (R11), Y10
+	VBROADCASTSS (R12), Y10
 	VFMADD231PS  Y7, Y10, Y1
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 4(R11), Y10
+	VBROADCASTSS 4(R12), Y10
 	VFMADD231PS  Y7, Y10, Y4
 	VFMADD231PS  Y8, Y10, Y5
 	VFMADD231PS  Y9, Y10, Y6
-	ADDQ         $0x08, R11
+	ADDQ         $0x08, R12
 	ADDQ         $0x00000060, SI
-	DECQ         R12
+	DECQ         R13
 	JNZ          row
+	ADDQ         R10, SI
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNZ          segment
@@ -2023,13 +2137,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm1x1AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm1x1AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -2049,24 +2163,27 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x04, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x04, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    DX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    DX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Y2
-	VBROADCASTSS (R10), Y3
+	VBROADCASTSS (R11), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
 	ADDQ         $0x00000020, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -2083,13 +2200,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm1x2AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm1x2AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -2111,26 +2228,29 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x04, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x04, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    DX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    DX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Y3
 	VMOVUPS      32(BX), Y4
-	VBROADCASTSS (R10), Y5
+	VBROADCASTSS (R11), Y5
 	VFMADD231PS  Y3, Y5, Y1
 	VFMADD231PS  Y4, Y5, Y2
-	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
 	ADDQ         $0x00000040, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -2149,13 +2269,13 @@ partial:
 	VZEROUPPER
 	RET
 
-// func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+// func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm1x3AVX2(SB), NOSPLIT, $0-72
+TEXT ·gemm1x3AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+64(FP), CX
+	MOVQ         tail+72(FP), CX
 	VMOVD        CX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
@@ -2179,28 +2299,31 @@ begin:
 	MOVQ   segs+40(FP), SI
 	MOVQ   nseg+48(FP), DI
 	MOVQ   segLen+56(FP), R8
-	IMUL3Q $0x04, R8, R9
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x04, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
 segment:
-	MOVLQSX (SI), R10
-	IMULQ   R9, R10
-	ADDQ    DX, R10
-	MOVQ    R8, R11
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    DX, R11
+	MOVQ    R8, R12
 
 row:
 	VMOVUPS      (BX), Y4
 	VMOVUPS      32(BX), Y5
 	VMOVUPS      64(BX), Y6
-	VBROADCASTSS (R10), Y7
+	VBROADCASTSS (R11), Y7
 	VFMADD231PS  Y4, Y7, Y1
 	VFMADD231PS  Y5, Y7, Y2
 	VFMADD231PS  Y6, Y7, Y3
-	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
 	ADDQ         $0x00000060, BX
-	DECQ         R11
+	DECQ         R12
 	JNZ          row
+	ADDQ         R9, BX
 	ADDQ         $0x04, SI
 	DECQ         DI
 	JNZ          segment
@@ -2284,6 +2407,66 @@ both:
 	ADDQ       CX, AX
 	DECQ       SI
 	JNZ        both
+	VZEROUPPER
+	RET
+
+// func packEvenAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
+// Requires: AVX, AVX2, BMI2
+TEXT ·packEvenAVX2(SB), NOSPLIT, $0-68
+	MOVQ         dst+0(FP), AX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         srcStride+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVQ         at0+40(FP), DI
+	MOVQ         at1+56(FP), R8
+	SHLQ         $0x02, CX
+	SHLQ         $0x02, BX
+	LEAQ         (DX)(R8*4), R8
+	LEAQ         (DX)(DI*4), DX
+	MOVL         $0x55555555, DI
+	MOVL         bits0+48(FP), R9
+	PDEPL        DI, R9, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y1
+	VMOVDQU      laneBits<>+0(SB), Y0
+	VPAND        Y0, Y1, Y1
+	VPCMPEQD     Y0, Y1, Y1
+	SHRL         $0x08, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y2
+	VMOVDQU      laneBits<>+0(SB), Y0
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	MOVL         bits1+64(FP), R9
+	PDEPL        DI, R9, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y3
+	VMOVDQU      laneBits<>+0(SB), Y0
+	VPAND        Y0, Y3, Y3
+	VPCMPEQD     Y0, Y3, Y3
+	SHRL         $0x08, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y4
+	VMOVDQU      laneBits<>+0(SB), Y0
+	VPAND        Y0, Y4, Y4
+	VPCMPEQD     Y0, Y4, Y4
+
+channel:
+	VMASKMOVPS (DX), Y1, Y0
+	VMASKMOVPS (R8), Y3, Y6
+	VORPS      Y6, Y0, Y0
+	VMASKMOVPS 32(DX), Y2, Y5
+	VMASKMOVPS 32(R8), Y4, Y6
+	VORPS      Y6, Y5, Y5
+	VSHUFPS    $0x88, Y5, Y0, Y0
+	VPERMPD    $0xd8, Y0, Y0
+	VMOVUPS    Y0, (AX)
+	ADDQ       BX, DX
+	ADDQ       BX, R8
+	ADDQ       CX, AX
+	DECQ       SI
+	JNZ        channel
 	VZEROUPPER
 	RET
 
@@ -2586,60 +2769,93 @@ turn:
 	VZEROUPPER
 	RET
 
-// func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, s *int32)
+// func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
 // Requires: AVX, FMA3
-TEXT ·sampleAVX2(SB), NOSPLIT, $0-48
-	MOVQ    s+40(FP), AX
-	MOVLQSX (AX), CX
-	MOVLQSX 4(AX), DX
-	MOVLQSX 8(AX), BX
-	MOVLQSX 12(AX), SI
-	MOVLQSX 16(AX), DI
-	MOVLQSX 20(AX), R8
-	MOVLQSX 24(AX), R9
-	MOVLQSX 28(AX), R10
-	VMOVUPS 32(AX), X0
-	VMOVUPS 96(AX), X1
-	VMOVUPS 48(AX), X2
-	VMOVUPS 112(AX), X3
-	VMOVUPS 64(AX), X4
-	VMOVUPS 128(AX), X5
-	VMOVUPS 80(AX), X6
-	VMOVUPS 144(AX), X7
-	MOVQ    dst+0(FP), AX
-	MOVQ    dstStride+8(FP), R11
-	MOVQ    src+16(FP), R12
-	MOVQ    srcStride+24(FP), R13
-	MOVQ    n+32(FP), R14
-	SHLQ    $0x02, R11
-	SHLQ    $0x02, R13
+TEXT ·sampleAVX2(SB), NOSPLIT, $0-56
+	MOVQ plans+40(FP), AX
+	MOVQ srcStride+24(FP), CX
+	MOVQ dstStride+8(FP), DX
+	SHLQ $0x02, DX
+	SHLQ $0x02, CX
+
+quad:
+	MOVLQSX   (AX), R8
+	MOVLQSX   4(AX), R9
+	MOVLQSX   8(AX), R10
+	MOVLQSX   12(AX), R11
+	VMOVUPS   32(AX), X0
+	VMOVUPS   96(AX), X1
+	VMOVUPS   48(AX), X2
+	VMOVUPS   112(AX), X3
+	MOVLQSX   16(AX), R12
+	MOVLQSX   20(AX), R13
+	MOVLQSX   24(AX), R14
+	MOVLQSX   28(AX), R15
+	VMOVUPS   64(AX), X4
+	VMOVUPS   128(AX), X5
+	VMOVUPS   80(AX), X6
+	VMOVUPS   144(AX), X7
+	MOVQ      dst+0(FP), BX
+	MOVQ      src+16(FP), SI
+	MOVQ      n+32(FP), DI
+	VANDPS    X1, X3, X8
+	VANDPS    X5, X8, X8
+	VANDPS    X7, X8, X8
+	VMOVMSKPS X8, DI
+	CMPL      DI, $0x0f
+	MOVQ      n+32(FP), DI
+	JNE       masked
 
 channel:
-	VMOVSD      (R12)(CX*4), X9
-	VMOVHPS     (R12)(DX*4), X9, X9
-	VMOVSD      (R12)(BX*4), X10
-	VMOVHPS     (R12)(SI*4), X10, X10
-	VSHUFPS     $0x88, X10, X9, X8
-	VSHUFPS     $0xdd, X10, X9, X9
-	VANDPS      X1, X8, X8
-	VANDPS      X3, X9, X9
-	VMULPS      X0, X8, X8
-	VFMADD231PS X2, X9, X8
-	VMOVSD      (R12)(DI*4), X9
-	VMOVHPS     (R12)(R8*4), X9, X9
-	VMOVSD      (R12)(R9*4), X10
-	VMOVHPS     (R12)(R10*4), X10, X10
-	VSHUFPS     $0x88, X10, X9, X11
-	VSHUFPS     $0xdd, X10, X9, X9
-	VANDPS      X5, X11, X11
-	VANDPS      X7, X9, X9
-	VFMADD231PS X4, X11, X8
-	VFMADD231PS X6, X9, X8
-	VMOVUPS     X8, (AX)
-	ADDQ        R13, R12
-	ADDQ        R11, AX
-	DECQ        R14
+	VMOVSD      (SI)(R8*4), X1
+	VMOVHPS     (SI)(R9*4), X1, X1
+	VMULPS      X0, X1, X1
+	VMOVSD      (SI)(R10*4), X3
+	VMOVHPS     (SI)(R11*4), X3, X3
+	VMULPS      X2, X3, X3
+	VMOVSD      (SI)(R12*4), X5
+	VMOVHPS     (SI)(R13*4), X5, X5
+	VFMADD231PS X4, X5, X1
+	VMOVSD      (SI)(R14*4), X5
+	VMOVHPS     (SI)(R15*4), X5, X5
+	VFMADD231PS X6, X5, X3
+	VHADDPS     X3, X1, X1
+	VMOVUPS     X1, (BX)
+	ADDQ        CX, SI
+	ADDQ        DX, BX
+	DECQ        DI
 	JNZ         channel
+	JMP         next
+
+masked:
+	VMOVSD      (SI)(R8*4), X8
+	VMOVHPS     (SI)(R9*4), X8, X8
+	VANDPS      X1, X8, X8
+	VMULPS      X0, X8, X8
+	VMOVSD      (SI)(R10*4), X9
+	VMOVHPS     (SI)(R11*4), X9, X9
+	VANDPS      X3, X9, X9
+	VMULPS      X2, X9, X9
+	VMOVSD      (SI)(R12*4), X10
+	VMOVHPS     (SI)(R13*4), X10, X10
+	VANDPS      X5, X10, X10
+	VFMADD231PS X4, X10, X8
+	VMOVSD      (SI)(R14*4), X10
+	VMOVHPS     (SI)(R15*4), X10, X10
+	VANDPS      X7, X10, X10
+	VFMADD231PS X6, X10, X9
+	VHADDPS     X9, X8, X8
+	VMOVUPS     X8, (BX)
+	ADDQ        CX, SI
+	ADDQ        DX, BX
+	DECQ        DI
+	JNZ         masked
+
+next:
+	ADDQ $0x000000a0, AX
+	ADDQ $0x10, dst+0(FP)
+	DECQ quads+48(FP)
+	JNZ  quad
 	RET
 
 // func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)

@@ -147,21 +147,7 @@ func compute(t *testing.T, pool *Pool, p conv.Problem, d tensors) []float32 {
 		before = append(before, slices.Clone(g.s))
 	}
 	y := guard(p.Output().Len())
-	var err error
-	if p.Deformable() {
-		var plan *DeformConv2D
-		if plan, err = NewDeformConv2D(pool, p, d.w.s, d.b.s); err == nil {
-			err = plan.Run(context.Background(), y.s, d.x.s, d.off.s, d.mask.s)
-		}
-	} else {
-		var plan *Conv2D
-		if plan, err = NewConv2D(pool, p, d.w.s, d.b.s); err == nil {
-			err = plan.Run(context.Background(), y.s, d.x.s)
-		}
-	}
-	if err != nil {
-		t.Fatalf("%+v: %v", p, err)
-	}
+	runInto(t, pool, p, y.s, d.x.s, d.w.s, d.b.s, d.off.s, d.mask.s)
 	y.check(t, fmt.Sprintf("y of %+v", p))
 	for i, g := range all {
 		for j := range g.s {
@@ -171,6 +157,25 @@ func compute(t *testing.T, pool *Pool, p conv.Problem, d tensors) []float32 {
 		}
 	}
 	return y.s
+}
+
+func runInto(t *testing.T, pool *Pool, p conv.Problem, y, x, w, b, off, mask []float32) {
+	t.Helper()
+	var err error
+	if p.Deformable() {
+		var plan *DeformConv2D
+		if plan, err = NewDeformConv2D(pool, p, w, b); err == nil {
+			err = plan.Run(context.Background(), y, x, off, mask)
+		}
+	} else {
+		var plan *Conv2D
+		if plan, err = NewConv2D(pool, p, w, b); err == nil {
+			err = plan.Run(context.Background(), y, x)
+		}
+	}
+	if err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
 }
 
 func judge(t *testing.T, p conv.Problem, d tensors, y []float32) {

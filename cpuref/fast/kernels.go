@@ -20,10 +20,10 @@ type kernels struct {
 	// gemm computes, for i < mr and the pixels j of nv vectors (of the last
 	// one only the first tail lanes),
 	//
-	//	c[i·ldc+j] (+)= Σ_q Σ_{l<segLen} a[(segs[q]·segLen + l)·mr + i] · b[(q·segLen + l)·nv·lanes + j]
+	//	c[i·ldc+j] (+)= Σ_q Σ_{l<segLen} a[(segs[q]·segLen + l)·mr + i] · b[(q·segLen + l)·nv·lanes + q·skip + j]
 	//
 	// starting from bias[i], or from c where bias is nil.
-	gemm func(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int)
+	gemm func(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, skip, mr, nv, tail int)
 
 	// pack fills one vector of a panel for n channels: for ch < n and lane i
 	//
@@ -32,12 +32,15 @@ type kernels struct {
 	// nil where the instruction set has nothing better than packIndexed.
 	pack func(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan)
 
-	// sample fills four lanes of a panel with bilinear samples of n channels:
+	// packEven is pack where a lane reads twice as far: src[ch·srcStride + v.at[j]+2·i].
+	packEven func(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan)
+
+	// sample fills lanes of a panel with bilinear samples of n channels, four a plan:
 	//
-	//	dst[ch·dstStride+i] = Σ_{k<2} (wₖ₀·src[ch·srcStride+atₖ] + wₖ₁·src[ch·srcStride+atₖ+1])
+	//	dst[ch·dstStride+4v+i] = Σ_{k<2, e<2} w[k][i][e] · src[ch·srcStride + at[k][i] + e]
 	//
-	// over the corners whose mask is set.
-	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4)
+	// of plans[v], over the corners whose mask is set.
+	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4)
 
 	// planeFMA is depthwise convolution of rows without borders: for oy < rows and i < n
 	//
@@ -123,13 +126,13 @@ func choose() (*kernels, error) {
 	return current.Load(), nil
 }
 
-// Peak measures for about four milliseconds how many GFLOP/s one core makes when
+// Peak measures for about eight milliseconds how many GFLOP/s one core makes when
 // it does nothing but multiply-adds of the current instruction set, in registers.
 func Peak() float64 {
 	ks := current.Load()
-	const turns = 1 << 14
+	const turns = 1 << 12
 	best := 0.0
-	for start := time.Now(); time.Since(start) < 4*time.Millisecond; {
+	for start := time.Now(); time.Since(start) < 8*time.Millisecond; {
 		t := time.Now()
 		ks.peak(turns)
 		best = max(best, float64(2*14*ks.lanes)*turns/float64(time.Since(t).Nanoseconds()))

@@ -10,7 +10,7 @@ var portable = kernels{
 
 // gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
 // eight accumulators fit amd64's sixteen registers with their operands.
-func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int) {
+func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, skip, mr, nv, tail int) {
 	width := nv * 8
 	cols := width - 8 + tail
 	var acc [4 * 24]float32
@@ -25,7 +25,7 @@ func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr
 	}
 	for q, seg := range segs {
 		a := a[int(seg)*segLen*mr:][:segLen*mr]
-		b := b[q*segLen*width:][:segLen*width]
+		b := b[q*(segLen*width+skip):][:segLen*width]
 		if mr == 4 {
 			for j := 0; j < width; j += 2 {
 				strip4x2((*[74]float32)(acc[j:j+74]), a, b[j:], width)
@@ -98,34 +98,36 @@ func packIndexed(dst []float32, dstStride int, src []float32, srcStride, n int, 
 	}
 }
 
-func sampleGo(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4) {
-	for i := range 4 {
-		a0, a1 := int(s.at[0][i]), int(s.at[1][i])
-		w00, w01, w10, w11 := s.w[0][i], s.w[1][i], s.w[2][i], s.w[3][i]
-		if s.m[0][i]&s.m[1][i]&s.m[2][i]&s.m[3][i] != 0 { // inside, as most are
-			for ch := range n {
-				top, bottom := src[ch*srcStride+a0:][:2], src[ch*srcStride+a1:][:2]
-				dst[ch*dstStride+i] = w00*top[0] + w01*top[1] + w10*bottom[0] + w11*bottom[1]
-			}
-			continue
+func sampleGo(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) {
+	for v := range plans {
+		for i := range 4 {
+			plans[v].sampleLane(i, dst[4*v+i:], dstStride, src, srcStride, n)
 		}
+	}
+}
+
+func (s *sample4) sampleLane(i int, dst []float32, dstStride int, src []float32, srcStride, n int) {
+	a0, a1 := int(s.at[0][i]), int(s.at[1][i])
+	w0, w1, m0, m1 := s.w[0][i], s.w[1][i], s.m[0][i], s.m[1][i]
+	if m0[0]&m0[1]&m1[0]&m1[1] != 0 { // inside, as most are
 		for ch := range n {
-			plane := src[ch*srcStride:]
-			v := float32(0)
-			if s.m[0][i] != 0 {
-				v = w00 * plane[a0]
-			}
-			if s.m[1][i] != 0 {
-				v += w01 * plane[a0+1]
-			}
-			if s.m[2][i] != 0 {
-				v += w10 * plane[a1]
-			}
-			if s.m[3][i] != 0 {
-				v += w11 * plane[a1+1]
-			}
-			dst[ch*dstStride+i] = v
+			p, q := src[ch*srcStride+a0:][:2], src[ch*srcStride+a1:][:2]
+			dst[ch*dstStride] = w0[0]*p[0] + w1[0]*q[0] + w0[1]*p[1] + w1[1]*q[1]
 		}
+		return
+	}
+	for ch := range n {
+		plane := src[ch*srcStride:]
+		v := float32(0)
+		for e := range 2 {
+			if m0[e] != 0 {
+				v += w0[e] * plane[a0+e]
+			}
+			if m1[e] != 0 {
+				v += w1[e] * plane[a1+e]
+			}
+		}
+		dst[ch*dstStride] = v
 	}
 }
 

@@ -227,5 +227,5 @@ func TestFarOffsets(t *testing.T) {
 // bytes is what a worker's buffers hold.
 func (s *scratch) bytes() int64 {
 	return int64(4*(cap(s.panel)+cap(s.sums)+cap(s.index)+cap(s.segs)) +
-		32*cap(s.vectors) + 160*cap(s.samples) + 8*cap(s.pixels))
+		32*cap(s.vectors) + 160*cap(s.samples))
 }

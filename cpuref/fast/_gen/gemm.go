@@ -22,7 +22,7 @@ import (
 // AVX2's 16. The last vector of c is masked.
 func gemm(s isa, mr, nv int) {
 	TEXT(fmt.Sprintf("gemm%dx%d%s", mr, nv, s.name), NOSPLIT,
-		"func(c *float32, ldc int, a, b, bias *float32, segs *int32, nseg, segLen, tail int)")
+		"func(c *float32, ldc int, a, b, bias *float32, segs *int32, nseg, segLen, skip, tail int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("gemm%dx%d%s is kernels.gemm for mr = %d, nv = %d:", mr, nv, s.name, mr, nv),
 		"",
@@ -31,7 +31,7 @@ func gemm(s isa, mr, nv int) {
 		"\t\t\tsum := c[i*ldc+j] // bias[i] unless bias is nil",
 		"\t\t\tfor q := range nseg {",
 		"\t\t\t\tfor l := range segLen {",
-		fmt.Sprintf("\t\t\t\t\tsum = fma(a[(segs[q]*segLen+l)*%d+i], b[(q*segLen+l)*%d+j], sum)", mr, nv*s.lanes()),
+		fmt.Sprintf("\t\t\t\t\tsum = fma(a[(segs[q]*segLen+l)*%d+i], b[(q*segLen+l)*%d+q*skip+j], sum)", mr, nv*s.lanes()),
 		"\t\t\t\t}", "\t\t\t}",
 		"\t\t\tc[i*ldc+j] = sum", "\t\t}", "\t}")
 	c := Load(Param("c"), GP64())
@@ -80,6 +80,8 @@ func gemm(s isa, mr, nv int) {
 	segs := Load(Param("segs"), GP64())
 	nseg := Load(Param("nseg"), GP64())
 	segLen := Load(Param("segLen"), GP64())
+	skip := Load(Param("skip"), GP64())
+	SHLQ(U8(2), skip)
 	segSize := GP64()
 	IMUL3Q(U8(4*mr), segLen, segSize)
 	TESTQ(nseg, nseg)
@@ -108,6 +110,7 @@ func gemm(s isa, mr, nv int) {
 	ADDQ(U32(s.size*nv), b)
 	DECQ(left)
 	JNZ(LabelRef("row"))
+	ADDQ(skip, b)
 	ADDQ(U8(4), segs)
 	DECQ(nseg)
 	JNZ(LabelRef("segment"))

@@ -42,6 +42,7 @@ func main() {
 			}
 		}
 		pack(s)
+		packEven(s)
 		planeFMA(s)
 		peak(s)
 	}
@@ -51,8 +52,9 @@ func main() {
 	Generate()
 }
 
-// iota is 0…7 and laneBits 1<<0…1<<7, for AVX2's masks.
-var iota, laneBits Mem
+// iota is 0…7 and laneBits 1<<0…1<<7, for AVX2's masks; evens the even numbers
+// below 32, for permutations.
+var iota, laneBits, evens Mem
 
 func tables() {
 	iota = GLOBL("iota", RODATA|NOPTR)
@@ -62,6 +64,10 @@ func tables() {
 	laneBits = GLOBL("laneBits", RODATA|NOPTR)
 	for i := range 8 {
 		DATA(4*i, U32(1<<i))
+	}
+	evens = GLOBL("evens", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(2*i))
 	}
 }
 
