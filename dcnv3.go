@@ -22,7 +22,7 @@ func (e *Engine) NewDCNv3(x conv.Shape, p conv.DCNParams) (*DCNv3, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := e.newSampling("dcnv3", func(b samplingBackend) (samplingOp, error) { return b.dcn(d) })
+	s, err := e.newSampling("dcnv3", func(b samplingBackend) (operator, operator, error) { return b.dcn(d) })
 	if err != nil {
 		return nil, err
 	}
@@ -37,16 +37,16 @@ func (l *DCNv3) Problem() conv.DCN { return l.d }
 // N×(Groups·P)×Ho×Wo, after a softmax over the points unless the layer takes it.
 // The published operator's NHWC tensors permuted by (0, 3, 1, 2) are these.
 func (l *DCNv3) Run(ctx context.Context, y, x, offset, mask *Tensor) error {
-	return l.forward(ctx, operand{"output", y, l.d.Output()}, l.inputs(x, offset, mask)...)
+	return l.run(ctx, operand{name: "output", t: y, want: l.d.Output()}, l.inputs(x, offset, mask))
 }
 
 // RunBackward queues the gradients by x, offset and mask, given dy, that by the
 // output; one that is nil is not computed. The same call gives the same bits.
 func (l *DCNv3) RunBackward(ctx context.Context, dx, doffset, dmask, x, offset, mask, dy *Tensor) error {
-	return l.backward(ctx, []operand{{"dx", dx, l.d.Input()}, {"doffset", doffset, l.d.Offset()}, {"dmask", dmask, l.d.MaskShape()}},
-		append(l.inputs(x, offset, mask), operand{"dy", dy, l.d.Output()}))
+	return l.runBackward(ctx, []operand{{name: "dx", t: dx, want: l.d.Input()}, {name: "doffset", t: doffset, want: l.d.Offset()},
+		{name: "dmask", t: dmask, want: l.d.MaskShape()}}, l.inputs(x, offset, mask), operand{name: "dy", t: dy, want: l.d.Output()})
 }
 
 func (l *DCNv3) inputs(x, offset, mask *Tensor) []operand {
-	return []operand{{"input", x, l.d.Input()}, {"offset", offset, l.d.Offset()}, {"mask", mask, l.d.MaskShape()}}
+	return []operand{{name: "input", t: x, want: l.d.Input()}, {name: "offset", t: offset, want: l.d.Offset()}, {name: "mask", t: mask, want: l.d.MaskShape()}}
 }

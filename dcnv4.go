@@ -20,7 +20,7 @@ func (e *Engine) NewDCNv4(x conv.Shape, p conv.DCNParams) (*DCNv4, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := e.newSampling("dcnv4", func(b samplingBackend) (samplingOp, error) { return b.dcn(d) })
+	s, err := e.newSampling("dcnv4", func(b samplingBackend) (operator, operator, error) { return b.dcn(d) })
 	if err != nil {
 		return nil, err
 	}
@@ -34,12 +34,16 @@ func (l *DCNv4) Problem() conv.DCN { return l.d }
 // offsets, pairs (Δx, Δy), then P masks, filled up to a multiple of 8 channels:
 // the published operator's NHWC tensor permuted by (0, 3, 1, 2).
 func (l *DCNv4) Run(ctx context.Context, y, x, packed *Tensor) error {
-	return l.forward(ctx, operand{"output", y, l.d.Output()}, operand{"input", x, l.d.Input()}, operand{"offset and mask", packed, l.d.Offset()}, operand{})
+	return l.run(ctx, operand{name: "output", t: y, want: l.d.Output()}, l.inputs(x, packed))
 }
 
 // RunBackward queues the gradients by x and the packed tensor, given dy, that by
 // the output; one that is nil is not computed. The same call gives the same bits.
 func (l *DCNv4) RunBackward(ctx context.Context, dx, dpacked, x, packed, dy *Tensor) error {
-	return l.backward(ctx, []operand{{"dx", dx, l.d.Input()}, {"gradient of offset and mask", dpacked, l.d.Offset()}, {}},
-		[]operand{{"input", x, l.d.Input()}, {"offset and mask", packed, l.d.Offset()}, {}, {"dy", dy, l.d.Output()}})
+	return l.runBackward(ctx, []operand{{name: "dx", t: dx, want: l.d.Input()}, {name: "gradient of offset and mask", t: dpacked, want: l.d.Offset()}, {}},
+		l.inputs(x, packed), operand{name: "dy", t: dy, want: l.d.Output()})
+}
+
+func (l *DCNv4) inputs(x, packed *Tensor) []operand {
+	return []operand{{name: "input", t: x, want: l.d.Input()}, {name: "offset and mask", t: packed, want: l.d.Offset()}, {}}
 }

@@ -36,7 +36,7 @@ func (e *Engine) NewDeformPSRoIPool(x conv.Shape, rois int, p conv.PSRoIPoolPara
 }
 
 func (e *Engine) newRoIPool(name string, q conv.RoIPool) (*RoIPool, error) {
-	s, err := e.newSampling(name, func(b samplingBackend) (samplingOp, error) { return b.roiPool(q) })
+	s, err := e.newSampling(name, func(b samplingBackend) (operator, operator, error) { return b.roiPool(q) })
 	if err != nil {
 		return nil, err
 	}
@@ -51,19 +51,19 @@ func (l *RoIPool) Problem() conv.RoIPool { return l.q }
 //
 // A region that is not finite, or whose image does not exist, makes NaN.
 func (l *RoIPool) Run(ctx context.Context, y, x, rois, offset, mask *Tensor) error {
-	return l.forward(ctx, operand{"output", y, l.q.Output()}, l.inputs(x, rois, offset, mask)...)
+	return l.run(ctx, operand{name: "output", t: y, want: l.q.Output()}, l.inputs(x, rois, offset, mask))
 }
 
 // RunBackward queues the gradients by x, offset and mask, given dy, that by the
 // output; one that is nil is not computed. The same call gives the same bits.
 func (l *RoIPool) RunBackward(ctx context.Context, dx, doffset, dmask, x, rois, offset, mask, dy *Tensor) error {
 	in := l.inputs(x, rois, offset, mask)
-	return l.backward(ctx, []operand{{"dx", dx, l.q.Input()}, {"doffset", doffset, in[2].want}, {"dmask", dmask, in[3].want}},
-		append(in, operand{"dy", dy, l.q.Output()}))
+	return l.runBackward(ctx, []operand{{name: "dx", t: dx, want: l.q.Input()}, {name: "doffset", t: doffset, want: in[2].want},
+		{name: "dmask", t: dmask, want: in[3].want}}, in, operand{name: "dy", t: dy, want: l.q.Output()})
 }
 
 func (l *RoIPool) inputs(x, rois, offset, mask *Tensor) []operand {
-	in := []operand{{"input", x, l.q.Input()}, {"regions", rois, l.q.RoIShape()}, {name: "offset", t: offset}, {name: "mask", t: mask}}
+	in := []operand{{name: "input", t: x, want: l.q.Input()}, {name: "regions", t: rois, want: l.q.RoIShape()}, {name: "offset", t: offset}, {name: "mask", t: mask}}
 	if l.q.Offset {
 		in[2].want = l.q.OffsetShape()
 	}
