@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"vkconv"
@@ -50,6 +51,12 @@ func (s *tensors) download(of []*vkconv.Tensor, to ...[]float32) error {
 	return nil
 }
 
+// paramsOf returns the parameters that make d.
+func paramsOf(d conv.DCN) conv.DCNParams {
+	return conv.DCNParams{Kernel: [2]int{d.R, d.S}, Stride: [2]int{d.StrideY, d.StrideX}, Dilation: [2]int{d.DilationY, d.DilationX},
+		Padding: d.Pad, Groups: d.Groups, OffsetScale: d.Scale, RemoveCenter: d.RemoveCenter, Softmax: d.Softmax}
+}
+
 // dcn runs a case forward into y, or with dy backward into g.
 func dcn(e *vkconv.Engine, c convtest.DCNCase, y []float32, g convtest.Grads, dy []float32) error {
 	d := c.D
@@ -64,8 +71,7 @@ func dcn(e *vkconv.Engine, c convtest.DCNCase, y []float32, g convtest.Grads, dy
 	if s.err != nil {
 		return s.err
 	}
-	p := conv.DCNParams{Kernel: [2]int{d.R, d.S}, Stride: [2]int{d.StrideY, d.StrideX}, Dilation: [2]int{d.DilationY, d.DilationX},
-		Padding: d.Pad, Groups: d.Groups, OffsetScale: d.Scale, RemoveCenter: d.RemoveCenter, Softmax: d.Softmax}
+	p := paramsOf(d)
 	var err error
 	if d.Packed {
 		l, e := e.NewDCNv4(d.Input(), p)
@@ -166,30 +172,80 @@ func TestRoIPool(t *testing.T) {
 	})
 }
 
-// The same gradients to the bit, again and again.
+// The same gradients to the bit, again and again, with other work in flight.
 func TestDCNTwiceTheSame(t *testing.T) {
+	const rounds = 20
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		var first [][]float32
-		for round := range 4 {
-			var all [][]float32
-			for i := range 12 {
-				c, r := convtest.RandomDCNv3(3, i), convtest.RandomRoIPool(3, i)
-				g := convtest.Grads{X: make([]float32, len(c.X)), Offset: make([]float32, len(c.Offset)), Mask: make([]float32, len(c.Mask))}
-				if err := dcn(e, c, nil, g, c.OutputGrad()); err != nil {
-					t.Fatal(err)
-				}
-				h := convtest.Grads{X: make([]float32, len(r.X)), Offset: make([]float32, len(r.Offset)), Mask: make([]float32, len(r.Mask))}
-				if err := roiPool(e, r, nil, h, r.OutputGrad()); err != nil {
-					t.Fatal(err)
-				}
-				all = append(all, g.X, g.Offset, g.Mask, h.X, h.Offset, h.Mask)
-			}
-			for i := range first {
-				if !slices.EqualFunc(all[i], first[i], func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
-					t.Errorf("round %d: gradient %d of case %d differs", round, i%6, i/6)
+		stop := make(chan struct{})
+		var other sync.WaitGroup
+		other.Go(func() {
+			c := convtest.Random(1, 1)
+			y := make([]float32, c.Problem.Output().Len())
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if err := run(e, c, y, c.X, c.Weight, c.Bias, c.Offset, c.Mask); err != nil {
+						t.Error(err)
+						return
+					}
 				}
 			}
-			first = all
+		})
+		defer other.Wait()
+		defer close(stop)
+		for i := range convtest.Cases(8) {
+			c, r := convtest.RandomDCNv3(3, i), convtest.RandomRoIPool(3, i)
+			d, q := c.D, r.Q
+			l, err := e.NewDCNv3(d.Input(), paramsOf(d))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pool, err := e.NewDeformRoIPool(q.Input(), q.RoIs, conv.RoIPoolParams{Bins: [2]int{q.Ho, q.Wo}, SpatialScale: q.SpatialScale,
+				SamplingRatio: q.Samples, Gamma: q.Gamma, Offset: q.Offset, Mask: q.Mask})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := tensors{e: e}
+			blank := func(shape conv.Shape) []float32 { return make([]float32, shape.Len()) }
+			x, offset, mask, dy := s.of(d.Input(), c.X), s.of(d.Offset(), c.Offset), s.of(d.MaskShape(), c.Mask), s.of(d.Output(), c.OutputGrad())
+			dx, doffset, dmask := s.of(d.Input(), blank(d.Input())), s.of(d.Offset(), blank(d.Offset())), s.of(d.MaskShape(), blank(d.MaskShape()))
+			px, rois, poffset, pmask, pdy := s.of(q.Input(), r.X), s.of(q.RoIShape(), r.RoIs), s.of(q.OffsetShape(), r.Offset), s.of(q.MaskShape(), r.Mask), s.of(q.Output(), r.OutputGrad())
+			dpx := s.of(q.Input(), blank(q.Input()))
+			var dpoffset *vkconv.Tensor
+			if q.Offset {
+				dpoffset = s.of(q.OffsetShape(), blank(q.OffsetShape()))
+			}
+			if s.err != nil {
+				t.Fatal(s.err)
+			}
+			all := []*vkconv.Tensor{dx, doffset, dmask, dpx, dpoffset}
+			var first [][]float32
+			for round := range rounds {
+				if err := errors.Join(l.RunBackward(ctx, dx, doffset, dmask, x, offset, mask, dy),
+					pool.RunBackward(ctx, dpx, dpoffset, nil, px, rois, poffset, pmask, pdy)); err != nil {
+					t.Fatal(err)
+				}
+				got := make([][]float32, len(all))
+				for j, g := range all {
+					if g != nil {
+						got[j] = blank(g.Shape())
+						if err := g.Download(ctx, got[j]); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				for j := range first {
+					if !slices.EqualFunc(got[j], first[j], func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
+						t.Errorf("%s: gradient %d differs in round %d", c.Name, j, round)
+					}
+				}
+				first = got
+			}
+			l.Close()
+			pool.Close()
+			s.close()
 		}
 	})
 }

@@ -39,10 +39,12 @@ type dcnPart struct {
 const workspaceGoal = 8 << 20
 
 // NewDCN plans d, which comes from [conv.DCNParams.V3] or V4.
-func NewDCN(device *gpu.Device, d conv.DCN) (*DCN, error) {
+func NewDCN(device *gpu.Device, d conv.DCN) (*DCN, error) { return newDCN(device, d, workspaceGoal) }
+
+func newDCN(device *gpu.Device, d conv.DCN, goal int) (*DCN, error) {
 	p := &DCN{device: device, d: d}
 	cells, samples := d.Groups*(d.H+1)*(d.W+1), d.Groups*d.Points()*d.Ho*d.Wo
-	images := max(min(workspaceGoal/(cells+samples), d.N), 1)
+	images := max(min(goal/(cells+samples), d.N), 1)
 	p.elements = [callTensors]int{callX: d.Input().Len(), callOffset: d.Offset().Len(), callMask: d.MaskShape().Len(), callY: d.Output().Len(),
 		callDX: d.Input().Len(), callDOffset: d.Offset().Len(), callDMask: d.MaskShape().Len(),
 		callCells: images * cells, callOrder: images * samples, callSoft: images * samples}
