@@ -52,29 +52,30 @@ type DCN struct {
 // (0, 3, 1, 2) are these, channel for channel: offset N×(Groups·P·2)×Ho×Wo,
 // mask N×(Groups·P)×Ho×Wo with P points a group, see [DCN.OffsetChannel].
 func (p DCNParams) V3(x Shape) (DCN, error) {
-	if p.Kernel == [2]int{} {
-		p.Kernel = [2]int{3, 3}
+	kernel, scale := p.Kernel, p.OffsetScale
+	if kernel == [2]int{} {
+		kernel = [2]int{3, 3}
 	}
-	if p.OffsetScale == 0 {
-		p.OffsetScale = 1
+	if scale == 0 {
+		scale = 1
 	}
-	if scale := float64(p.OffsetScale); math.IsNaN(scale) || math.IsInf(scale, 0) {
+	if scale := float64(scale); math.IsNaN(scale) || math.IsInf(scale, 0) {
 		return DCN{}, refuse(ErrParams, "offset scale is %v, must be finite", p.OffsetScale)
 	}
-	if p.RemoveCenter && (p.Kernel[0] != p.Kernel[1] || p.Kernel[0]%2 == 0 || p.Kernel[0] < 3) {
-		return DCN{}, refuse(ErrParams, "kernel is %d×%d, must be square and of odd size 3 or more to remove the center", p.Kernel[0], p.Kernel[1])
+	if p.RemoveCenter && (kernel[0] != kernel[1] || kernel[0]%2 == 0 || kernel[0] < 3) {
+		return DCN{}, refuse(ErrParams, "kernel is %d×%d, must be square and of odd size 3 or more to remove the center", kernel[0], kernel[1])
 	}
 	if g := max(p.Groups, 1); x[1]%g != 0 {
 		return DCN{}, refuse(ErrShape, "input has %d channels, not divisible by %d groups", x[1], g)
 	}
 	as := Params{Stride: p.Stride, Padding: p.Padding, Dilation: p.Dilation, Groups: p.Groups}
-	q, err := as.Problem(x, Shape{x[1], x[1] / max(p.Groups, 1), p.Kernel[0], p.Kernel[1]}, false)
+	q, err := as.Problem(x, Shape{x[1], x[1] / max(p.Groups, 1), kernel[0], kernel[1]}, false)
 	if err != nil {
 		return DCN{}, err
 	}
 	d := DCN{N: q.N, C: q.C, H: q.H, W: q.W, R: q.R, S: q.S, Ho: q.Ho, Wo: q.Wo,
 		StrideY: q.StrideY, StrideX: q.StrideX, DilationY: q.DilationY, DilationX: q.DilationX, Pad: q.Pad,
-		Groups: q.Groups, Scale: p.OffsetScale, RemoveCenter: p.RemoveCenter, Softmax: p.Softmax}
+		Groups: q.Groups, Scale: scale, RemoveCenter: p.RemoveCenter, Softmax: p.Softmax}
 	// (k + Δ)·scale is a float32 product, in which k must be exact.
 	if reach := max(Reach(d.R, d.DilationY), Reach(d.S, d.DilationX)); d.Scale != 1 && reach > 1<<24 {
 		return DCN{}, refuse(ErrUnsupported, "the kernel reaches over %d pixels, with an offset scale other than 1 it may reach over %d", reach, 1<<24)
