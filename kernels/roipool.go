@@ -11,8 +11,8 @@ import (
 )
 
 // RoIPool is a plan of deformable RoI pooling, plain or position-sensitive.
-// Backward every invocation computes its own element of a gradient, from all
-// that reaches it in a fixed order; there is no workspace.
+// Backward every invocation owns what it adds to, and adds in a fixed order;
+// there is no workspace.
 type RoIPool struct {
 	q                  conv.RoIPool
 	elements           [callTensors]int
@@ -38,6 +38,12 @@ func NewRoIPool(device *gpu.Device, q conv.RoIPool) (*RoIPool, error) {
 	push := map[string]int{"n": q.N, "c": q.C, "h": q.H, "w": q.W, "rois": q.RoIs, "k": q.K, "ho": q.Ho, "wo": q.Wo, "group": q.Group,
 		"classes": q.Classes, "partY": q.PartY, "partX": q.PartX, "samples": q.Samples, "mostSamples": q.MaxSamples(),
 		"scale": int(math.Float32bits(q.SpatialScale)), "gamma": int(math.Float32bits(q.Gamma))}
+	// As many invocations as keep the device busy; each goes over all bins.
+	enough := 1 << 14
+	if device.Info().Type == gpu.Software {
+		enough = 1 << 7
+	}
+	push["bands"] = max(min(ceil(enough, max(q.N*q.C, 1)), q.H), 1)
 	prefix := ""
 	if q.PositionSensitive {
 		prefix = "ps"
@@ -55,7 +61,7 @@ func NewRoIPool(device *gpu.Device, q conv.RoIPool) (*RoIPool, error) {
 		return c
 	}
 	p.forward = make("roipool", q.Output().Len(), nil)
-	p.input = make("roipool_grad_input", q.Input().Len(), nil)
+	p.input = make("roipool_grad_input", q.N*q.C*push["bands"], nil)
 	parts := q.MaskShape().Len()
 	p.both = make("roipool_grad_offset", parts, map[string]int{"wantOffset": 1, "wantMask": 1})
 	p.offset = make("roipool_grad_offset", parts, map[string]int{"wantOffset": 1, "wantMask": 0})

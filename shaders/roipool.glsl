@@ -11,6 +11,7 @@ layout(push_constant) uniform Push {
   int   partY, partX;
   int   samples, mostSamples;    // 0 as many as pixels, up to so many
   float scale, gamma;
+  int   bands;                   // of a channel's rows, in the gradient by the input
 } p;
 
 #ifdef SENSITIVE // position-sensitive
@@ -104,6 +105,7 @@ Axis axisOf(float lo, float hi, int extent, int bins, int i, float delta) {
 // One sample along an axis: its pixels, the second's share, whether the
 // position moves it (slope) and whether it counts.
 struct Sample {
+  float at;
   int low, high;
   float share, slope;
   bool inside, nan;
@@ -125,6 +127,7 @@ Sample sampleOf(Axis a, int i) {
   hi = float(a.extent);
 #endif
   Sample s;
+  s.at = v;
   s.nan = isNaN(v);
   v = mix(v, 0.0, s.nan);
   s.inside = any(bvec2(s.nan, all(bvec2(v >= lo, v <= hi))));
