@@ -42,13 +42,13 @@ func (c DCNCase) WantGrads(dy []float32) cpuref.Gradients {
 // RandomDCNv3 returns the i-th random DCNv3 of a seed, always the same one:
 // small and awkward shapes, scales that are not 1, removed centers, softmax
 // over small and large values, and the offsets of [Offsets] with now and then a NaN.
-func RandomDCNv3(seed uint64, i int) DCNCase { return randomDCN(seed, i, conv.DCNParams.V3) }
+func RandomDCNv3(seed uint64, i int) DCNCase { return randomDCN(seed, 31, i, conv.DCNParams.V3) }
 
 // RandomDCNv4 is [RandomDCNv3] for DCNv4.
-func RandomDCNv4(seed uint64, i int) DCNCase { return randomDCN(seed, i, conv.DCNParams.V4) }
+func RandomDCNv4(seed uint64, i int) DCNCase { return randomDCN(seed, 32, i, conv.DCNParams.V4) }
 
-func randomDCN(seed uint64, i int, version func(conv.DCNParams, conv.Shape) (conv.DCN, error)) DCNCase {
-	r := rand.New(rand.NewPCG(seed+31, uint64(i)))
+func randomDCN(seed, salt uint64, i int, version func(conv.DCNParams, conv.Shape) (conv.DCN, error)) DCNCase {
+	r := rand.New(rand.NewPCG(seed+salt, uint64(i)))
 	pick := func(of ...int) int { return of[r.IntN(len(of))] }
 	for {
 		p := conv.DCNParams{Groups: pick(1, 1, 2, 3, 4), RemoveCenter: r.IntN(4) == 0, Softmax: r.IntN(2) == 0,
