@@ -74,3 +74,45 @@ func TestRandomDCNReaches(t *testing.T) {
 		}
 	}
 }
+
+// Small mistakes must not pass: the suite is given cases that are a little off.
+func TestDCNSuiteCatches(t *testing.T) {
+	for _, softmax := range []bool{false, true} {
+		i := 0
+		c := RandomDCNv3(7, i)
+		for c.D.Softmax != softmax || c.D.N == 0 || len(c.Want()) < 100 || c.D.Points() < 3 || i%16 == 3 {
+			i++
+			c = RandomDCNv3(7, i)
+		}
+		dy := c.OutputGrad()
+		want, grads := c.Want(), c.WantGrads(dy)
+		for name, spoil := range map[string]func(c *DCNCase){
+			"masks off by one part in 10,000": func(c *DCNCase) {
+				for j := range c.Mask {
+					c.Mask[j] *= 1 + 1e-4
+				}
+			},
+			"scale off by one part in 10,000": func(c *DCNCase) { c.D.Scale *= 1 + 1e-4 },
+			"x and y exchanged": func(c *DCNCase) {
+				plane := c.D.Ho * c.D.Wo
+				for j := 0; j < len(c.Offset); j += 2 * plane {
+					for k := range plane {
+						c.Offset[j+k], c.Offset[j+plane+k] = c.Offset[j+plane+k], c.Offset[j+k]
+					}
+				}
+			},
+		} {
+			off := c
+			off.Mask, off.Offset = append([]float32(nil), c.Mask...), append([]float32(nil), c.Offset...)
+			spoil(&off)
+			got := make([]float32, len(want))
+			if round([][]float32{got}, off.Want()); conv.Judge(got, want, nil, conv.DCNRoundings).OK() {
+				t.Errorf("softmax %v: %s are accepted", softmax, name)
+			}
+			dx := make([]float32, len(c.X))
+			if round([][]float32{dx}, off.WantGrads(dy).X); conv.Judge(dx, grads.X, nil, conv.DCNRoundings).OK() {
+				t.Errorf("softmax %v: dx with %s is accepted", softmax, name)
+			}
+		}
+	}
+}

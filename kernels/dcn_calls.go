@@ -117,13 +117,17 @@ func (c *call) record(s *gpu.Stream, t *[callTensors]Tensor, elements *[callTens
 	return s.Dispatch(c.pipe, c.groups, c.push, bindings[:len(c.slots)])
 }
 
-// fits refuses tensors that the device's bindings or the kernels' 32-bit indices
-// cannot hold, and as many items.
-func fits(d *gpu.Device, sizes map[string]int) error {
-	limit := min(d.Info().Limits.StorageBufferRange/4, math.MaxInt32-1<<16)
+// indexLimit is how many elements a tensor may have: what the device's bindings
+// and the kernels' 32-bit indices hold.
+func indexLimit(d *gpu.Device) int {
+	return int(min(d.Info().Limits.StorageBufferRange/4, math.MaxInt32-1<<16))
+}
+
+// fits refuses tensors of more elements than limit.
+func fits(limit int, sizes map[string]int) error {
 	var err error
 	for name, n := range sizes {
-		if int64(n) > limit {
+		if n > limit {
 			err = errors.Join(err, fmt.Errorf("kernels: %w: %s has %d elements, on this device at most %d", conv.ErrUnsupported, name, n, limit))
 		}
 	}

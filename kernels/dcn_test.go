@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -98,8 +99,8 @@ func runCalls(d *gpu.Device, in [callTensors][]float32, out [callTensors][]float
 
 // dcnBackward runs a case's gradients, images of the gradient by the input
 // grouped to reach goal.
-func dcnBackward(d *gpu.Device, goal int, c convtest.DCNCase, g convtest.Grads, dy []float32) error {
-	p, err := newDCN(d, c.D, goal)
+func dcnBackward(d *gpu.Device, goal, limit int, c convtest.DCNCase, g convtest.Grads, dy []float32) error {
+	p, err := newDCN(d, c.D, goal, limit)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func TestDCN(t *testing.T) {
 			})
 			goal := []int{1, workspaceGoal}[i] // an image at a time; all
 			convtest.DCNBackward(t, convtest.Cases(60), random, func(c convtest.DCNCase, g convtest.Grads, dy []float32) error {
-				return dcnBackward(d, goal, c, g, dy)
+				return dcnBackward(d, goal, indexLimit(d), c, g, dy)
 			})
 		}
 	})
@@ -198,7 +199,7 @@ func TestDCNOneCell(t *testing.T) {
 		dy := c.OutputGrad()
 		want := c.WantGrads(dy)
 		g := convtest.Grads{X: make([]float32, len(c.X)), Offset: make([]float32, len(c.Offset)), Mask: make([]float32, len(c.Mask))}
-		if err := dcnBackward(d, workspaceGoal, c, g, dy); err != nil {
+		if err := dcnBackward(d, workspaceGoal, indexLimit(d), c, g, dy); err != nil {
 			t.Fatal(err)
 		}
 		for i, pair := range []struct {
@@ -212,15 +213,69 @@ func TestDCNOneCell(t *testing.T) {
 	})
 }
 
+// A batch that is cut gives what it gives whole, to the bit.
+func TestDCNCut(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for i, version := range []func(conv.DCNParams, conv.Shape) (conv.DCN, error){conv.DCNParams.V3, conv.DCNParams.V4} {
+			q, err := version(conv.DCNParams{Kernel: [2]int{1, 3}, Groups: 3, Softmax: i == 0}, conv.Shape{70, 3, 3, 5})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := convtest.DCNCase{D: q, X: noise(q.Input()), Offset: noise(q.Offset()), Mask: noise(q.MaskShape())}
+			if q.Packed {
+				c.Mask = nil
+			}
+			dy := c.OutputGrad()
+			var all [2][][]float32
+			for j, limit := range []int{indexLimit(d), 65 * q.Offset().Len() / q.N} {
+				p, err := newDCN(d, q, workspaceGoal, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if cut := j == 1; cut != (len(p.chunks) > 1) {
+					t.Errorf("limit %d: %d chunks", limit, len(p.chunks))
+				}
+				y := make([]float32, q.Output().Len())
+				if err := runCalls(d, [callTensors][]float32{callX: c.X, callOffset: c.Offset, callMask: c.Mask}, [callTensors][]float32{callY: y},
+					func(s *gpu.Stream, t *[callTensors]Tensor) error {
+						return p.Record(s, t[callY], t[callX], t[callOffset], t[callMask])
+					}); err != nil {
+					t.Fatal(err)
+				}
+				p.Close()
+				g := convtest.Grads{X: make([]float32, len(c.X)), Offset: make([]float32, len(c.Offset)), Mask: make([]float32, len(c.Mask))}
+				if err := dcnBackward(d, workspaceGoal, limit, c, g, dy); err != nil {
+					t.Fatal(err)
+				}
+				all[j] = [][]float32{y, g.X, g.Offset, g.Mask}
+			}
+			for j := range all[0] {
+				if !slices.Equal(all[0][j], all[1][j]) {
+					t.Errorf("version %d: output %d differs", i+3, j)
+				}
+			}
+		}
+	})
+}
+
+// noise makes values without any meaning.
+func noise(s conv.Shape) []float32 {
+	v := make([]float32, s.Len())
+	for i := range v {
+		v[i] = float32(2 * math.Sin(float64(i)*1.7))
+	}
+	return v
+}
+
 // What the kernels cannot index is refused when the plan is made.
 func TestDCNRefuses(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		q, err := conv.DCNParams{Padding: conv.Pad(1)}.V4(conv.Shape{4, 1 << 10, 1 << 11, 1 << 11})
+		q, err := conv.DCNParams{Padding: conv.Pad(1)}.V4(conv.Shape{1, 1 << 10, 1 << 11, 1 << 11})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := NewDCN(d, q); !errors.Is(err, conv.ErrUnsupported) {
-			t.Errorf("2^34 pixels: %v", err)
+			t.Errorf("2^32 pixels: %v", err)
 		}
 		q, err = conv.DCNParams{Padding: conv.Padding{Left: 1 << 30}, Stride: [2]int{1, 1 << 28}}.V3(conv.Shape{1, 1, 3, 3})
 		if err != nil {

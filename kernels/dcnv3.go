@@ -5,6 +5,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"vkconv/conv"
@@ -14,19 +15,32 @@ import (
 // DCN is a plan of DCNv3 or, for a packed problem, of DCNv4. Backward it sorts
 // the samples by the pixels they lie between (dcn_cells.comp), so that every
 // gradient is a sum in a fixed order without atomic additions of floats.
+//
+// Where a tensor is larger than a binding may be, the batch is cut.
 type DCN struct {
-	device   *gpu.Device
+	device *gpu.Device
+	d      conv.DCN
+	image  [callTensors]int // elements of an image in each tensor
+	chunks []dcnChunk
+
+	mu    sync.Mutex // of the workspace, made when first needed
+	space [callTensors]*gpu.Buffer
+}
+
+// dcnChunk is a plan for some images, from first on. Chunks of equal size share one.
+type dcnChunk struct {
+	*dcnImages
+	first int
+}
+
+// dcnImages is a plan for so many images at once.
+type dcnImages struct {
 	d        conv.DCN
 	elements [callTensors]int
 	forward  call
 	// Gradients by offset and mask: both, or one of them alone.
 	both, offset, mask call
 	parts              []dcnPart
-
-	mu    sync.Mutex // of the buffers, made when first needed
-	cells *gpu.Buffer
-	order *gpu.Buffer
-	soft  *gpu.Buffer
 }
 
 // dcnPart is the gradient by the input of some images.
@@ -38,24 +52,77 @@ type dcnPart struct {
 // elements, unless one image alone takes more.
 const workspaceGoal = 8 << 20
 
-// NewDCN plans d, which comes from [conv.DCNParams.V3] or V4.
-func NewDCN(device *gpu.Device, d conv.DCN) (*DCN, error) { return newDCN(device, d, workspaceGoal) }
+// NewDCN plans d, which comes from [conv.DCNParams.V3] or V4. What does not fit
+// the device even cut into images matches [conv.ErrUnsupported].
+func NewDCN(device *gpu.Device, d conv.DCN) (*DCN, error) {
+	return newDCN(device, d, workspaceGoal, indexLimit(device))
+}
 
-func newDCN(device *gpu.Device, d conv.DCN, goal int) (*DCN, error) {
+// newDCN plans d with at most goal elements of workspace, rather, and at most
+// limit elements in a tensor.
+func newDCN(device *gpu.Device, d conv.DCN, goal, limit int) (*DCN, error) {
 	p := &DCN{device: device, d: d}
-	cells, samples := d.Groups*(d.H+1)*(d.W+1), d.Groups*d.Points()*d.Ho*d.Wo
-	images := max(min(goal/(cells+samples), d.N), 1)
-	p.elements = [callTensors]int{callX: d.Input().Len(), callOffset: d.Offset().Len(), callMask: d.MaskShape().Len(), callY: d.Output().Len(),
-		callDX: d.Input().Len(), callDOffset: d.Offset().Len(), callDMask: d.MaskShape().Len(),
-		callCells: images * cells, callOrder: images * samples, callSoft: images * samples}
+	one := d
+	one.N = 1
+	p.image = [callTensors]int{callX: one.Input().Len(), callOffset: one.Offset().Len(), callMask: one.MaskShape().Len(), callY: one.Output().Len(),
+		callCells: d.Groups * (d.H + 1) * (d.W + 1), callOrder: d.Groups * d.Points() * d.Ho * d.Wo}
 	if d.Packed {
-		p.elements[callMask], p.elements[callDMask] = d.Offset().Len(), d.Offset().Len()
+		p.image[callMask] = p.image[callOffset]
 	}
-	blocks := d.N * d.Groups * ceil(d.C/d.Groups, 4)
-	if err := fits(device, map[string]int{"the input": p.elements[callX], "the output": p.elements[callY], "the offset tensor": p.elements[callOffset],
-		"the list of samples": p.elements[callOrder], "the list of cells": p.elements[callCells],
-		"the output in blocks": blocks * d.Ho * d.Wo, "the input in blocks": blocks * d.H * d.W}); err != nil {
+	p.image[callDX], p.image[callDOffset], p.image[callDMask] = p.image[callX], p.image[callOffset], p.image[callMask]
+	p.image[callSoft] = p.image[callOrder]
+	images, err := p.fit(limit)
+	if err != nil {
 		return nil, err
+	}
+	for first := 0; first < d.N; first += images {
+		part := d
+		part.N = min(images, d.N-first)
+		if first > 0 && part.N == images {
+			p.chunks = append(p.chunks, dcnChunk{p.chunks[0].dcnImages, first})
+			continue
+		}
+		q, err := newDCNImages(device, part, p.image, goal)
+		if err != nil {
+			return nil, err
+		}
+		p.chunks = append(p.chunks, dcnChunk{q, first})
+	}
+	return p, nil
+}
+
+// fit returns how many images may be bound at a time: every tensor and every
+// dispatch within the limit, every chunk of a tensor at an offset that the
+// device allows.
+func (p *DCN) fit(limit int) (int, error) {
+	d := p.d
+	fours := d.Groups * ceil(d.C/d.Groups, 4) * max(d.Ho*d.Wo, d.H*d.W) // invocations, rather
+	largest := max(fours, slices.Max(p.image[:]))
+	images, step := min(limit/largest, d.N), 1
+	if images < d.N {
+		align := max(int(p.device.Info().Limits.StorageAlign/4), 1)
+		for _, n := range p.image[:callCells] {
+			if n > 0 {
+				step = max(step, align/gcd(n, align)) // powers of two
+			}
+		}
+		images = images / step * step
+	}
+	if images == 0 && d.N > 0 {
+		return 0, fmt.Errorf("kernels: %w: a tensor has %d elements an image and may be cut at every %d images, a binding on this device holds at most %d elements",
+			conv.ErrUnsupported, largest, step, limit)
+	}
+	return max(images, 1), nil
+}
+
+func newDCNImages(device *gpu.Device, d conv.DCN, image [callTensors]int, goal int) (*dcnImages, error) {
+	p := &dcnImages{d: d}
+	sorted := max(min(goal/(image[callCells]+image[callOrder]), d.N), 1)
+	for i, n := range image {
+		p.elements[i] = n * d.N
+	}
+	for _, i := range []int{callCells, callOrder, callSoft} {
+		p.elements[i] = image[i] * sorted
 	}
 	reach := func(out, stride, kernel, dilation, pad, extent int) bool {
 		return float64(out)*float64(stride)+float64(kernel)*float64(dilation) < farthest && pad < farthest && extent < farthest
@@ -63,11 +130,11 @@ func newDCN(device *gpu.Device, d conv.DCN, goal int) (*DCN, error) {
 	if !reach(d.Ho, d.StrideY, d.R, d.DilationY, d.Pad.Top, d.H) || !reach(d.Wo, d.StrideX, d.S, d.DilationX, d.Pad.Left, d.W) {
 		return nil, fmt.Errorf("kernels: %w: positions reach beyond %d, the most that the kernels index", conv.ErrUnsupported, farthest)
 	}
-	return p, p.plan(images)
+	return p, p.plan(device, sorted)
 }
 
 // plan makes the calls; the gradient by the input takes so many images at a time.
-func (p *DCN) plan(images int) (err error) {
+func (p *dcnImages) plan(device *gpu.Device, images int) error {
 	d := p.d
 	flag := map[bool]int{true: 1}
 	_, _, ky, kx := d.Base(0, 0, 0, 0)
@@ -91,7 +158,7 @@ func (p *DCN) plan(images int) (err error) {
 		case "dcn", "dcn_softmax", "dcn_grad_both", "dcn_grad_offset", "dcn_grad_mask":
 			constants["softmax"] = flag[d.Softmax]
 		}
-		c, err := newCall(p.device, module, items, workgroups, constants, push)
+		c, err := newCall(device, module, items, workgroups, constants, push)
 		if failed == nil {
 			failed = err
 		}
@@ -125,76 +192,107 @@ func (p *DCN) plan(images int) (err error) {
 	return failed
 }
 
+// spaces are the tensors of the workspace.
+func (p *DCN) spaces() []int {
+	if p.d.Softmax {
+		return []int{callCells, callOrder, callSoft}
+	}
+	return []int{callCells, callOrder}
+}
+
 // Workspace returns the bytes of device memory that RecordBackward takes for
 // the gradient by the input.
-func (p *DCN) Workspace() int64 {
-	n := p.elements[callCells] + p.elements[callOrder]
-	if p.d.Softmax {
-		n += p.elements[callSoft]
+func (p *DCN) Workspace() (bytes int64) {
+	for _, i := range p.spaces() {
+		if len(p.chunks) > 0 { // the first is the largest
+			bytes += 4 * int64(p.chunks[0].elements[i])
+		}
 	}
-	return 4 * int64(n)
+	return bytes
 }
 
 // Describe says how the plan runs.
 func (p *DCN) Describe() string {
-	return fmt.Sprintf("dcn: four channels of a pixel an invocation, workgroups of %d", callSize)
+	text := fmt.Sprintf("dcn: four channels of a pixel an invocation, workgroups of %d", callSize)
+	if len(p.chunks) > 1 {
+		text += fmt.Sprintf(", %d images at a time", p.chunks[0].d.N)
+	}
+	return text
 }
 
 // Close frees the workspace. What was submitted before goes on.
 func (p *DCN) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cells.Free()
-	p.order.Free()
-	p.soft.Free()
-	p.cells, p.order, p.soft = nil, nil, nil
+	for i, b := range p.space {
+		b.Free()
+		p.space[i] = nil
+	}
+}
+
+// from returns the tensors from an image on.
+func (p *DCN) from(t [callTensors]Tensor, image int) [callTensors]Tensor {
+	for i := range t[:callCells] {
+		t[i].Offset += 4 * int64(image) * int64(p.image[i])
+	}
+	return t
 }
 
 // Record records y = dcn(x, offset, mask); a packed problem has no mask.
 func (p *DCN) Record(s *gpu.Stream, y, x, offset, mask Tensor) error {
-	if p.d.N == 0 {
-		return nil
-	}
 	if p.d.Packed {
 		mask = offset
 	}
-	return p.forward.record(s, &[callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: y}, &p.elements)
+	for _, c := range p.chunks {
+		t := p.from([callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: y}, c.first)
+		if err := c.forward.record(s, &t, &c.elements); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RecordBackward records the gradients dx, doffset and dmask, those that have a
 // buffer, from dy. Of a packed problem doffset is that of the packed tensor.
 func (p *DCN) RecordBackward(s *gpu.Stream, dx, doffset, dmask, x, offset, mask, dy Tensor) error {
-	if p.d.N == 0 {
-		return nil
-	}
 	if p.d.Packed {
 		mask, dmask = offset, doffset
 	}
 	t := [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: dy, callDX: dx, callDOffset: doffset, callDMask: dmask}
 	if p.d.Packed && doffset.Buf != nil { // the channels that fill it up
-		if err := s.Fill(doffset.Buf, doffset.Offset, 4*int64(p.elements[callDOffset]), 0); err != nil {
+		if err := s.Fill(doffset.Buf, doffset.Offset, 4*int64(p.d.Offset().Len()), 0); err != nil {
 			return err
 		}
 	}
-	var err error
+	for _, c := range p.chunks {
+		t := p.from(t, c.first)
+		if err := c.offsets(s, &t); err != nil {
+			return err
+		}
+		if dx.Buf == nil {
+			continue
+		}
+		if err := p.workspace(&t); err != nil {
+			return err
+		}
+		for i := range c.parts {
+			if err := c.parts[i].record(s, t, &c.elements, p.d.Softmax); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// offsets records the gradients by offset and mask that have a buffer.
+func (p *dcnImages) offsets(s *gpu.Stream, t *[callTensors]Tensor) error {
 	switch {
-	case doffset.Buf != nil && dmask.Buf != nil:
-		err = p.both.record(s, &t, &p.elements)
-	case doffset.Buf != nil:
-		err = p.offset.record(s, &t, &p.elements)
-	case dmask.Buf != nil:
-		err = p.mask.record(s, &t, &p.elements)
-	}
-	if err != nil || dx.Buf == nil {
-		return err
-	}
-	if err := p.workspace(&t); err != nil {
-		return err
-	}
-	for i := range p.parts {
-		if err := p.parts[i].record(s, t, &p.elements, p.d.Softmax); err != nil {
-			return err
-		}
+	case t[callDOffset].Buf != nil && t[callDMask].Buf != nil:
+		return p.both.record(s, t, &p.elements)
+	case t[callDOffset].Buf != nil:
+		return p.offset.record(s, t, &p.elements)
+	case t[callDMask].Buf != nil:
+		return p.mask.record(s, t, &p.elements)
 	}
 	return nil
 }
@@ -224,19 +322,15 @@ func (q *dcnPart) record(s *gpu.Stream, t [callTensors]Tensor, elements *[callTe
 func (p *DCN) workspace(t *[callTensors]Tensor) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, b := range []struct {
-		buffer **gpu.Buffer
-		slot   int
-		use    bool
-	}{{&p.cells, callCells, true}, {&p.order, callOrder, true}, {&p.soft, callSoft, p.d.Softmax}} {
-		if b.use && *b.buffer == nil {
-			made, err := p.device.NewBuffer(4 * int64(p.elements[b.slot]))
+	for _, i := range p.spaces() {
+		if p.space[i] == nil {
+			made, err := p.device.NewBuffer(4 * int64(p.chunks[0].elements[i]))
 			if err != nil {
 				return fmt.Errorf("kernels: workspace: %w", err)
 			}
-			*b.buffer = made
+			p.space[i] = made
 		}
-		t[b.slot].Buf = *b.buffer
+		t[i].Buf = p.space[i]
 	}
 	return nil
 }

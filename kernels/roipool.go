@@ -30,7 +30,7 @@ func NewRoIPool(device *gpu.Device, q conv.RoIPool) (*RoIPool, error) {
 	if q.Mask {
 		p.elements[callMask], p.elements[callDMask] = q.MaskShape().Len(), q.MaskShape().Len()
 	}
-	if err := fits(device, map[string]int{"the input": p.elements[callX], "the output": p.elements[callY], "the regions' tensor": p.elements[callRegions],
+	if err := fits(indexLimit(device), map[string]int{"the input": p.elements[callX], "the output": p.elements[callY], "the regions' tensor": p.elements[callRegions],
 		"the offset tensor": q.OffsetShape().Len()}); err != nil {
 		return nil, err
 	}
