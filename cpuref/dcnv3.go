@@ -105,7 +105,7 @@ func displace[T Float](base, k int, delta T, scale float32) (int, float64) {
 }
 
 func (q dcn[T]) sample(n, c int, at Place) Sample {
-	return Bilinear(q.x[(n*q.d.C+c)*q.d.H*q.d.W:][:q.d.H*q.d.W], q.d.H, q.d.W, at)
+	return Bilinear(q.x[(n*q.d.C+c)*q.d.H*q.d.W:][:q.d.H*q.d.W], q.d.H, q.d.W, at, conv.BorderFade)
 }
 
 // modulation is a point's mask, and how far a float32 computation of it may be
