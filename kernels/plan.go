@@ -1,9 +1,9 @@
 package kernels
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -171,19 +171,22 @@ func divide(p conv.Problem, v variant, s shape) cut {
 
 // check refuses what does not fit the device's bindings or the shaders' 32-bit indices.
 func check(p conv.Problem, t traits, l launch, c cut) error {
-	tensor := func(name string, elements int) error {
-		// An index may run ahead by one plane before its loop ends.
-		if bytes := 4 * int64(elements); bytes > t.StorageRange || elements+p.H*p.W > math.MaxInt32 {
-			return fmt.Errorf("%w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, bytes, t.StorageRange)
+	// An index may run ahead by one plane before its loop ends.
+	most := min(t.StorageRange, 4*int64(math.MaxInt32-p.H*p.W))
+	var large []string
+	tensor := func(name string, elements int) {
+		if bytes := 4 * int64(elements); bytes > most {
+			large = append(large, fmt.Sprintf("%s takes %d bytes", name, bytes))
 		}
-		return nil
 	}
-	err := errors.Join(tensor("the input", p.Input().Len()), tensor("the output", p.Output().Len()), tensor("the packed weight", l.weights))
+	tensor("the input", p.Input().Len())
+	tensor("the output", p.Output().Len())
+	tensor("the packed weight", l.weights)
 	if p.Deformable() {
-		err = errors.Join(err, tensor("the offset tensor", p.Offset().Len()))
+		tensor("the offset tensor", p.Offset().Len())
 	}
-	if err != nil {
-		return err
+	if large != nil {
+		return fmt.Errorf("%w: %s; a binding on this device holds at most %d", gpu.ErrTooLarge, strings.Join(large, ", "), most)
 	}
 	// The last tile may overhang the output by almost one tile. In float64: the
 	// products may pass 63 bits.
