@@ -104,8 +104,10 @@ func (p *DCN) inputs(x, offset, mask []float32) (*dcnInputs, error) {
 // above first, −1 outside; the fractions and the mask.
 type dcnPoint struct {
 	at     [4]int
+	w      [4]float32 // shares of the neighbours
 	fy, fx float32
 	m      float32
+	inside bool // all four
 	nan    bool
 }
 
@@ -127,7 +129,10 @@ func (q *dcnInputs) points(to []dcnPoint, n, g, out int) {
 					p.at[k] = iy*q.W + ix
 				}
 			}
+			p.inside = uint(y) < uint(q.H-1) && uint(x) < uint(q.W-1)
 		}
+		hy, hx := 1-p.fy, 1-p.fx
+		p.w = [4]float32{hy * hx, hy * p.fx, p.fy * hx, p.fy * p.fx}
 		to[t] = p
 	}
 	if q.Softmax {
@@ -159,6 +164,15 @@ func softmax(p []dcnPoint) {
 	}
 }
 
+// sample is the bilinear sample of a plane whose rows are w apart.
+func (p *dcnPoint) sample(plane []float32, w int) float32 {
+	if p.inside {
+		upper, lower := plane[p.at[0]:][:2], plane[p.at[0]+w:][:2]
+		return p.w[0]*upper[0] + p.w[1]*upper[1] + p.w[2]*lower[0] + p.w[3]*lower[1]
+	}
+	return p.value(p.neighbours(plane))
+}
+
 // neighbours returns the four pixels of a point in a plane, 0 outside.
 func (p *dcnPoint) neighbours(plane []float32) (v [4]float32) {
 	for k, at := range p.at {
@@ -171,8 +185,7 @@ func (p *dcnPoint) neighbours(plane []float32) (v [4]float32) {
 
 // value is the bilinear sample between four neighbours.
 func (p *dcnPoint) value(v [4]float32) float32 {
-	hy, hx := 1-p.fy, 1-p.fx
-	return hy*hx*v[0] + hy*p.fx*v[1] + p.fy*hx*v[2] + p.fy*p.fx*v[3]
+	return p.w[0]*v[0] + p.w[1]*v[1] + p.w[2]*v[2] + p.w[3]*v[3]
 }
 
 // row computes an output row of a group.
@@ -187,7 +200,7 @@ func (q *dcnInputs) row(y []float32, i int) {
 			plane := q.x[(n*q.C+c)*q.H*q.W:][:q.H*q.W]
 			sum := float32(0)
 			for t := range points {
-				sum += points[t].m * points[t].value(points[t].neighbours(plane))
+				sum += points[t].m * points[t].sample(plane, q.W)
 			}
 			y[(n*q.C+c)*q.Ho*q.Wo+out] = sum
 		}
@@ -213,13 +226,11 @@ func (q *dcnInputs) input(dx, dy []float32, ng, block int) {
 			if p.nan {
 				continue
 			}
-			hy, hx := 1-p.fy, 1-p.fx
-			w := [4]float32{hy * hx, hy * p.fx, p.fy * hx, p.fy * p.fx}
 			for c := c0; c < c1; c++ {
 				f := p.m * dy[(n*q.C+c)*pixels+out]
 				for k, at := range p.at {
 					if at >= 0 {
-						dx[(c-c0)*plane+at] += f * w[k]
+						dx[(c-c0)*plane+at] += f * p.w[k]
 					}
 				}
 			}
