@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -333,6 +334,99 @@ func TestRecordDoesNotAllocate(t *testing.T) {
 			}
 		}); n > 0 {
 			t.Errorf("Record allocates %v times", n)
+		}
+	})
+}
+
+// TestFoldedDispatch runs every variant with its workgroups folded over two
+// dimensions and some too many.
+func TestFoldedDispatch(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		narrow := traitsOf(d.Info())
+		narrow.Groups[0] = 7
+		for _, v := range variants {
+			for i := 1; i < 200; i += 2 {
+				c := caseFor(v, 99, i)
+				l, why, err := plan(c.Problem, narrow, v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if why != "" {
+					break
+				}
+				if l.groups[1] < 2 {
+					continue
+				}
+				convtest.One(t, c, func(c convtest.Case, y, _, _, _, _, _ []float32) error { return run(d, l, c, y) })
+				break
+			}
+		}
+	})
+}
+
+// TestSetWeights: what was submitted computes with the weights of its time.
+func TestSetWeights(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		p, err := conv.Params{}.Problem(conv.Shape{1, 1, 4, 4}, conv.Shape{1, 1, 1, 1}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := NewConv2D(d, p, []float32{0}, []float32{0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plan.Close()
+		const rounds = 8
+		step := max(d.Info().Limits.StorageAlign, 64)
+		buf, err := d.NewBuffer(step * (rounds + 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer buf.Free()
+		if err := d.Fill(buf, 0, buf.Size(), math.Float32bits(1)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rounds {
+			if err := plan.SetWeights([]float32{float32(i)}, []float32{0.5}); err != nil {
+				t.Fatal(err)
+			}
+			s, err := d.NewStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := plan.Record(s, Tensor{buf, step * int64(i+1)}, Tensor{buf, 0}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Submit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := make([]uint32, buf.Size()/4)
+		if err := d.Download((&arena{}).bytes(got), buf, 0); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rounds {
+			if v := math.Float32frombits(got[int(step)/4*(i+1)]); v != float32(i)+0.5 {
+				t.Errorf("round %d computed %g", i, v)
+			}
+		}
+		for _, w := range [][2][]float32{{nil, {0}}, {{1}, nil}, {{1, 2}, {0}}} {
+			if err := plan.SetWeights(w[0], w[1]); !errors.Is(err, conv.ErrShape) {
+				t.Errorf("SetWeights(%v, %v): %v", w[0], w[1], err)
+			}
+		}
+		s, err := d.NewStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Discard()
+		for name, tensor := range map[string]Tensor{"no buffer": {}, "too short": {buf, buf.Size() - 4}, "before the start": {buf, -64}} {
+			if err := plan.Record(s, tensor, Tensor{buf, 0}); !errors.Is(err, conv.ErrShape) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := NewDeformConv2D(d, p, []float32{0}, []float32{0}); !errors.Is(err, conv.ErrParams) {
+			t.Errorf("an ordinary problem as a deformable one: %v", err)
 		}
 	})
 }

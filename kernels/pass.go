@@ -153,7 +153,7 @@ func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (til
 	if err != nil {
 		return tile{}, err
 	}
-	best, cheapest, k := tile{}, math.Inf(1), t.costs()
+	best, cheapest, k := tile{}, math.Inf(1), t.machine()
 	for _, name := range names {
 		if len(name) <= len(prefix) || name[:len(prefix)+1] != prefix+"_" {
 			continue

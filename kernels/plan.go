@@ -218,7 +218,7 @@ func fold(tiles int, t traits) ([3]uint32, error) {
 
 // cost estimates a launch in cycles of one SIMD vector of invocations.
 func cost(p conv.Problem, t traits, l launch, c cut) float64 {
-	k, s := t.costs(), l.shape
+	k, s := t.machine(), l.shape
 	f := func(n int) float64 { return float64(n) }
 	cg, taps := p.C/p.Groups, p.R*p.S
 	// weights costs n of them: loads, and handing on where lanes share them.
@@ -268,10 +268,9 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))
 	}
 	item += outputs * k.load // stores
-	invocations := ceil(c.items, c.perGroup) * int(l.variant.localSize) * c.blocks
-	vectors := f(invocations) / f(max(t.Subgroup, 1))
-	if int(l.variant.localSize) < t.Subgroup { // lanes without work
-		vectors = f(ceil(c.items, c.perGroup) * c.blocks)
+	groups := ceil(c.items, c.perGroup) * c.blocks
+	if k.slots > 0 {
+		groups = rounded(groups, k.slots)
 	}
-	return vectors * item
+	return f(groups) * f(ceil(int(l.variant.localSize), max(t.Subgroup, 1))) * item
 }
