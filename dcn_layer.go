@@ -56,12 +56,14 @@ func (l *sampling) run(ctx context.Context, y operand, in []operand) error {
 	return l.forward.run(ctx, append([]operand{y}, in...)...)
 }
 
-// runBackward queues the gradients that are not nil.
-func (l *sampling) runBackward(ctx context.Context, gradients, in []operand, dy operand) error {
-	for i := range gradients {
-		gradients[i].role = wish
+// runBackward queues the gradients that are not nil; their shapes are those of
+// the input, offset and mask.
+func (l *sampling) runBackward(ctx context.Context, g Gradients, x, offset, mask conv.Shape, in []operand, dy operand) error {
+	if g.Weight != nil || g.Bias != nil {
+		return fmt.Errorf("%w: a gradient by weight or bias was asked of a layer that has none", conv.ErrShape)
 	}
-	return l.backward.run(ctx, append(append(gradients, in...), dy)...)
+	operands := []operand{{"gradient by input", g.X, x, wish}, {"gradient by offset", g.Offset, offset, wish}, {"gradient by mask", g.Mask, mask, wish}}
+	return l.backward.run(ctx, append(append(operands, in...), dy)...)
 }
 
 // samplingPlan is what the plans below these operators have in common.
@@ -71,12 +73,14 @@ type samplingPlan struct {
 	free  func()
 }
 
-func (samplingPlan) SetWeights(_, _ []float32) error { return nil } // there are none
-func (p samplingPlan) Describe() string              { return p.text }
-func (p samplingPlan) Workspace() int64              { return p.bytes }
+func (p samplingPlan) Describe() string { return p.text }
+func (p samplingPlan) Workspace() int64 { return p.bytes }
 
 func (p samplingPlan) Close() {
 	if p.free != nil {
 		p.free()
 	}
 }
+
+// noWeights is the setter of operators that have none; nothing calls it.
+func noWeights(_, _ []float32) error { return nil }

@@ -51,8 +51,8 @@ func (s *tensors) download(of []*vkconv.Tensor, to ...[]float32) error {
 	return nil
 }
 
-// paramsOf returns the parameters that make d.
-func paramsOf(d conv.DCN) conv.DCNParams {
+// dcnParams returns the parameters that make d.
+func dcnParams(d conv.DCN) conv.DCNParams {
 	return conv.DCNParams{Kernel: [2]int{d.R, d.S}, Stride: [2]int{d.StrideY, d.StrideX}, Dilation: [2]int{d.DilationY, d.DilationX},
 		Padding: d.Pad, Groups: d.Groups, OffsetScale: d.Scale, RemoveCenter: d.RemoveCenter, Softmax: d.Softmax}
 }
@@ -71,7 +71,7 @@ func dcn(e *vkconv.Engine, c convtest.DCNCase, y []float32, g convtest.Grads, dy
 	if s.err != nil {
 		return s.err
 	}
-	p := paramsOf(d)
+	p := dcnParams(d)
 	var err error
 	if d.Packed {
 		l, e := e.NewDCNv4(d.Input(), p)
@@ -82,7 +82,7 @@ func dcn(e *vkconv.Engine, c convtest.DCNCase, y []float32, g convtest.Grads, dy
 		if dy == nil {
 			err = l.Run(ctx, ty, x, offset)
 		} else {
-			err = l.RunBackward(ctx, dx, doffset, x, offset, tdy)
+			err = l.RunBackward(ctx, vkconv.Gradients{X: dx, Offset: doffset}, x, offset, tdy)
 		}
 	} else {
 		l, e := e.NewDCNv3(d.Input(), p)
@@ -93,7 +93,7 @@ func dcn(e *vkconv.Engine, c convtest.DCNCase, y []float32, g convtest.Grads, dy
 		if dy == nil {
 			err = l.Run(ctx, ty, x, offset, mask)
 		} else {
-			err = l.RunBackward(ctx, dx, doffset, dmask, x, offset, mask, tdy)
+			err = l.RunBackward(ctx, vkconv.Gradients{X: dx, Offset: doffset, Mask: dmask}, x, offset, mask, tdy)
 		}
 	}
 	if err != nil {
@@ -135,7 +135,7 @@ func roiPool(e *vkconv.Engine, c convtest.RoICase, y []float32, g convtest.Grads
 	if dy == nil {
 		err = l.Run(ctx, ty, x, rois, offset, mask)
 	} else {
-		err = l.RunBackward(ctx, dx, doffset, dmask, x, rois, offset, mask, tdy)
+		err = l.RunBackward(ctx, vkconv.Gradients{X: dx, Offset: doffset, Mask: dmask}, x, rois, offset, mask, tdy)
 	}
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func TestDCNTwiceTheSame(t *testing.T) {
 		for i := range convtest.Cases(8) {
 			c, r := convtest.RandomDCNv3(3, i), convtest.RandomRoIPool(3, i)
 			d, q := c.D, r.Q
-			l, err := e.NewDCNv3(d.Input(), paramsOf(d))
+			l, err := e.NewDCNv3(d.Input(), dcnParams(d))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -223,8 +223,8 @@ func TestDCNTwiceTheSame(t *testing.T) {
 			all := []*vkconv.Tensor{dx, doffset, dmask, dpx, dpoffset}
 			var first [][]float32
 			for round := range rounds {
-				if err := errors.Join(l.RunBackward(ctx, dx, doffset, dmask, x, offset, mask, dy),
-					pool.RunBackward(ctx, dpx, dpoffset, nil, px, rois, poffset, pmask, pdy)); err != nil {
+				if err := errors.Join(l.RunBackward(ctx, vkconv.Gradients{X: dx, Offset: doffset, Mask: dmask}, x, offset, mask, dy),
+					pool.RunBackward(ctx, vkconv.Gradients{X: dpx, Offset: dpoffset}, px, rois, poffset, pmask, pdy)); err != nil {
 					t.Fatal(err)
 				}
 				got := make([][]float32, len(all))
@@ -274,7 +274,9 @@ func TestDCNMisuse(t *testing.T) {
 			{l.Run(ctx, y, x, offset, nil), conv.ErrShape, "mask is nil, must be 1×9×3×3"},
 			{l.Run(ctx, y, y, offset, mask), conv.ErrShape, "output and input are the same tensor"},
 			{l.Run(ctx, y, x, mask, mask), conv.ErrShape, "offset is 1×9×3×3, must be 1×18×3×3"},
-			{l.RunBackward(ctx, y, y, nil, x, offset, mask, x), conv.ErrShape, "doffset is 1×2×3×3, must be 1×18×3×3"},
+			{l.RunBackward(ctx, vkconv.Gradients{Offset: y}, x, offset, mask, x), conv.ErrShape, "gradient by offset is 1×2×3×3, must be 1×18×3×3"},
+			{l.RunBackward(ctx, vkconv.Gradients{Weight: y}, x, offset, mask, x), conv.ErrShape, "gradient by weight or bias"},
+			{pool.RunBackward(ctx, vkconv.Gradients{Mask: mask}, x, rois, nil, nil, y), conv.ErrShape, "gradient by mask was given"},
 			{pool.Run(ctx, y, x, rois, offset, nil), conv.ErrShape, "offset was given"},
 			{pool.Run(ctx, y, x, nil, nil, nil), conv.ErrShape, "regions is nil"},
 			{badParams, conv.ErrShape, "not divisible by 3"},
@@ -284,7 +286,8 @@ func TestDCNMisuse(t *testing.T) {
 			}
 		}
 		// A gradient that is nil is left out, the others come all the same.
-		if err := errors.Join(l.RunBackward(ctx, nil, nil, nil, x, offset, mask, y), l.RunBackward(ctx, nil, nil, mask, x, offset, tensor(t, e, mask.Shape(), make([]float32, 81)), y)); err != nil {
+		if err := errors.Join(l.RunBackward(ctx, vkconv.Gradients{}, x, offset, mask, y),
+			l.RunBackward(ctx, vkconv.Gradients{Mask: mask}, x, offset, tensor(t, e, mask.Shape(), make([]float32, 81)), y)); err != nil {
 			t.Error(err)
 		}
 		l.Close()

@@ -13,12 +13,12 @@ func (v *vulkan) dcn(d conv.DCN) (forward, backward operator, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	forward = &vulkanOperator{v, samplingPlan{text: plan.Describe()}, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error {
+	forward = &vulkanOperator{samplingPlan{text: plan.Describe()}, v, func(s *gpu.Stream, t onDevice) error {
 		return plan.Record(s, t[0], t[1], t[2], t[3])
-	}}
-	backward = &vulkanOperator{v, samplingPlan{bytes: plan.Workspace(), free: plan.Close}, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error {
+	}, noWeights}
+	backward = &vulkanOperator{samplingPlan{bytes: plan.Workspace(), free: plan.Close}, v, func(s *gpu.Stream, t onDevice) error {
 		return plan.RecordBackward(s, t[0], t[1], t[2], t[3], t[4], t[5], t[6])
-	}}
+	}, noWeights}
 	return forward, backward, nil
 }
 
@@ -27,11 +27,11 @@ func (v *vulkan) roiPool(q conv.RoIPool) (forward, backward operator, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	forward = &vulkanOperator{v, samplingPlan{text: plan.Describe()}, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error {
+	forward = &vulkanOperator{samplingPlan{text: plan.Describe()}, v, func(s *gpu.Stream, t onDevice) error {
 		return plan.Record(s, t[0], t[1], t[2], t[3], t[4])
-	}}
-	backward = &vulkanOperator{v, samplingPlan{}, func(s *gpu.Stream, t *[maxOperands]kernels.Tensor) error {
+	}, noWeights}
+	backward = &vulkanOperator{samplingPlan{}, v, func(s *gpu.Stream, t onDevice) error {
 		return plan.RecordBackward(s, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
-	}}
+	}, noWeights}
 	return forward, backward, nil
 }

@@ -40,11 +40,10 @@ func (l *DCNv3) Run(ctx context.Context, y, x, offset, mask *Tensor) error {
 	return l.run(ctx, operand{name: "output", t: y, want: l.d.Output()}, l.inputs(x, offset, mask))
 }
 
-// RunBackward queues the gradients by x, offset and mask, given dy, that by the
-// output; one that is nil is not computed. The same call gives the same bits.
-func (l *DCNv3) RunBackward(ctx context.Context, dx, doffset, dmask, x, offset, mask, dy *Tensor) error {
-	return l.runBackward(ctx, []operand{{name: "dx", t: dx, want: l.d.Input()}, {name: "doffset", t: doffset, want: l.d.Offset()},
-		{name: "dmask", t: dmask, want: l.d.MaskShape()}}, l.inputs(x, offset, mask), operand{name: "dy", t: dy, want: l.d.Output()})
+// RunBackward queues the gradients by x, offset and mask that g has a tensor
+// for, given dy, that by the output. The same call gives the same bits.
+func (l *DCNv3) RunBackward(ctx context.Context, g Gradients, x, offset, mask, dy *Tensor) error {
+	return l.runBackward(ctx, g, l.d.Input(), l.d.Offset(), l.d.MaskShape(), l.inputs(x, offset, mask), operand{name: "dy", t: dy, want: l.d.Output()})
 }
 
 func (l *DCNv3) inputs(x, offset, mask *Tensor) []operand {

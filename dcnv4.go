@@ -37,11 +37,11 @@ func (l *DCNv4) Run(ctx context.Context, y, x, packed *Tensor) error {
 	return l.run(ctx, operand{name: "output", t: y, want: l.d.Output()}, l.inputs(x, packed))
 }
 
-// RunBackward queues the gradients by x and the packed tensor, given dy, that by
-// the output; one that is nil is not computed. The same call gives the same bits.
-func (l *DCNv4) RunBackward(ctx context.Context, dx, dpacked, x, packed, dy *Tensor) error {
-	return l.runBackward(ctx, []operand{{name: "dx", t: dx, want: l.d.Input()}, {name: "gradient of offset and mask", t: dpacked, want: l.d.Offset()}, {}},
-		l.inputs(x, packed), operand{name: "dy", t: dy, want: l.d.Output()})
+// RunBackward queues the gradients by x (g.X) and by the packed tensor
+// (g.Offset) that g has a tensor for, given dy, that by the output. The same
+// call gives the same bits.
+func (l *DCNv4) RunBackward(ctx context.Context, g Gradients, x, packed, dy *Tensor) error {
+	return l.runBackward(ctx, g, l.d.Input(), l.d.Offset(), conv.Shape{}, l.inputs(x, packed), operand{name: "dy", t: dy, want: l.d.Output()})
 }
 
 func (l *DCNv4) inputs(x, packed *Tensor) []operand {

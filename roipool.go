@@ -54,12 +54,11 @@ func (l *RoIPool) Run(ctx context.Context, y, x, rois, offset, mask *Tensor) err
 	return l.run(ctx, operand{name: "output", t: y, want: l.q.Output()}, l.inputs(x, rois, offset, mask))
 }
 
-// RunBackward queues the gradients by x, offset and mask, given dy, that by the
-// output; one that is nil is not computed. The same call gives the same bits.
-func (l *RoIPool) RunBackward(ctx context.Context, dx, doffset, dmask, x, rois, offset, mask, dy *Tensor) error {
+// RunBackward queues the gradients by x, offset and mask that g has a tensor
+// for, given dy, that by the output. The same call gives the same bits.
+func (l *RoIPool) RunBackward(ctx context.Context, g Gradients, x, rois, offset, mask, dy *Tensor) error {
 	in := l.inputs(x, rois, offset, mask)
-	return l.runBackward(ctx, []operand{{name: "dx", t: dx, want: l.q.Input()}, {name: "doffset", t: doffset, want: in[2].want},
-		{name: "dmask", t: dmask, want: in[3].want}}, in, operand{name: "dy", t: dy, want: l.q.Output()})
+	return l.runBackward(ctx, g, l.q.Input(), in[2].want, in[3].want, in, operand{name: "dy", t: dy, want: l.q.Output()})
 }
 
 func (l *RoIPool) inputs(x, rois, offset, mask *Tensor) []operand {
