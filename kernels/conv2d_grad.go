@@ -5,7 +5,6 @@ package kernels
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -313,10 +312,8 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	case conv.Replicate:
 		v["imagesY"], v["imagesX"] = 1+p.Pad.Top+p.Pad.Bottom, 1+p.Pad.Left+p.Pad.Right
 	}
-	v["activation"], v["low"], v["high"] = int(a.Kind), int(math.Float32bits(a.Min)), int(math.Float32bits(a.Max))
-	if a.Kind == conv.LeakyReLU {
-		v["low"] = int(math.Float32bits(a.Slope))
-	}
+	v["activation"] = int(a.Kind)
+	v["low"], v["high"] = activationParameters(a)
 	if v["biased"] = 0; biased {
 		v["biased"] = 1
 	}

@@ -63,7 +63,7 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		return nil, err
 	}
 	var constants []gpu.Constant
-	for name, value := range l.variant.constants() {
+	for name, value := range l.constants() {
 		id, err := l.module.ConstantID(name)
 		if err != nil {
 			return nil, err

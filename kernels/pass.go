@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"unsafe"
 
@@ -68,17 +69,9 @@ func newPass(m maker, name string, local, tiles int, values map[string]int) (*pa
 	if p.groups, err = fold(tiles, m.traits); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
-	own := map[string]int{}
-	for _, member := range module.Push {
-		v, ok := values[member.Name]
-		if member.Name == "tiles" {
-			v, ok = tiles, true
-		}
-		if ok {
-			own[member.Name] = v
-		}
-	}
-	if p.push, err = module.PackPush(own); err != nil {
+	values = maps.Clone(values)
+	values["tiles"] = tiles
+	if p.push, err = packPush(module, values); err != nil {
 		return nil, err
 	}
 	size, err := module.ConstantID("localSizeX")
@@ -162,7 +155,7 @@ func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (til
 		if err != nil {
 			return tile{}, err
 		}
-		s := shapeOf(m)
+		s := variant{}.shape(m)
 		v := tile{name, s.tm, s.tn, s.lanes, 32}
 		if s.lanes > 1 {
 			if t.Subgroup != s.lanes || !t.SubgroupOps {

@@ -94,10 +94,39 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 		"strip": c.strip, "stepY": c.stepY, "stepX": c.stepX, "unitY": c.unitY, "unitX": c.unitX, "biasAt": l.biasAt,
 		"offsetChannels": p.C / max(p.OffsetGroups, 1), "offsetGroups": p.OffsetGroups, "masked": flag[p.Mask],
 	}
-	if l.push, err = m.PackPush(values); err != nil {
+	values["firstX"], values["firstY"] = 0, 0
+	values["low"], values["high"] = activationParameters(p.Activation)
+	if l.push, err = packPush(m, values); err != nil {
 		return launch{}, "", err
 	}
 	return l, "", nil
+}
+
+// activationParameters are the parameters that activation.glsl takes, as bits.
+func activationParameters(a conv.Activation) (low, high int) {
+	if a.Kind == conv.LeakyReLU {
+		a.Min = a.Slope
+	}
+	return int(math.Float32bits(a.Min)), int(math.Float32bits(a.Max))
+}
+
+// packPush lays out a module's push constants; values may hold more.
+func packPush(m *shaders.Module, values map[string]int) ([]byte, error) {
+	own := map[string]int{}
+	for _, member := range m.Push {
+		if v, ok := values[member.Name]; ok {
+			own[member.Name] = v
+		}
+	}
+	return m.PackPush(own)
+}
+
+// constants are the launch's specialization constants by name. The activation
+// is among them so that a pipeline without one has no trace of it.
+func (l launch) constants() map[string]uint32 {
+	c := l.variant.constants()
+	c["activation"] = uint32(l.problem.Activation.Kind)
+	return c
 }
 
 // normal drops what makes no difference: a stride where there is one output, a
