@@ -297,3 +297,50 @@ func TestDCNMisuse(t *testing.T) {
 		pool.Close()
 	})
 }
+
+// What offsets that are no numbers, infinite or huge do, the same everywhere; and
+// at exactly −1 an infinite pixel is not seen.
+func TestDCNSpecialOffsets(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		for _, scale := range []float32{1, 2} {
+			shape := conv.Shape{1, 1, 1, 8}
+			l, err := e.NewDCNv3(shape, conv.DCNParams{Kernel: [2]int{1, 1}, OffsetScale: scale})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := tensors{e: e}
+			x, mask := s.of(shape, []float32{inf, 1, 2, 3, 4, 5, 6, 7}), s.of(shape, []float32{1, 1, 1, 1, 1, 1, 1, 1})
+			// Δx of each pixel; Δy is 0.
+			offset := s.of(l.Problem().Offset(), []float32{-1 / scale, nan, inf, -inf, 1e30, -1e30, 0, 1 / scale, 0, 0, 0, 0, 0, 0, 0, 0})
+			y, dx, doffset := s.of(shape, make([]float32, 8)), s.of(shape, make([]float32, 8)), s.of(l.Problem().Offset(), make([]float32, 16))
+			dy := s.of(shape, []float32{0, 1, 1, 1, 1, 1, 1, 1})
+			if s.err != nil {
+				t.Fatal(s.err)
+			}
+			if err := errors.Join(l.Run(ctx, y, x, offset, mask), l.RunBackward(ctx, vkconv.Gradients{X: dx, Offset: doffset}, x, offset, mask, dy)); err != nil {
+				t.Fatal(err)
+			}
+			got, grad, byOffset := make([]float32, 8), make([]float32, 8), make([]float32, 16)
+			if err := s.download([]*vkconv.Tensor{y, dx, doffset}, got, grad, byOffset); err != nil {
+				t.Fatal(err)
+			}
+			if want := []float32{0, nan, 0, 0, 0, 0, 6, 0}; !alike(got, want) {
+				t.Errorf("scale %v: y is %v, must be %v", scale, got, want)
+			}
+			if want := []float32{0, 0, 0, 0, 0, 0, 1, 0}; !alike(grad, want) {
+				t.Errorf("scale %v: dx is %v, must be %v", scale, grad, want)
+			}
+			if want := []float32{nan, 0, 0, 0, 0, scale, 0}; !alike(byOffset[1:8], want) {
+				t.Errorf("scale %v: doffset is %v, must be %v", scale, byOffset[1:8], want)
+			}
+			l.Close()
+			s.close()
+		}
+	})
+}
+
+// alike compares numbers, NaN with NaN.
+func alike(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(x, y float32) bool { return x == y || x != x && y != y })
+}

@@ -16,6 +16,9 @@ func TestDCN(t *testing.T) {
 	if d.Output() != (Shape{2, 6, 5, 4}) || d.Points() != 8 || d.Offset() != (Shape{2, 48, 5, 4}) {
 		t.Errorf("%+v: output %v, %d points, packed %v", d, d.Output(), d.Points(), d.Offset())
 	}
+	if c := d.Cost(); c.MACs != 2*6*8*20 || c.SampleMACs != 4*c.MACs || c.Bytes != 4*(240+240+2*48*20) {
+		t.Errorf("cost %+v", c)
+	}
 	var points [][2]int
 	for i := range d.Points() {
 		r, s := d.Point(i)

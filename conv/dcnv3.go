@@ -154,6 +154,14 @@ func (d DCN) Base(oy, ox, r, s int) (y, x, ky, kx int) {
 	return oy*d.StrideY - d.Pad.Top + cy, ox*d.StrideX - d.Pad.Left + cx, r*d.DilationY - cy, s*d.DilationX - cx
 }
 
+// Cost returns what the operator costs: a multiply-add by the mask and four of
+// sampling for every channel and point. It has no learned numbers of its own.
+func (d DCN) Cost() Cost {
+	samples := int64(d.C) * int64(d.Points()) * int64(d.N) * int64(d.Ho) * int64(d.Wo)
+	words := int64(d.Input().Len()) + int64(d.Output().Len()) + int64(d.Offset().Len()) + int64(d.MaskShape().Len())
+	return Cost{MACs: samples, SampleMACs: 4 * samples, Bytes: 4 * words}
+}
+
 // Roundings of DCNv3 and DCNv4, for [Sum.Bound].
 const (
 	// DCNRoundings: those of a sample, of which a product with a weight falls away

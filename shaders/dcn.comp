@@ -38,7 +38,7 @@ void main() {
     float hy = 1.0 - at.fy, hx = 1.0 - at.fx;
     vec4 v = hy * hx * pixels4(planes, near.x) + hy * at.fx * pixels4(planes, near.y)
            + at.fy * hx * pixels4(planes, near.z) + at.fy * at.fx * pixels4(planes, near.w);
-    sum += modulation(s, n, g, t, pixel) * v;
+    sum += modulation(s, n, g, t, pixel) * mix(v, vec4(0.0), bvec4(at.border));
   }
   y[c.x * plane + pixel] = sum.x;
   if (c.y > c.x) y[c.y * plane + pixel] = sum.y;

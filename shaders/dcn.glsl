@@ -35,6 +35,7 @@ struct Point {
   int y, x;     // pixel above and left
   float fy, fx; // fractions
   bool nan;
+  bool border;  // exactly at −1: the sample is 0 even where the pixel at 0 is infinite
 };
 
 // displacement is (k + delta)·scale without the whole k where scale is 1. Its
@@ -59,6 +60,7 @@ Point pointAt(int t, int oy, int ox, float dx, float dy) {
   at.nan = any(bvec2(isNaN(dx), isNaN(dy)));
   at.x = ox * p.strideX - p.left + int(floorX) + whole * kx;
   at.y = oy * p.strideY - p.top + int(floorY) + whole * ky;
+  at.border = all(bvec2(!at.nan, any(bvec2(all(bvec2(at.x == -1, x == floorX)), all(bvec2(at.y == -1, y == floorY))))));
   at.fx = mix(x - floorX, uintBitsToFloat(0x7fc00000u), at.nan);
   at.fy = mix(y - floorY, uintBitsToFloat(0x7fc00000u), at.nan);
   return at;

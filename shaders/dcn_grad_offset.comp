@@ -47,7 +47,7 @@ void main() {
       int from = c * p.h * p.w;
       float v0 = pixelAt(from, near.x), v1 = pixelAt(from, near.y), v2 = pixelAt(from, near.z), v3 = pixelAt(from, near.w);
       float f = dy[c * plane + pixel];
-      byMask += f * (hy * hx * v0 + hy * at.fx * v1 + at.fy * hx * v2 + at.fy * at.fx * v3);
+      byMask += f * mix(hy * hx * v0 + hy * at.fx * v1 + at.fy * hx * v2 + at.fy * at.fx * v3, 0.0, at.border);
       byX += f * (hy * (v1 - v0) + at.fy * (v3 - v2));
       byY += f * (hx * (v2 - v0) + at.fx * (v3 - v1));
     }

@@ -108,6 +108,7 @@ type dcnPoint struct {
 	fy, fx float32
 	m      float32
 	inside bool // all four
+	border bool // exactly at −1: the sample is 0 even where the pixel at 0 is infinite
 	nan    bool
 }
 
@@ -129,6 +130,7 @@ func (q *dcnInputs) points(to []dcnPoint, n, g, out int) {
 					p.at[k] = iy*q.W + ix
 				}
 			}
+			p.border = y == -1 && fy == 0 || x == -1 && fx == 0
 			p.inside = uint(y) < uint(q.H-1) && uint(x) < uint(q.W-1)
 		}
 		hy, hx := 1-p.fy, 1-p.fx
@@ -185,6 +187,9 @@ func (p *dcnPoint) neighbours(plane []float32) (v [4]float32) {
 
 // value is the bilinear sample between four neighbours.
 func (p *dcnPoint) value(v [4]float32) float32 {
+	if p.border {
+		return 0
+	}
 	return p.w[0]*v[0] + p.w[1]*v[1] + p.w[2]*v[2] + p.w[3]*v[3]
 }
 
