@@ -298,7 +298,7 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	cg := p.C / p.Groups
 	phases := min(p.StrideY, p.H) * min(p.StrideX, p.W)
 	items := p.N * ceil(p.H, p.StrideY) * ceil(p.W, p.StrideX) // of a phase
-	best, err := chooseTile(t, "conv2d_grad_input", p.Groups, cg, items, 1)
+	best, err := matrix{groups: p.Groups, rows: cg, columns: items, value: t.costs().load}.choose(t, "conv2d_grad_input")
 	if err != nil {
 		return nil, err
 	}
@@ -345,7 +345,7 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 		}
 		return newSum(m, pass, elements, parts*local)
 	}
-	best, err := chooseTile(t, "conv2d_grad_weight", p.Groups, kg, cg*p.Taps(), 1)
+	best, err := matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.costs().load, padded: p.Mode != conv.Zeros}.choose(t, "conv2d_grad_weight")
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func newDeformPart(m maker, p conv.Problem, image, images, first, pixels int, ga
 	t := m.traits
 	part := deformPart{elements: images * p.C * p.Taps() * pixels}
 	rows := p.C / p.Groups * p.Taps()
-	best, err := chooseTile(t, "deform_grad_column", p.Groups, rows, images*pixels, 1)
+	best, err := matrix{groups: p.Groups, rows: rows, columns: images * pixels, value: t.costs().load}.choose(t, "deform_grad_column")
 	if err != nil {
 		return part, err
 	}
@@ -157,7 +157,8 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 		return newSum(m, pass, elements, parts*local)
 	}
 	units := func(tn int) int { return cg / v["run"] * ceil(v["run"], tn) * p.Taps() }
-	best, err := chooseTile(t, "deform_grad_weight", p.Groups, kg, cg*p.Taps(), 1)
+	k := t.costs()
+	best, err := matrix{p.Groups, kg, cg * p.Taps(), 4 * (k.load + k.product), k.place, false}.choose(t, "deform_grad_weight")
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"strings"
 	"unsafe"
 
 	"vkconv/conv"
@@ -139,6 +140,14 @@ func problemValues(p conv.Problem) map[string]int {
 	return v
 }
 
+// matrix is what a gradient computes with a register tile: rows × columns of a
+// result, for each group.
+type matrix struct {
+	groups, rows, columns int
+	value, place          float64 // cost of a value; of what is worked out once for all TN of them
+	padded                bool    // by another mode than zeros
+}
+
 // tile is a way to run a product.
 type tile struct {
 	module       string
@@ -146,16 +155,15 @@ type tile struct {
 	lanes, local int
 }
 
-// chooseTile takes the cheapest of the variants prefix_… for a product of rows
-// × columns, where an invocation covers spread of its TN columns at once.
-func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (tile, error) {
+// choose takes the cheapest of the variants prefix_….
+func (p matrix) choose(t traits, prefix string) (tile, error) {
 	names, err := shaders.Names()
 	if err != nil {
 		return tile{}, err
 	}
-	best, cheapest, k := tile{}, math.Inf(1), t.costs()
+	best, cheapest := tile{}, math.Inf(1)
 	for _, name := range names {
-		if len(name) <= len(prefix) || name[:len(prefix)+1] != prefix+"_" {
+		if !strings.HasPrefix(name, prefix+"_") {
 			continue
 		}
 		m, err := shaders.Get(name)
@@ -165,28 +173,30 @@ func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (til
 		s := shapeOf(m)
 		v := tile{name, s.tm, s.tn, s.lanes, 32}
 		if s.lanes > 1 {
-			if t.Subgroup != s.lanes || !t.SubgroupOps {
-				continue
-			}
 			v.local = 8
 		}
-		if v.local > t.Invocations {
-			continue
-		}
-		loads := float64(s.tm) * k.load
-		if s.lanes > 1 {
-			loads = float64(s.tm/s.lanes)*k.load + float64(s.tm)*k.hand
-		}
-		step := loads + float64(s.tn)*k.load + float64(s.tm*s.tn)*(k.product+k.keep)
-		cost := step * float64(groups*ceil(rows, s.tm)*ceil(columns, v.local*v.tn/spread)*v.local)
-		if cost < cheapest {
+		fits := v.local <= t.Invocations && (s.lanes == 1 || t.Subgroup == s.lanes && t.SubgroupOps) && (s.modes || !p.padded)
+		if cost := p.cost(t, v, s.modes); fits && cost < cheapest {
 			best, cheapest = v, cost
 		}
 	}
 	if best.module == "" {
-		return tile{}, fmt.Errorf("%w: no variant of %s for this device", conv.ErrUnsupported, prefix)
+		return tile{}, fmt.Errorf("kernels: %w: no variant of %s for this device", conv.ErrUnsupported, prefix)
 	}
 	return best, nil
+}
+
+// cost estimates a variant in cycles, as the plans' cost does.
+func (p matrix) cost(t traits, v tile, modes bool) float64 {
+	k, loads, value := t.costs(), 0.0, p.value
+	if loads = float64(v.tm) * k.load; v.lanes > 1 {
+		loads = float64(v.tm/v.lanes)*k.load + float64(v.tm)*k.hand
+	}
+	if modes {
+		value += 6 * k.product // a few selections
+	}
+	step := loads + p.place + float64(v.tn)*value + float64(v.tm*v.tn)*(k.product+k.keep)
+	return step * float64(p.groups*ceil(p.rows, v.tm)*ceil(p.columns, v.local*v.tn)*v.local)
 }
 
 // checkGradient refuses what 32-bit indices or the device's bindings cannot hold.
