@@ -134,10 +134,13 @@ func (n *net) verify(ctx context.Context) (worst float64, err error) {
 		}
 		v := conv.Judge(got, d.want, nil, d.roundings())
 		if !v.OK() {
-			return 0, fmt.Errorf("%w: layer %d, y[%d] is %g, must be %g within %g (%.3g times the bound)",
+			return 0, fmt.Errorf("%w: layer %d, y[%d] is %g, must be %g within %.3g (%.3g times the bound)",
 				ErrMismatch, i+1, v.Index, v.Got, v.Want, v.Bound, v.Worst)
 		}
 		worst = max(worst, v.Worst)
+	}
+	if len(n.layers) == 1 { // the chain has just been run
+		return worst, nil
 	}
 	if err := n.tensors[0].Upload(n.chain[0].x); err != nil {
 		return 0, err

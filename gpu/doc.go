@@ -25,6 +25,23 @@
 //	VKCONV_CACHE       the folder of pipeline caches, or off, like Options.CacheDir
 //	VKCONV_STAGING     1: use staging buffers even where the processor can reach device memory (for tests)
 //
+// # Memory
+//
+// Buffers are ranges of large blocks. Where the processor reaches device memory (integrated and software devices) uploads and
+// downloads are plain copies; elsewhere, and when work in flight still uses the buffer, they go through staging buffers.
+//
+// # Failure
+//
+// Every error wraps one of the Err… values and says what was asked and what was allowed. A shader is checked against the
+// device before a driver sees it: capabilities, workgroup size, shared memory, bindings. After ErrDeviceLost only Close is
+// of use.
+//
+// # Platforms
+//
+// Nothing needs a window system. The loader is opened at run time: libvulkan.so.1, vulkan-1.dll, libvulkan.1.dylib or
+// libMoltenVK.dylib. (On macOS the Go binding itself is linked against MoltenVK, so the Vulkan SDK must be installed to
+// build.) Devices of Vulkan 1.1 and newer are used, newer features as they are found.
+//
 // # Without cgo
 //
 // Built with CGO_ENABLED=0 the package has Info, Options, Devices and Open only, and the latter two return ErrNoCgo.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -222,7 +223,14 @@ func TestOpenCloseManyTimes(t *testing.T) {
 			if err != nil {
 				t.Skipf("cannot be counted here: %v", err)
 			}
-			return len(all)
+			n := 0
+			for _, e := range all {
+				// SwiftShader's own: it keeps a descriptor for each time it compiles on a new device.
+				if to, _ := os.Readlink(filepath.Join(path, e.Name())); !strings.Contains(to, "swiftshader_jit") {
+					n++
+				}
+			}
+			return n
 		}
 		raw, err := os.ReadFile(path)
 		if err != nil {
@@ -284,6 +292,15 @@ func TestStress(t *testing.T) {
 				}
 			})
 		}
+		wg.Go(func() {
+			for time.Now().Before(stop) {
+				if _, err := gpu.Devices(gpu.Options{}); err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
 		jobs, compiled := 0, 0
 		var mu sync.Mutex
 		for range 4 {
@@ -299,7 +316,7 @@ func TestStress(t *testing.T) {
 					compiled++
 					mu.Unlock()
 					// New constants up to a bound, for pipelines are kept until Close.
-					if _, err := d.Pipeline(module(t, "scale"), []gpu.Constant{{ID: 0, Value: 1 + uint32(c)%64}, {ID: 1, Value: 1 + uint32(c)/64%30}}); err != nil {
+					if _, err := d.Pipeline(module(t, "scale"), []gpu.Constant{{ID: 0, Value: 1 + uint32(c)%64}, {ID: 1, Value: 1 + uint32(c)/64%80}}); err != nil {
 						t.Error(err)
 						return
 					}
@@ -309,4 +326,32 @@ func TestStress(t *testing.T) {
 		wg.Wait()
 		t.Logf("%d jobs", jobs)
 	})
+}
+
+// Several devices opened, used and closed side by side.
+func TestConcurrentOpen(t *testing.T) {
+	for _, i := range gputest.List(t) {
+		var wg sync.WaitGroup
+		for range 6 {
+			wg.Go(func() {
+				for range 5 {
+					d, err := gpu.Open(gpu.Options{Device: i.Name, CacheDir: "off"})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if err := once(d, t); err != nil {
+						t.Error(err)
+					}
+					if err := d.Close(); err != nil {
+						t.Error(err)
+					}
+					if left := d.LiveObjects(); len(left) > 0 {
+						t.Errorf("left: %v", left)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
 }

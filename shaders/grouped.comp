@@ -15,8 +15,7 @@
 // TROWS × TAPS taps are taken at once. With 1 × 1 the kernel may have any size.
 //
 //variant grouped_n4           TROWS=1 TAPS=1 TY=1 TN=4 ESTEP=1 LANES=1 MODES
-//variant grouped_l8_r3s3      TROWS=3 TAPS=3 TY=4 TN=4 ESTEP=1 LANES=8
-//variant grouped_l4_r3s3      TROWS=3 TAPS=3 TY=4 TN=4 ESTEP=1 LANES=4 BROADCAST
+//variant grouped_r3s3         TROWS=3 TAPS=3 TY=2 TN=4 ESTEP=1 LANES=1
 #extension GL_GOOGLE_include_directive : require
 #define VALUES ((TN - 1) * ESTEP + TAPS)
 #define ROWS ((TY - 1) * ESTEP + TROWS)

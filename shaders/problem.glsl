@@ -17,6 +17,7 @@ layout(push_constant) uniform Push {
   int  top, left;      // padding
   int  mode;           // conv.PaddingMode
   int  columnItems;    // work items of one output column, where they lie in rows and columns
+  int  strip;          // output rows of a work item that walks down
   int  stepY, stepX;   // outputs of one work item are this far apart
   int  unitY, unitX;   // its inputs are this far apart
   int  biasAt;         // where the biases start in the packed weights

@@ -65,6 +65,9 @@ func (a *Archive) Close() error {
 	return a.close()
 }
 
+// Path returns what the archive's errors call it.
+func (a *Archive) Path() string { return a.path }
+
 // Names returns the names of the arrays, without ".npy", in the archive's order.
 func (a *Archive) Names() []string {
 	var names []string

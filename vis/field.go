@@ -42,7 +42,7 @@ var fields = map[string]Field{
 		near := max(0, 1-math.Hypot(y, x)/(min(h, w)/2))
 		return -a * near * y, -a * near * x
 	}},
-	"random": {Amplitude: 2, Unit: "pixels, standard deviation"},
+	"random": {Amplitude: 2, Unit: "pixels of standard deviation"},
 }
 
 // turn returns the way to (y, x) turned about the origin by so many degrees.

@@ -11,7 +11,7 @@ package fast
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*16+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*16+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -19,7 +19,7 @@ package fast
 //	}
 //
 //go:noescape
-func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm8x2AVX512 is kernels.gemm for mr = 8, nv = 2:
 //
@@ -28,7 +28,7 @@ func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*32+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*32+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -36,7 +36,7 @@ func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm8x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm8x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm8x3AVX512 is kernels.gemm for mr = 8, nv = 3:
 //
@@ -45,7 +45,7 @@ func gemm8x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*48+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*8+i], b[(q*segLen+l)*48+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -53,7 +53,7 @@ func gemm8x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm8x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm8x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm4x1AVX512 is kernels.gemm for mr = 4, nv = 1:
 //
@@ -62,7 +62,7 @@ func gemm8x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*16+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*16+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -70,7 +70,7 @@ func gemm8x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm4x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm4x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm4x2AVX512 is kernels.gemm for mr = 4, nv = 2:
 //
@@ -79,7 +79,7 @@ func gemm4x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*32+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*32+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -87,7 +87,7 @@ func gemm4x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm4x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm4x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm4x3AVX512 is kernels.gemm for mr = 4, nv = 3:
 //
@@ -96,7 +96,7 @@ func gemm4x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*48+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*48+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -104,7 +104,7 @@ func gemm4x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm4x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm4x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm2x1AVX512 is kernels.gemm for mr = 2, nv = 1:
 //
@@ -113,7 +113,7 @@ func gemm4x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*16+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*16+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -121,7 +121,7 @@ func gemm4x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm2x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm2x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm2x2AVX512 is kernels.gemm for mr = 2, nv = 2:
 //
@@ -130,7 +130,7 @@ func gemm2x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*32+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*32+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -138,7 +138,7 @@ func gemm2x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm2x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm2x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm2x3AVX512 is kernels.gemm for mr = 2, nv = 3:
 //
@@ -147,7 +147,7 @@ func gemm2x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*48+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*48+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -155,7 +155,7 @@ func gemm2x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm2x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm2x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm1x1AVX512 is kernels.gemm for mr = 1, nv = 1:
 //
@@ -164,7 +164,7 @@ func gemm2x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*16+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*16+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -172,7 +172,7 @@ func gemm2x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm1x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm1x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm1x2AVX512 is kernels.gemm for mr = 1, nv = 2:
 //
@@ -181,7 +181,7 @@ func gemm1x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*32+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*32+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -189,7 +189,7 @@ func gemm1x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm1x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm1x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm1x3AVX512 is kernels.gemm for mr = 1, nv = 3:
 //
@@ -198,7 +198,7 @@ func gemm1x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*48+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*48+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -206,7 +206,7 @@ func gemm1x2AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //	}
 //
 //go:noescape
-func gemm1x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm1x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // packAVX512 is kernels.pack, n at least 1:
 //
@@ -221,6 +221,20 @@ func gemm1x3AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, s
 //
 //go:noescape
 func packAVX512(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
+
+// packEvenAVX512 is kernels.packEven, n at least 1:
+//
+//	for ch := range n {
+//		for i := range 16 {
+//			v := 0
+//			if bits0>>i&1 != 0 { v = src[ch*srcStride+at0+2*i] }
+//			if bits1>>i&1 != 0 { v = src[ch*srcStride+at1+2*i] }
+//			dst[ch*dstStride+i] = v
+//		}
+//	}
+//
+//go:noescape
+func packEvenAVX512(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
 
 // planeFMAAVX512 is kernels.planeFMA, rows, n and taps at least 1:
 //
@@ -239,6 +253,26 @@ func packAVX512(dst *float32, dstStride int, src *float32, srcStride int, n int,
 //go:noescape
 func planeFMAAVX512(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 
+// winogradInAVX512 is kernels.winogradIn, n at least 1 vector of 16:
+//
+//	for i := range 16 * n {
+//		d := the 4×4 values v[(4*a+b)*stride+i]
+//		the same places = Bᵀ·d·B
+//	}
+//
+//go:noescape
+func winogradInAVX512(v *float32, stride int, n int)
+
+// winogradOutAVX512 is kernels.winogradOut, n at least 1 vector of 16:
+//
+//	for i := range 16 * n {
+//		sums := the 4×4 values m[(4*a+b)*stride+i]
+//		top[2*i:2*i+2], bottom[2*i:2*i+2] = the rows of Aᵀ·sums·A + bias
+//	}
+//
+//go:noescape
+func winogradOutAVX512(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
+
 // peakAVX512 makes turns × 14 independent vector multiply-adds, turns at least 1.
 func peakAVX512(turns int)
 
@@ -249,7 +283,7 @@ func peakAVX512(turns int)
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*8+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*8+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -257,7 +291,7 @@ func peakAVX512(turns int)
 //	}
 //
 //go:noescape
-func gemm4x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm4x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm4x2AVX2 is kernels.gemm for mr = 4, nv = 2:
 //
@@ -266,7 +300,7 @@ func gemm4x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*16+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*16+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -274,7 +308,7 @@ func gemm4x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm4x3AVX2 is kernels.gemm for mr = 4, nv = 3:
 //
@@ -283,7 +317,7 @@ func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*24+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*4+i], b[(q*segLen+l)*24+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -291,7 +325,7 @@ func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm2x1AVX2 is kernels.gemm for mr = 2, nv = 1:
 //
@@ -300,7 +334,7 @@ func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*8+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*8+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -308,7 +342,7 @@ func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm2x2AVX2 is kernels.gemm for mr = 2, nv = 2:
 //
@@ -317,7 +351,7 @@ func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*16+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*16+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -325,7 +359,7 @@ func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm2x3AVX2 is kernels.gemm for mr = 2, nv = 3:
 //
@@ -334,7 +368,7 @@ func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*24+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*2+i], b[(q*segLen+l)*24+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -342,7 +376,7 @@ func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm1x1AVX2 is kernels.gemm for mr = 1, nv = 1:
 //
@@ -351,7 +385,7 @@ func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*8+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*8+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -359,7 +393,7 @@ func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm1x2AVX2 is kernels.gemm for mr = 1, nv = 2:
 //
@@ -368,7 +402,7 @@ func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*16+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*16+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -376,7 +410,7 @@ func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // gemm1x3AVX2 is kernels.gemm for mr = 1, nv = 3:
 //
@@ -385,7 +419,7 @@ func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //			sum := c[i*ldc+j] // bias[i] unless bias is nil
 //			for q := range nseg {
 //				for l := range segLen {
-//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*24+j], sum)
+//					sum = fma(a[(segs[q]*segLen+l)*1+i], b[(q*segLen+l)*24+q*skip+j], sum)
 //				}
 //			}
 //			c[i*ldc+j] = sum
@@ -393,7 +427,7 @@ func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //	}
 //
 //go:noescape
-func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, tail int)
+func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 
 // packAVX2 is kernels.pack, n at least 1:
 //
@@ -408,6 +442,20 @@ func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, seg
 //
 //go:noescape
 func packAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
+
+// packEvenAVX2 is kernels.packEven, n at least 1:
+//
+//	for ch := range n {
+//		for i := range 8 {
+//			v := 0
+//			if bits0>>i&1 != 0 { v = src[ch*srcStride+at0+2*i] }
+//			if bits1>>i&1 != 0 { v = src[ch*srcStride+at1+2*i] }
+//			dst[ch*dstStride+i] = v
+//		}
+//	}
+//
+//go:noescape
+func packEvenAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, at0 int, bits0 uint32, at1 int, bits1 uint32)
 
 // planeFMAAVX2 is kernels.planeFMA, rows, n and taps at least 1:
 //
@@ -426,23 +474,53 @@ func packAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, a
 //go:noescape
 func planeFMAAVX2(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 
+// winogradInAVX2 is kernels.winogradIn, n at least 1 vector of 8:
+//
+//	for i := range 8 * n {
+//		d := the 4×4 values v[(4*a+b)*stride+i]
+//		the same places = Bᵀ·d·B
+//	}
+//
+//go:noescape
+func winogradInAVX2(v *float32, stride int, n int)
+
+// winogradOutAVX2 is kernels.winogradOut, n at least 1 vector of 8:
+//
+//	for i := range 8 * n {
+//		sums := the 4×4 values m[(4*a+b)*stride+i]
+//		top[2*i:2*i+2], bottom[2*i:2*i+2] = the rows of Aᵀ·sums·A + bias
+//	}
+//
+//go:noescape
+func winogradOutAVX2(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
+
 // peakAVX2 makes turns × 14 independent vector multiply-adds, turns at least 1.
 func peakAVX2(turns int)
 
-// sampleAVX2 is kernels.sample, n at least 1, s the first field of a sample4:
+// sampleAVX2 is kernels.sample, n and quads at least 1, plans the first field of a sample4:
 //
-//	for ch := range n {
-//		for i := range 4 {
-//			p, q := src[ch*srcStride+s.at[0][i]:], src[ch*srcStride+s.at[1][i]:]
-//			v := s.w[0][i] * (p[0] & s.m[0][i])
-//			v = fma(s.w[1][i], p[1] & s.m[1][i], v)
-//			v = fma(s.w[2][i], q[0] & s.m[2][i], v)
-//			dst[ch*dstStride+i] = fma(s.w[3][i], q[1] & s.m[3][i], v)
+//	for v, s := range plans {
+//		for ch := range n {
+//			for i := range 4 {
+//				p, q := src[ch*srcStride+s.at[0][i]:], src[ch*srcStride+s.at[1][i]:]
+//				left := fma(s.w[1][i][0], q[0]&s.m[1][i][0], s.w[0][i][0]*(p[0]&s.m[0][i][0]))
+//				right := fma(s.w[1][i][1], q[1]&s.m[1][i][1], s.w[0][i][1]*(p[1]&s.m[0][i][1]))
+//				dst[ch*dstStride+4*v+i] = left + right
+//			}
 //		}
 //	}
 //
 //go:noescape
-func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, s *int32)
+func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
+
+// clampAVX2 is kernels.clamp, n a multiple of 8, at least 8:
+//
+//	for i := range n {
+//		y[i] = min(max(y[i], lo), hi)
+//	}
+//
+//go:noescape
+func clampAVX2(y *float32, n int, lo float32, hi float32)
 
 // copyRowsAVX2 is kernels.copyRows, rows and n at least 1:
 //

@@ -50,12 +50,26 @@ func floats(n int) []float32 {
 	return s
 }
 
-// report tells GFLOP/s by the operator's definition, and what part of the peak of
-// the cores that would be, taken in the same run.
-func report(b *testing.B, p conv.Problem, peak float64) {
-	rate := float64(p.Cost().FLOPs()) * float64(b.N) / float64(b.Elapsed().Nanoseconds())
-	b.ReportMetric(rate, "GFLOP/s")
-	b.ReportMetric(100*rate/(peak*float64(*workers)), "%peak")
+// measure repeats run and tells GFLOP/s by the operator's definition, by the clock
+// and by the time spent on cores, and what part the latter is of the peak of a
+// core, taken in the same run.
+func measure(b *testing.B, p conv.Problem, run func() error) {
+	again := func() {
+		if err := run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	again()
+	peak := Peak()
+	start := cpuTime()
+	for b.Loop() {
+		again()
+	}
+	spent := cpuTime() - start
+	work := float64(p.Cost().FLOPs()) * float64(b.N)
+	b.ReportMetric(work/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
+	b.ReportMetric(work/float64(spent.Nanoseconds()), "GFLOP/core-s")
+	b.ReportMetric(100*work/float64(spent.Nanoseconds())/peak, "%peak")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -75,6 +89,14 @@ var convShapes = []shape{
 	{1, 128, 128, 56, 3, 1, 1, 32},
 }
 
+var winogradShapes = []shape{
+	{1, 64, 64, 56, 3, 1, 1, 1},
+	{8, 64, 64, 56, 3, 1, 1, 1},
+	{1, 128, 128, 28, 3, 1, 1, 1},
+	{1, 256, 256, 28, 3, 1, 2, 1},
+	{1, 256, 256, 56, 3, 1, 1, 1},
+}
+
 var depthwiseShapes = []shape{
 	{1, 64, 64, 112, 3, 1, 1, 64},
 	{1, 64, 64, 112, 3, 2, 1, 64},
@@ -92,7 +114,7 @@ var deformShapes = []shape{
 	{1, 512, 256, 33, 3, 1, 6, 1},
 }
 
-func benchConv(b *testing.B, shapes []shape) {
+func benchConv(b *testing.B, shapes []shape, options ...Option) {
 	for _, name := range InstructionSets() {
 		for _, s := range shapes {
 			b.Run(name+"/"+s.String(), func(b *testing.B) {
@@ -103,28 +125,19 @@ func benchConv(b *testing.B, shapes []shape) {
 				pool := NewPool(*workers)
 				defer pool.Close()
 				p := s.problem(b)
-				plan, err := NewConv2D(pool, p, floats(p.Weight().Len()), floats(p.K))
+				plan, err := NewConv2D(pool, p, floats(p.Weight().Len()), floats(p.K), options...)
 				if err != nil {
 					b.Fatal(err)
 				}
 				y, x := floats(p.Output().Len()), floats(p.Input().Len())
-				run := func() {
-					if err := plan.Run(context.Background(), y, x); err != nil {
-						b.Fatal(err)
-					}
-				}
-				run()
-				peak := Peak()
-				for b.Loop() {
-					run()
-				}
-				report(b, p, peak)
+				measure(b, p, func() error { return plan.Run(context.Background(), y, x) })
 			})
 		}
 	}
 }
 
 func BenchmarkConv2D(b *testing.B)    { benchConv(b, convShapes) }
+func BenchmarkWinograd(b *testing.B)  { benchConv(b, winogradShapes, AllowWinograd) }
 func BenchmarkDepthwise(b *testing.B) { benchConv(b, depthwiseShapes) }
 
 func BenchmarkDeformConv2D(b *testing.B) {
@@ -145,18 +158,39 @@ func BenchmarkDeformConv2D(b *testing.B) {
 				}
 				y, x := floats(p.Output().Len()), floats(p.Input().Len())
 				offset, mask := floats(p.Offset().Len()), floats(p.MaskShape().Len())
-				run := func() {
-					if err := plan.Run(context.Background(), y, x, offset, mask); err != nil {
-						b.Fatal(err)
-					}
-				}
-				run()
-				peak := Peak()
-				for b.Loop() {
-					run()
-				}
-				report(b, p, peak)
+				measure(b, p, func() error { return plan.Run(context.Background(), y, x, offset, mask) })
 			})
+		}
+	}
+}
+
+// BenchmarkMicro is every micro-kernel on panels that fit the first-level cache.
+func BenchmarkMicro(b *testing.B) {
+	for _, name := range InstructionSets() {
+		if err := SetInstructionSet(name); err != nil {
+			b.Fatal(err)
+		}
+		ks, peak := current.Load().ks, Peak()
+		SetInstructionSet("")
+		for _, mr := range ks.rows {
+			for nv := ks.nv; nv > 0; nv-- {
+				b.Run(fmt.Sprintf("%s/%dx%d", name, mr, nv*ks.lanes), func(b *testing.B) {
+					const rows = 96
+					width := nv * ks.lanes
+					a, x, c, bias := floats(rows*mr), growAligned(new([]float32), rows*width), floats(mr*width), floats(mr)
+					segs := []int32{0}
+					start := cpuTime()
+					for b.Loop() {
+						for range 100 {
+							ks.gemm(c, width, a, x, bias, segs, rows, 0, mr, nv, ks.lanes)
+						}
+					}
+					rate := float64(2*100*rows*mr*width*b.N) / float64((cpuTime() - start).Nanoseconds())
+					b.ReportMetric(rate, "GFLOP/core-s")
+					b.ReportMetric(100*rate/peak, "%peak")
+					b.ReportMetric(0, "ns/op")
+				})
+			}
 		}
 	}
 }

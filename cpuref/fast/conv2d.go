@@ -3,6 +3,7 @@ package fast
 import (
 	"context"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"vkconv/conv"
@@ -17,39 +18,46 @@ const depthwiseOutputs = 7
 // of goroutines.
 type Conv2D struct {
 	*layout
-	cols      []int32 // see columns
+	runs      bool // vectors are mostly made of at most two runs of pixels
 	depthwise *depthwise
+	winograd  *winograd
 }
+
+// Option changes how a plan computes.
+type Option uint8
+
+// AllowWinograd lets a plan compute 3×3 convolutions of stride 1, at any dilation
+// up to a quarter of the output, by Winograd's F(2×2, 3×3) where that saves: less
+// than half the multiplications, but sums that cancel, so that results are only
+// within [WinogradBounds], not within [conv.Sum.Bound], and an infinite input
+// makes NaN. [Conv2D.Describe] tells whether a plan does.
+const AllowWinograd Option = 1
 
 // NewConv2D packs weight (K×C/groups×R×S) and bias (K elements, only looked at
 // with p.Bias) into a plan for the problem. Errors match [conv.ErrShape],
 // [conv.ErrParams] or [conv.ErrUnsupported].
-func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32) (*Conv2D, error) {
+func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32, options ...Option) (*Conv2D, error) {
 	if p.Deformable() {
 		return nil, fmt.Errorf("fast: the problem has %d offset groups, NewConv2D computes ordinary convolutions: %w",
 			p.OffsetGroups, conv.ErrParams)
 	}
-	l, err := newLayout(pool, p, zonesOf(p), 64)
+	l, err := newLayout(pool, p, zonesOf, 64)
 	if err != nil {
 		return nil, err
 	}
 	c := &Conv2D{layout: l}
-	if l.cg == 1 && l.kg <= depthwiseOutputs {
-		l.plain = true
-		c.depthwise = newDepthwise(l.ks, pool.workers, p)
-	} else {
-		c.cols = columns(p)
+	c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
+	switch {
+	case slices.Contains(options, AllowWinograd) && winogradWorth(p):
+		c.winograd = newWinograd(l.ks, pool.workers, p)
+	case l.cg == 1 && l.kg <= depthwiseOutputs && p.R <= depthRows:
+		c.depthwise = newDepthwise(l.ks, pool.workers, p) // nil where its tiles would be too large
 	}
+	l.plain = c.winograd != nil || c.depthwise != nil
 	if err := c.SetWeights(weight, bias); err != nil {
 		return nil, err
 	}
 	return c, nil
-}
-
-// zonesOf cuts the output columns where the set of taps that meet only padding
-// changes.
-func zonesOf(p conv.Problem) []zone {
-	return []zone{{x0: 0, width: p.Wo}}
 }
 
 // Run computes y (N×K×Ho×Wo) from x (N×C×H×W). It allocates nothing once the
@@ -64,11 +72,34 @@ func (c *Conv2D) Run(ctx context.Context, y, x []float32) error {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	tiles := c.tiles()
-	if c.depthwise != nil {
-		tiles = c.depthwise.tiles()
+	return c.pool.run(ctx, c, c.tiles(), y, x, nil, nil)
+}
+
+// tiles is the number of work units of a run.
+func (c *Conv2D) tiles() int {
+	switch {
+	case c.depthwise != nil:
+		return c.depthwise.tiles()
+	case c.winograd != nil:
+		return c.winograd.tiles()
 	}
-	return c.pool.run(ctx, c, tiles, y, x, nil, nil)
+	return c.layout.tiles()
+}
+
+// SetWeights packs other weights (K×C/groups×R×S) and biases (K elements; only
+// looked at with a problem that has a bias) into the plan. It waits for runs in
+// progress.
+func (c *Conv2D) SetWeights(weight, bias []float32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.setWeights(weight, bias); err != nil {
+		return err
+	}
+	if c.winograd != nil {
+		c.winograd.setWeights(c.weights, c.bias)
+		c.weights = nil
+	}
+	return nil
 }
 
 // Workspace returns the bytes that runs need beyond inputs, outputs and packed
@@ -78,25 +109,40 @@ func (c *Conv2D) Workspace() int64 {
 	if c.depthwise != nil {
 		return int64(l.pool.workers) * c.depthwise.bytes()
 	}
+	if c.winograd != nil {
+		return int64(l.pool.workers) * c.winograd.bytes()
+	}
 	n := l.tapChunk() * l.cols / l.ks.lanes
 	return l.workspace() + int64(l.pool.workers)*int64(n*(int(unsafe.Sizeof(vectorPlan{}))+4*l.ks.lanes))
 }
 
 // workspace is the part of it that does not depend on the kind of convolution.
 func (l *layout) workspace() int64 {
-	tile := 4*l.panelLen() + 8*l.cols + 4*l.tapChunk()
+	tile := 4*l.panelLen() + 4*l.sumsLen() + 4*l.tapChunk()
 	return int64(l.pool.workers) * int64(tile)
 }
 
 // panelLen is the number of floats in the panels of the largest block.
 func (l *layout) panelLen() int {
-	return l.cols * l.tapChunk() * l.step(min(l.cg, l.cog))
+	return l.cols * l.tapChunk() * l.blockChannels()
+}
+
+// sumsLen is the number of outputs in the largest tile, if they are collected
+// outside of y.
+func (l *layout) sumsLen() int {
+	if l.zones[0].width == l.p.Wo {
+		return 0
+	}
+	return l.cols * l.chunkG * l.chunkK
 }
 
 // Describe says how the plan computes: algorithm, instruction set, tile.
 func (c *Conv2D) Describe() string {
 	if c.depthwise != nil {
 		return c.depthwise.describe()
+	}
+	if c.winograd != nil {
+		return c.winograd.describe()
 	}
 	return fmt.Sprintf("implicit GEMM, %s", c.layout.describe())
 }
@@ -111,41 +157,105 @@ func (c *Conv2D) tile(i int, j *job, s *scratch) {
 		c.depthwise.tile(i, j.y, j.x, c.weights, c.bias, s)
 		return
 	}
+	if c.winograd != nil {
+		c.winograd.tile(i, j.y, j.x, s)
+		return
+	}
 	u := c.unit(i)
-	c.setPixels(&u, s)
 	panel := growAligned(&s.panel, c.panelLen())
 	var live []int32
 	c.blocks(u.g0, u.g1, func(_, t0, t1 int) {
 		live = c.planVectors(&u, s, t0, t1)
 	}, func(b block) {
 		c.packBlock(&u, s, panel, j.x, b.c0, b.c1, live)
-		c.multiply(&u, b, live, panel, j.y)
+		c.multiply(&u, b, live, panel, j.y, s)
 	})
+	c.finish(&u, j.y, s)
 }
 
 // multiply adds a packed block to the outputs of a unit. Output channels are the
 // outer loop: a panel of weights stays in the first-level cache while it meets
 // every sub-panel of pixels.
-func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32) {
+func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32, s *scratch) {
 	p, lanes := &l.p, l.ks.lanes
-	plane, n := p.Ho*p.Wo, b.c1-b.c0
-	rows := n * len(live)
-	first := l.first(b)
-	for k := u.k0; k < u.k1; {
-		mr := l.ks.height(u.k1 - k)
-		a := l.panel(b, k, mr)
-		channel := b.g*l.kg + k
-		var bias []float32
-		if first {
-			bias = l.bias[channel:][:mr]
+	rows := (b.c1 - b.c0) * len(live)
+	// Outputs that lie together in y are collected there.
+	c, ldc := y[u.n*p.K*p.Ho*p.Wo+u.z.y0*p.Wo+u.q0:], p.Ho*p.Wo
+	base := 0 // channel of c's first row
+	if sums := l.sumsLen(); sums > 0 {
+		c, ldc = growAligned(&s.sums, sums), l.cols
+		base = u.g0*l.kg + u.k0
+	}
+	for g := b.g0; g < b.g1; g++ {
+		part := l.of(b, g)
+		n := part.c1 - part.c0
+		first := l.first(part)
+		for k := u.k0; k < u.k1; {
+			mr := l.ks.height(u.k1 - k)
+			a := l.panel(part, k, mr)
+			channel := g*l.kg + k
+			var bias []float32
+			if first {
+				bias = l.bias[channel:][:mr]
+			}
+			for i := range u.subs {
+				v0, nv := u.sub(i)
+				q, width := v0*lanes, nv*lanes
+				start := min(rows, 1) * (rows*q + (part.c0-b.c0)*width) // 0 in an empty panel
+				tail := min(u.q1-u.q0-q, width) - width + lanes
+				l.ks.gemm(c[(channel-base)*ldc+q:], ldc, a, panel[start:],
+					bias, live, n, (b.c1-b.c0-n)*width, mr, nv, tail)
+			}
+			k += mr
 		}
-		out := y[(u.n*p.K+channel)*plane:][:mr*plane]
-		for i := range u.subs {
-			v0, nv := u.sub(i)
-			q := u.q0 + v0*lanes
-			tail := min(u.q1-q, nv*lanes) - (nv-1)*lanes
-			l.ks.gemm(out[q:], plane, a, panel[rows*v0*lanes:][:rows*nv*lanes], bias, live, n, mr, nv, tail)
+	}
+}
+
+// finish applies the activation to a unit's outputs and puts them in their places.
+func (l *layout) finish(u *unit, y []float32, s *scratch) {
+	p := &l.p
+	if p.Activation.Kind != conv.Identity {
+		n := u.q1 - u.q0
+		for g := u.g0; g < u.g1; g++ {
+			for k := u.k0; k < u.k1; k++ {
+				if l.sumsLen() > 0 {
+					l.ks.activate(p.Activation, s.sums[((g-u.g0)*l.kg+k-u.k0)*l.cols:][:n])
+				} else {
+					l.ks.activate(p.Activation, y[(u.n*p.K+g*l.kg+k)*p.Ho*p.Wo+u.z.y0*p.Wo+u.q0:][:n])
+				}
+			}
 		}
-		k += mr
+	}
+	l.spread(u, y, s)
+}
+
+// spread copies outputs that were collected elsewhere to their places: the rest
+// of a row, whole rows, the beginning of one.
+func (l *layout) spread(u *unit, y []float32, s *scratch) {
+	if l.sumsLen() == 0 {
+		return
+	}
+	p := &l.p
+	oy, ox := u.z.place(u.q0)
+	n := u.q1 - u.q0
+	head := min(n, (u.z.x0+u.z.width-ox)%u.z.width)
+	rows := (n - head) / u.z.width
+	tail := n - head - rows*u.z.width
+	for g := u.g0; g < u.g1; g++ {
+		for k := u.k0; k < u.k1; k++ {
+			from := s.sums[((g-u.g0)*l.kg+k-u.k0)*l.cols:][:n]
+			to := y[(u.n*p.K+g*l.kg+k)*p.Ho*p.Wo:][:p.Ho*p.Wo]
+			at := oy*p.Wo + ox
+			if head > 0 {
+				copy(to[at:], from[:head])
+				at += p.Wo + u.z.x0 - ox
+			}
+			if rows > 0 {
+				l.ks.copyRows(to[at:], p.Wo, from[head:], u.z.width, rows, u.z.width)
+			}
+			if tail > 0 {
+				copy(to[at+rows*p.Wo:], from[n-tail:])
+			}
+		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // [NewDeformConv2D]; its methods may be called from any number of goroutines.
 type DeformConv2D struct {
 	*layout
-	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4)
+	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4)
 }
 
 // NewDeformConv2D packs weight (K×C/groups×R×S) and bias (K elements, only
@@ -23,7 +23,7 @@ func NewDeformConv2D(pool *Pool, p conv.Problem, weight, bias []float32) (*Defor
 	if !p.Deformable() {
 		return nil, fmt.Errorf("fast: the problem has no offset groups, NewDeformConv2D needs one at least: %w", conv.ErrParams)
 	}
-	l, err := newLayout(pool, p, []zone{{x0: 0, width: p.Wo}}, 256)
+	l, err := newLayout(pool, p, whole, 256)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,15 @@ func (d *DeformConv2D) Run(ctx context.Context, y, x, offset, mask []float32) er
 	return d.pool.run(ctx, d, d.tiles(), y, x, offset, mask)
 }
 
+// SetWeights packs other weights (K×C/groups×R×S) and biases (K elements; only
+// looked at with a problem that has a bias) into the plan. It waits for runs in
+// progress.
+func (d *DeformConv2D) SetWeights(weight, bias []float32) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.setWeights(weight, bias)
+}
+
 // Workspace returns the bytes that runs need beyond inputs, outputs and packed
 // weights. It does not depend on the image's size, and plans of one pool share it.
 func (d *DeformConv2D) Workspace() int64 {
@@ -74,15 +83,15 @@ func (d *DeformConv2D) Describe() string {
 
 func (d *DeformConv2D) tile(i int, j *job, s *scratch) {
 	u := d.unit(i)
-	d.setPixels(&u, s)
 	panel := growAligned(&s.panel, d.panelLen())
 	var live []int32
 	d.blocks(u.g0, u.g1, func(og, t0, t1 int) {
 		live = d.planSamples(&u, s, j.offset, j.mask, og, t0, t1)
 	}, func(b block) {
 		d.sampleBlock(&u, s, panel, j.x, b.c0, b.c1, live)
-		d.multiply(&u, b, live, panel, j.y)
+		d.multiply(&u, b, live, panel, j.y, s)
 	})
+	d.finish(&u, j.y, s)
 }
 
 // sampleBlock samples channels [c0, c1) of image n at the live taps into panels.
@@ -97,9 +106,7 @@ func (d *DeformConv2D) sampleBlock(u *unit, s *scratch, panel, x []float32, c0, 
 		dst := panel[rows*v0*lanes:][:rows*nv*lanes]
 		for t := range live {
 			plans := s.samples[t*quads+v0*lanes/4:][:nv*lanes/4]
-			for v := range plans {
-				d.sample(dst[t*n*nv*lanes+4*v:], nv*lanes, src, plane, n, &plans[v])
-			}
+			d.sample(dst[t*n*nv*lanes:], nv*lanes, src, plane, n, plans)
 		}
 	}
 }

@@ -7,9 +7,12 @@ import (
 )
 
 const (
-	depthColumns = 1024    // output columns of a tile at most
+	depthColumns = 1024    // input columns of a tile, about
 	depthFloats  = 16384   // padded input of a tile, so that it stays near the core
 	depthWork    = 1 << 17 // multiply-adds of a tile, about
+	depthMost    = 1 << 20 // padded input of a tile at most: else the general way is taken
+	depthRows    = 64      // kernel rows at most
+	depthCall    = 1 << 20 // multiply-adds of a call
 	maxLanes     = 16
 )
 
@@ -22,7 +25,8 @@ const (
 //	  tap 0 →      tap 1 →         tap s reads phase s·dx mod sx from s·dx/sx on
 //
 // Where the taps' rows lie further apart than a band is high, each has a slab of
-// its own, otherwise they share one. Taps outside the image's rows are left out.
+// its own, otherwise they share one. Taps outside the image's rows are left out,
+// if there are enough of them; if not, zero rows are copied and multiplied too.
 type depthwise struct {
 	p  conv.Problem
 	ks *kernels
@@ -35,19 +39,21 @@ type depthwise struct {
 	rows              int // rows in memory: slabs and all
 	phase, pitch      int // floats of a phase, of a row
 	runs              []rowRun
+	zeroRows          bool // rows in zero padding are multiplied like others
 }
 
 // rowRun is a run of output rows, up to end, that meet zero padding with the same
-// kernel rows: the taps left and where they read. Nearly always three runs.
+// kernel rows: the taps left and where they read.
 type rowRun struct {
 	end      int
 	taps, at []int32
 }
 
-// newDepthwise plans p, which has one input channel a group.
+// newDepthwise plans p, which has one input channel a group; nil where dilation
+// and stride make even the smallest tile too large.
 func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 	d := &depthwise{p: p, ks: ks}
-	d.colTiles = ceilDiv(p.Wo, depthColumns)
+	d.colTiles = ceilDiv(p.Wo, max(16, depthColumns/p.StrideX))
 	d.columns = ceilDiv(p.Wo, d.colTiles)
 	reach := (d.columns-1)*p.StrideX + (p.S-1)*p.DilationX + 1
 	phases := min(p.StrideX, reach)
@@ -64,6 +70,9 @@ func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 			break
 		}
 	}
+	if d.rows*d.pitch > depthMost {
+		return nil
+	}
 	d.bands = ceilDiv(p.Ho, d.band)
 	work := d.band * d.columns * p.Taps() * (p.K / p.C)
 	d.channels = max(1, min(p.C, depthWork/work))
@@ -75,28 +84,40 @@ func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 	return d
 }
 
+// findRuns cuts the output rows where the set of kernel rows in zero padding changes.
 func (d *depthwise) findRuns() {
 	p := &d.p
-	live := make([]bool, p.R)
-	var run *rowRun
+	row := func(oy, r int) int { return oy*p.StrideY - p.Pad.Top + r*p.DilationY }
+	outside := 0
 	for oy := range p.Ho {
-		same := run != nil
+		for r := range p.R {
+			if conv.MapPad(p.Mode, row(oy, r), p.H) < 0 {
+				outside++
+			}
+		}
+	}
+	d.zeroRows = 8*outside < p.Ho*p.R
+	live := make([]bool, p.R)
+	for oy := range p.Ho {
+		same := oy > 0
 		for r := range live {
-			in := conv.MapPad(p.Mode, oy*p.StrideY-p.Pad.Top+r*p.DilationY, p.H) >= 0
+			in := d.zeroRows || conv.MapPad(p.Mode, row(oy, r), p.H) >= 0
 			same = same && in == live[r]
 			live[r] = in
 		}
 		if !same {
 			d.runs = append(d.runs, rowRun{})
-			run = &d.runs[len(d.runs)-1]
-			for t := range p.Taps() {
-				if r, shift := t/p.S, t%p.S*p.DilationX; live[r] {
-					run.taps = append(run.taps, int32(t))
-					run.at = append(run.at, int32(r*d.slabStep*d.pitch+shift%p.StrideX*d.phase+shift/p.StrideX))
-				}
+		}
+		run := &d.runs[len(d.runs)-1]
+		if run.end = oy + 1; same {
+			continue
+		}
+		for t := range p.Taps() {
+			if r, shift := t/p.S, t%p.S*p.DilationX; live[r] {
+				run.taps = append(run.taps, int32(t))
+				run.at = append(run.at, int32(r*d.slabStep*d.pitch+shift%p.StrideX*d.phase+shift/p.StrideX))
 			}
 		}
-		run.end = oy + 1
 	}
 }
 
@@ -141,8 +162,7 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 			oy := oy0
 			for r := range d.runs {
 				run := &d.runs[r]
-				end := min(run.end, oy1)
-				if end <= oy {
+				if run.end <= oy {
 					continue
 				}
 				v := w
@@ -152,9 +172,18 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 						v[i] = w[t]
 					}
 				}
-				d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, end-oy, ox1-ox0,
-					padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
-				oy = end
+				// Assembly cannot be preempted: a call is some rows.
+				for most := max(1, depthCall/(len(v)*(ox1-ox0)+1)); oy < min(run.end, oy1); {
+					rows := min(run.end-oy, oy1-oy, most)
+					d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, rows, ox1-ox0,
+						padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
+					if p.Activation.Kind != conv.Identity {
+						for r := range rows {
+							d.ks.activate(p.Activation, out[(oy+r)*p.Wo+ox0:][:ox1-ox0])
+						}
+					}
+					oy += rows
+				}
 			}
 		}
 	}
@@ -195,8 +224,11 @@ func (d *depthwise) pad(padded, image []float32, from []int32, first, last, oy0,
 			}
 			done = top + j + 1
 			iy := oy0*p.StrideY - p.Pad.Top + r*p.DilationY + j
-			if iy = conv.MapPad(p.Mode, iy, p.H); iy >= 0 {
-				dst, row := padded[(top+j)*d.pitch:][:d.pitch], image[iy*p.W:][:p.W]
+			dst := padded[(top+j)*d.pitch:][:d.pitch]
+			if iy = conv.MapPad(p.Mode, iy, p.H); iy < 0 {
+				clear(dst)
+			} else {
+				row := image[iy*p.W:][:p.W]
 				for f := 0; f < d.pitch; f += d.phase {
 					spread(dst[f:f+first], row, from[f:])
 					spread(dst[f+last:f+d.phase], row, from[f+last:])

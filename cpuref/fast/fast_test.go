@@ -3,6 +3,7 @@ package fast
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,8 @@ import (
 	"vkconv/conv"
 	"vkconv/cpuref"
 )
+
+var seeds = flag.Int("seeds", 150, "random problems of each kind")
 
 // guarded is a slice between bands that nobody may touch.
 type guarded struct {
@@ -96,6 +99,10 @@ func randomProblem(r *rand.Rand, deform bool) conv.Problem {
 		if err != nil || q.Output().Len()*w[1]*w[2]*w[3] > 1<<21 {
 			continue
 		}
+		if r.IntN(3) == 0 {
+			kinds := []conv.ActivationKind{conv.ReLU, conv.ReLU6, conv.LeakyReLU, conv.SiLU, conv.GELU, conv.Sigmoid, conv.Clamp}
+			q.Activation = conv.Activation{Kind: pick(r, kinds...), Slope: 0.1, Min: -0.5, Max: 1.5}
+		}
 		if !deform {
 			return q
 		}
@@ -104,6 +111,7 @@ func randomProblem(r *rand.Rand, deform bool) conv.Problem {
 			q.OffsetGroups = x[1]
 		}
 		q.Mask = r.IntN(2) == 0
+		q.Border = pick(r, conv.BorderFade, conv.BorderFade, conv.BorderCut)
 		if x[1]%q.OffsetGroups == 0 {
 			return q
 		}
@@ -147,21 +155,7 @@ func compute(t *testing.T, pool *Pool, p conv.Problem, d tensors) []float32 {
 		before = append(before, slices.Clone(g.s))
 	}
 	y := guard(p.Output().Len())
-	var err error
-	if p.Deformable() {
-		var plan *DeformConv2D
-		if plan, err = NewDeformConv2D(pool, p, d.w.s, d.b.s); err == nil {
-			err = plan.Run(context.Background(), y.s, d.x.s, d.off.s, d.mask.s)
-		}
-	} else {
-		var plan *Conv2D
-		if plan, err = NewConv2D(pool, p, d.w.s, d.b.s); err == nil {
-			err = plan.Run(context.Background(), y.s, d.x.s)
-		}
-	}
-	if err != nil {
-		t.Fatalf("%+v: %v", p, err)
-	}
+	runInto(t, pool, p, y.s, d.x.s, d.w.s, d.b.s, d.off.s, d.mask.s)
 	y.check(t, fmt.Sprintf("y of %+v", p))
 	for i, g := range all {
 		for j := range g.s {
@@ -171,6 +165,25 @@ func compute(t *testing.T, pool *Pool, p conv.Problem, d tensors) []float32 {
 		}
 	}
 	return y.s
+}
+
+func runInto(t *testing.T, pool *Pool, p conv.Problem, y, x, w, b, off, mask []float32) {
+	t.Helper()
+	var err error
+	if p.Deformable() {
+		var plan *DeformConv2D
+		if plan, err = NewDeformConv2D(pool, p, w, b); err == nil {
+			err = plan.Run(context.Background(), y, x, off, mask)
+		}
+	} else {
+		var plan *Conv2D
+		if plan, err = NewConv2D(pool, p, w, b); err == nil {
+			err = plan.Run(context.Background(), y, x)
+		}
+	}
+	if err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
 }
 
 func judge(t *testing.T, p conv.Problem, d tensors, y []float32) {
@@ -192,9 +205,9 @@ func TestRandom(t *testing.T) {
 			eachSet(t, func(t *testing.T) {
 				pool := NewPool(2)
 				defer pool.Close()
-				count := 150
+				count := *seeds
 				if testing.Short() {
-					count = 30
+					count = min(count, 30)
 				}
 				for seed := range count {
 					r := rand.New(rand.NewPCG(uint64(seed), 5))
@@ -234,6 +247,35 @@ func mustProblem(t testing.TB, p conv.Params, x, w conv.Shape, bias bool) conv.P
 		t.Fatal(err)
 	}
 	return q
+}
+
+// TestFarApart: taps and padding that reach further than any buffer.
+func TestFarApart(t *testing.T) {
+	eachSet(t, func(t *testing.T) {
+		pool := NewPool(2)
+		defer pool.Close()
+		for _, c := range []struct {
+			p    conv.Params
+			x, w conv.Shape
+		}{
+			{conv.Params{Dilation: [2]int{1, 1 << 30}, Padding: conv.Padding{Left: 1 << 30}, Groups: 2}, conv.Shape{1, 2, 3, 5}, conv.Shape{2, 1, 1, 2}},
+			{conv.Params{Dilation: [2]int{1 << 30, 1}, Padding: conv.Padding{Bottom: 1 << 30}, Groups: 2}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 1, 2, 1}},
+			{conv.Params{Dilation: [2]int{1 << 30, 1 << 30}, Padding: conv.Pad(1 << 30)}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 2, 3, 3}},
+			{conv.Params{Stride: [2]int{1 << 20, 1 << 20}, Padding: conv.Pad(1 << 21)}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 2, 3, 3}},
+			{conv.Params{Stride: [2]int{1 << 20, 1 << 20}, Padding: conv.Pad(1 << 21), Groups: 2}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 1, 3, 3}},
+			{conv.Params{Padding: conv.Pad(40)}, conv.Shape{1, 1, 50, 40}, conv.Shape{1, 1, 100, 3}},
+			{conv.Params{Padding: conv.Pad(6)}, conv.Shape{1, 2, 30, 20}, conv.Shape{9, 2, 17, 13}},
+		} {
+			p := mustProblem(t, c.p, c.x, c.w, true)
+			d := randomTensors(rand.New(rand.NewPCG(1, 15)), p)
+			judge(t, p, d, compute(t, pool, p, d))
+			if p.Mode == conv.Zeros {
+				p.OffsetGroups = 1
+				d = randomTensors(rand.New(rand.NewPCG(1, 15)), p)
+				judge(t, p, d, compute(t, pool, p, d))
+			}
+		}
+	})
 }
 
 // TestNotFinite: a NaN or infinite pixel reaches what it is a term of, and

@@ -1,11 +1,16 @@
 package fast
 
+//go:generate go run -C _gen . -pkg fast -out ../asm_amd64.s -stubs ../asm_amd64.go
+//go:generate go run -C _gen ./neon -out ../asm_arm64.s -stubs ../asm_arm64.go
+
 import (
 	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"vkconv/conv"
 )
 
 // kernels is one instruction set's way to do the inner loops. Every function
@@ -20,10 +25,10 @@ type kernels struct {
 	// gemm computes, for i < mr and the pixels j of nv vectors (of the last
 	// one only the first tail lanes),
 	//
-	//	c[i·ldc+j] (+)= Σ_q Σ_{l<segLen} a[(segs[q]·segLen + l)·mr + i] · b[(q·segLen + l)·nv·lanes + j]
+	//	c[i·ldc+j] (+)= Σ_q Σ_{l<segLen} a[(segs[q]·segLen + l)·mr + i] · b[(q·segLen + l)·nv·lanes + q·skip + j]
 	//
 	// starting from bias[i], or from c where bias is nil.
-	gemm func(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int)
+	gemm func(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, skip, mr, nv, tail int)
 
 	// pack fills one vector of a panel for n channels: for ch < n and lane i
 	//
@@ -32,12 +37,15 @@ type kernels struct {
 	// nil where the instruction set has nothing better than packIndexed.
 	pack func(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan)
 
-	// sample fills four lanes of a panel with bilinear samples of n channels:
+	// packEven is pack where a lane reads twice as far: src[ch·srcStride + v.at[j]+2·i].
+	packEven func(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan)
+
+	// sample fills lanes of a panel with bilinear samples of n channels, four a plan:
 	//
-	//	dst[ch·dstStride+i] = Σ_{k<2} (wₖ₀·src[ch·srcStride+atₖ] + wₖ₁·src[ch·srcStride+atₖ+1])
+	//	dst[ch·dstStride+4v+i] = Σ_{k<2, e<2} w[k][i][e] · src[ch·srcStride + at[k][i] + e]
 	//
-	// over the corners whose mask is set.
-	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4)
+	// of plans[v], over the corners whose mask is set.
+	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4)
 
 	// planeFMA is depthwise convolution of rows without borders: for oy < rows and i < n
 	//
@@ -54,6 +62,18 @@ type kernels struct {
 	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
 	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
 
+	// clamp bounds values: y[i] = min(max(y[i], lo), hi), NaN stays NaN.
+	clamp func(y []float32, lo, hi float32)
+
+	// winogradIn transforms 4×4 inputs d[a][b] = v[(4a+b)·stride+i] to BᵀdB in place,
+	// for i < n, a multiple of lanes.
+	winogradIn func(v []float32, stride, n int)
+
+	// winogradOut transforms 4×4 sums s[a][b] = m[(4a+b)·stride+i], i < n, to 2×2
+	// outputs AᵀsA + bias, of which top and bottom get a row each at 2i and 2i+1; n is
+	// a multiple of lanes.
+	winogradOut func(top, bottom, m []float32, stride, n int, bias float32)
+
 	// peak makes turns × 14 independent vector multiply-adds.
 	peak func(turns int)
 }
@@ -68,23 +88,29 @@ func (ks *kernels) height(k int) int {
 	return 1
 }
 
-var (
-	available = append(machineKernels(), &portable) // best first
-	current   atomic.Pointer[kernels]
-	errChoice error // what was wrong with the environment's wish
-)
+var available = append(machineKernels(), &portable) // best first
+
+// choice is what new plans compute with, or why the environment's wish is none.
+type choice struct {
+	ks  *kernels
+	err error
+}
+
+var current atomic.Pointer[choice]
 
 func init() {
-	current.Store(available[0])
+	current.Store(&choice{ks: available[0]})
 	if name := os.Getenv("VKCONV_CPU"); name != "" {
-		errChoice = SetInstructionSet(name)
+		if err := SetInstructionSet(name); err != nil {
+			current.Store(&choice{available[0], fmt.Errorf("%w (environment variable VKCONV_CPU)", err)})
+		}
 	}
 }
 
 // InstructionSet names what plans made from now on compute with: "avx512",
-// "avx2" or "go". The best one that the machine has, unless the environment
+// "avx2", "neon" or "go". The best one that the machine has, unless the environment
 // variable VKCONV_CPU or [SetInstructionSet] chose another.
-func InstructionSet() string { return current.Load().name }
+func InstructionSet() string { return current.Load().ks.name }
 
 // InstructionSets lists what this machine and build have, best first.
 func InstructionSets() []string {
@@ -98,38 +124,30 @@ func InstructionSets() []string {
 // SetInstructionSet chooses what plans made from now on compute with; "" is the
 // best there is. Plans made before keep theirs.
 func SetInstructionSet(name string) error {
-	if name == "" {
-		current.Store(available[0])
-		errChoice = nil
-		return nil
-	}
 	for _, ks := range available {
-		if ks.name == name {
-			current.Store(ks)
-			errChoice = nil
+		if name == "" || ks.name == name {
+			current.Store(&choice{ks: ks})
 			return nil
 		}
 	}
-	return fmt.Errorf("fast: instruction set is %q, this machine and build have %s",
-		name, strings.Join(InstructionSets(), ", "))
+	return fmt.Errorf("fast: instruction set is %q, this machine and build have %s: %w",
+		name, strings.Join(InstructionSets(), ", "), conv.ErrUnsupported)
 }
 
 // choose returns the kernels for a new plan, or why the environment's wish
 // cannot be met.
 func choose() (*kernels, error) {
-	if errChoice != nil {
-		return nil, errChoice
-	}
-	return current.Load(), nil
+	c := current.Load()
+	return c.ks, c.err
 }
 
-// Peak measures for about four milliseconds how many GFLOP/s one core makes when
+// Peak measures for about eight milliseconds how many GFLOP/s one core makes when
 // it does nothing but multiply-adds of the current instruction set, in registers.
 func Peak() float64 {
-	ks := current.Load()
-	const turns = 1 << 14
+	ks := current.Load().ks
+	const turns = 1 << 12
 	best := 0.0
-	for start := time.Now(); time.Since(start) < 4*time.Millisecond; {
+	for start := time.Now(); time.Since(start) < 8*time.Millisecond; {
 		t := time.Now()
 		ks.peak(turns)
 		best = max(best, float64(2*14*ks.lanes)*turns/float64(time.Since(t).Nanoseconds()))

@@ -2,18 +2,20 @@
 
 package fast
 
-//go:generate go run -C _gen . -pkg fast -out ../asm_amd64.s -stubs ../asm_amd64.go
+import (
+	"math/bits"
 
-import "golang.org/x/sys/cpu"
+	"golang.org/x/sys/cpu"
+)
 
 func machineKernels() (sets []*kernels) {
-	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, sample: sampleQuad, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, peak: peakAVX512})
 	}
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, sample: sampleQuad, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, peak: peakAVX2})
 	}
 	return sets
 }
@@ -21,117 +23,108 @@ func machineKernels() (sets []*kernels) {
 // The functions below look at both ends of everything that assembly will touch,
 // so that a mistake above them panics instead of reading or writing elsewhere.
 
-func gemmAVX512(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int) {
-	ends := gemmEnds(c, ldc, a, b, bias, segs, segLen, mr, nv, tail, 16)
+func gemmAVX512(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, skip, mr, nv, tail int) {
+	ends := gemmEnds(c, ldc, a, b, bias, segs, segLen, skip, mr, nv, tail, 16)
 	switch mr*4 + nv {
 	case 8*4 + 3:
-		gemm8x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm8x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 8*4 + 2:
-		gemm8x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm8x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 8*4 + 1:
-		gemm8x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm8x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 4*4 + 3:
-		gemm4x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm4x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 4*4 + 2:
-		gemm4x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm4x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 4*4 + 1:
-		gemm4x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm4x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 2*4 + 3:
-		gemm2x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm2x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 2*4 + 2:
-		gemm2x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm2x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 2*4 + 1:
-		gemm2x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm2x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 1*4 + 3:
-		gemm1x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm1x3AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 1*4 + 2:
-		gemm1x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm1x2AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 1*4 + 1:
-		gemm1x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm1x1AVX512(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	default:
 		panic("fast: no AVX-512 micro-kernel of this size")
 	}
 }
 
-func gemmAVX2(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail int) {
-	ends := gemmEnds(c, ldc, a, b, bias, segs, segLen, mr, nv, tail, 8)
+func gemmAVX2(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, skip, mr, nv, tail int) {
+	ends := gemmEnds(c, ldc, a, b, bias, segs, segLen, skip, mr, nv, tail, 8)
 	switch mr*4 + nv {
 	case 4*4 + 3:
-		gemm4x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm4x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 4*4 + 2:
-		gemm4x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm4x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 4*4 + 1:
-		gemm4x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm4x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 2*4 + 3:
-		gemm2x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm2x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 2*4 + 2:
-		gemm2x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm2x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 2*4 + 1:
-		gemm2x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm2x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 1*4 + 3:
-		gemm1x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm1x3AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 1*4 + 2:
-		gemm1x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm1x2AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	case 1*4 + 1:
-		gemm1x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, tail)
+		gemm1x1AVX2(&c[0], ldc, ends.a, ends.b, ends.bias, ends.segs, len(segs), segLen, skip, tail)
 	default:
 		panic("fast: no AVX2 micro-kernel of this size")
 	}
 }
 
-// gemmArgs are pointers to slices that may be empty.
-type gemmArgs struct {
-	a, b, bias *float32
-	segs       *int32
-}
-
-func gemmEnds(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, mr, nv, tail, lanes int) (p gemmArgs) {
-	if tail < 1 || tail > lanes || segLen < 1 {
-		panic("fast: micro-tile out of range")
-	}
-	_ = c[(mr-1)*ldc+(nv-1)*lanes+tail-1]
-	if bias != nil {
-		_ = bias[mr-1]
-		p.bias = &bias[0]
-	}
-	if n := len(segs); n > 0 {
-		_ = b[n*segLen*nv*lanes-1]
-		_ = a[(int(segs[n-1])+1)*segLen*mr-1] // segs ascend
-		p.a, p.b, p.segs = &a[0], &b[0], &segs[0]
-	}
-	return p
-}
-
 func packRunsAVX512(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan) {
-	packEnds(dst, dstStride, src, srcStride, n, v, 16)
+	packEnds(dst, dstStride, src, srcStride, n, v, 16, 1)
 	packAVX512(&dst[0], dstStride, &src[0], srcStride, n, v.at[0], v.bits[0], v.at[1], v.bits[1])
 }
 
 func packRunsAVX2(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan) {
-	packEnds(dst, dstStride, src, srcStride, n, v, 8)
+	packEnds(dst, dstStride, src, srcStride, n, v, 8, 1)
 	packAVX2(&dst[0], dstStride, &src[0], srcStride, n, v.at[0], v.bits[0], v.at[1], v.bits[1])
 }
 
-func packEnds(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan, lanes int) {
+func packEvensAVX512(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan) {
+	packEnds(dst, dstStride, src, srcStride, n, v, 16, 2)
+	packEvenAVX512(&dst[0], dstStride, &src[0], srcStride, n, v.at[0], v.bits[0], v.at[1], v.bits[1])
+}
+
+func packEvensAVX2(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan) {
+	packEnds(dst, dstStride, src, srcStride, n, v, 8, 2)
+	packEvenAVX2(&dst[0], dstStride, &src[0], srcStride, n, v.at[0], v.bits[0], v.at[1], v.bits[1])
+}
+
+// packEnds looks at the ends of runs whose lanes read step apart.
+func packEnds(dst []float32, dstStride int, src []float32, srcStride, n int, v *vectorPlan, lanes, step int) {
 	_ = dst[(n-1)*dstStride+lanes-1]
-	for k, bits := range v.bits {
-		if bits != 0 {
-			lo, hi := ends(bits)
-			_ = src[v.at[k]+lo]
-			_ = src[(n-1)*srcStride+v.at[k]+hi-1]
+	for k, set := range v.bits {
+		if set != 0 {
+			_ = src[v.at[k]+step*bits.TrailingZeros32(set)]
+			_ = src[(n-1)*srcStride+v.at[k]+step*(bits.Len32(set)-1)]
 		}
 	}
 }
 
-func sampleQuad(dst []float32, dstStride int, src []float32, srcStride, n int, s *sample4) {
-	_ = dst[(n-1)*dstStride+3]
-	last := src[(n-1)*srcStride:]
-	for k := range s.at {
-		for _, at := range s.at[k] {
-			_ = last[at+1]
-		}
+func sampleQuads(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) {
+	if n < 1 || len(plans) == 0 {
+		return
 	}
-	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &s.at[0][0])
+	_ = dst[(n-1)*dstStride+4*len(plans)-1]
+	var most uint32 // as unsigned, a negative place is far out too
+	for i := range plans {
+		p := &plans[i]
+		most = max(most, uint32(p.at[0][0]), uint32(p.at[0][1]), uint32(p.at[0][2]), uint32(p.at[0][3]),
+			uint32(p.at[1][0]), uint32(p.at[1][1]), uint32(p.at[1][2]), uint32(p.at[1][3]))
+	}
+	_ = src[(n-1)*srcStride+int(most)+1]
+	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &plans[0].at[0][0], len(plans))
 }
 
 func planeAVX512(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {
@@ -179,4 +172,32 @@ func splitRowsWide(dst []float32, odd, dstStride int, src []float32, srcStride, 
 	}
 	_, _ = dst[(rows-1)*dstStride+odd+n-1], src[(rows-1)*srcStride+2*n-1]
 	splitRowsAVX2(&dst[0], &dst[odd], dstStride, &src[0], srcStride, rows, n)
+}
+
+func winoInAVX512(v []float32, stride, n int) {
+	_ = v[15*stride+n-1]
+	winogradInAVX512(&v[0], stride, n/16)
+}
+
+func winoOutAVX512(top, bottom, m []float32, stride, n int, bias float32) {
+	_, _, _ = top[2*n-1], bottom[2*n-1], m[15*stride+n-1]
+	winogradOutAVX512(&top[0], &bottom[0], &m[0], stride, n/16, bias)
+}
+
+func winoInAVX2(v []float32, stride, n int) {
+	_ = v[15*stride+n-1]
+	winogradInAVX2(&v[0], stride, n/8)
+}
+
+func winoOutAVX2(top, bottom, m []float32, stride, n int, bias float32) {
+	_, _, _ = top[2*n-1], bottom[2*n-1], m[15*stride+n-1]
+	winogradOutAVX2(&top[0], &bottom[0], &m[0], stride, n/8, bias)
+}
+
+func clampWide(y []float32, lo, hi float32) {
+	n := len(y) &^ 7
+	if n > 0 {
+		clampAVX2(&y[0], n, lo, hi)
+	}
+	clampGo(y[n:], lo, hi)
 }

@@ -38,18 +38,20 @@ type layout struct {
 	bias    []float32    // K, zeros without a bias
 }
 
-// zone is a range of output columns that is tiled by itself, in which the
-// pixels are counted row by row.
+// zone is a rectangle of outputs that is tiled by itself, in which the pixels are
+// counted row by row.
 type zone struct {
-	x0, width int
-	first     int // its first tile
-	tiles     int
-	vectors   int
+	x0, y0, width, height int
+	first                 int // its first tile
+	tiles                 int
+	vectors, subs         int // vectors of pixels, sub-panels that they are spread over
 }
+
+func (z *zone) pixels() int { return z.width * z.height }
 
 // newLayout cuts the problem into tiles; perSub is how many output channels make
 // packing a panel once more worth while.
-func newLayout(pool *Pool, p conv.Problem, zones []zone, perSub int) (*layout, error) {
+func newLayout(pool *Pool, p conv.Problem, zones func(conv.Problem, int) []zone, perSub int) (*layout, error) {
 	ks, err := choose()
 	if err != nil {
 		return nil, err
@@ -61,11 +63,11 @@ func newLayout(pool *Pool, p conv.Problem, zones []zone, perSub int) (*layout, e
 		return nil, fmt.Errorf("fast: a plane of %d×%d pixels in or %d×%d out is too large, it may have at most 2^31-1 pixels: %w",
 			p.H, p.W, p.Ho, p.Wo, conv.ErrUnsupported)
 	}
-	l := &layout{p: p, ks: ks, pool: pool, zones: zones,
+	l := &layout{p: p, ks: ks, pool: pool, zones: zones(p, ks.lanes),
 		kg: p.K / p.Groups, cg: p.C / p.Groups, cog: p.C / max(p.OffsetGroups, 1), taps: p.Taps()}
 	for l.subs = tileSubs; ; l.subs /= 2 {
 		l.cut()
-		if l.subs == 1 || p.N*l.spans >= 16 {
+		if l.subs == 1 || p.N*l.spans >= 8 {
 			break
 		}
 	}
@@ -95,10 +97,11 @@ func (l *layout) cut() {
 	for i := range l.zones {
 		z := &l.zones[i]
 		z.first = l.spans
-		z.vectors = ceilDiv(z.width*l.p.Ho, l.ks.lanes)
-		z.tiles = ceilDiv(z.vectors, l.ks.nv*l.subs)
+		z.vectors = ceilDiv(z.pixels(), l.ks.lanes)
+		z.subs = ceilDiv(z.vectors, l.ks.nv)
+		z.tiles = ceilDiv(z.subs, l.subs)
 		l.spans += z.tiles
-		l.cols = max(l.cols, ceilDiv(z.vectors, z.tiles)*l.ks.lanes)
+		l.cols = max(l.cols, min(z.vectors, ceilDiv(z.subs, z.tiles)*l.ks.nv)*l.ks.lanes)
 	}
 }
 
@@ -110,7 +113,8 @@ type unit struct {
 	n              int
 	z              *zone
 	q0, q1         int
-	vectors, subs  int
+	vectors        int
+	sub0, subs     int // sub-panels, counted in the zone
 	g0, g1, k0, k1 int // groups, and output channels within each
 }
 
@@ -126,9 +130,11 @@ func (l *layout) unit(i int) (u unit) {
 		}
 	}
 	i -= u.z.first
-	v0, v1 := i*u.z.vectors/u.z.tiles, (i+1)*u.z.vectors/u.z.tiles
-	u.vectors, u.subs = v1-v0, ceilDiv(v1-v0, l.ks.nv)
-	u.q0, u.q1 = v0*l.ks.lanes, min(v1*l.ks.lanes, u.z.width*l.p.Ho)
+	u.sub0 = i * u.z.subs / u.z.tiles
+	u.subs = (i+1)*u.z.subs/u.z.tiles - u.sub0
+	v0, v1 := u.z.vector(u.sub0), u.z.vector(u.sub0+u.subs)
+	u.vectors = v1 - v0
+	u.q0, u.q1 = v0*l.ks.lanes, min(v1*l.ks.lanes, u.z.pixels())
 	u.g1, u.k1 = l.p.Groups, l.kg
 	if l.p.Groups > 1 {
 		u.g0, u.g1 = chunk*l.chunkG, min((chunk+1)*l.chunkG, l.p.Groups)
@@ -138,10 +144,13 @@ func (l *layout) unit(i int) (u unit) {
 	return u
 }
 
+// vector returns the first vector of a zone's sub-panel i; they are spread evenly.
+func (z *zone) vector(i int) int { return i * z.vectors / z.subs }
+
 // sub returns where sub-panel i of a unit begins and how many vectors it has.
 func (u *unit) sub(i int) (v0, nv int) {
-	v0 = i * u.vectors / u.subs
-	return v0, (i+1)*u.vectors/u.subs - v0
+	first, v0 := u.z.vector(u.sub0), u.z.vector(u.sub0+i)
+	return v0 - first, u.z.vector(u.sub0+i+1) - v0
 }
 
 // tapChunk is the number of taps planned at a time.
@@ -153,54 +162,78 @@ func (l *layout) step(n int) int {
 	return ceilDiv(n, ceilDiv(n, most))
 }
 
-// block is a part of the reduction: channels [c0, c1) of group g at taps [t0, t1).
-type block struct{ g, c0, c1, t0, t1 int }
+// block is a part of the reduction: channels [c0, c1), counted over the whole
+// input, at taps [t0, t1). They are a part of group g0, or all of groups [g0, g1).
+type block struct{ g0, g1, c0, c1, t0, t1 int }
+
+// together is how many groups of a few channels make a block.
+func (l *layout) together() int {
+	if l.cog%l.cg != 0 {
+		return 1
+	}
+	return max(1, blockRows/l.tapChunk()/l.cg)
+}
+
+// blockChannels is the number of channels in the largest block.
+func (l *layout) blockChannels() int {
+	return max(l.step(min(l.cg, l.cog)), l.together()*l.cg)
+}
 
 // blocks calls f for the blocks of groups [g0, g1) in the order in which they are
 // added up. plan is called whenever the taps or the offset group change.
-// Channels are counted over the whole input.
 func (l *layout) blocks(g0, g1 int, plan func(og, t0, t1 int), f func(b block)) {
+	together := l.together()
 	for og := g0 * l.cg / l.cog; og*l.cog < g1*l.cg; og++ {
 		for t0 := 0; t0 < l.taps; t0 += l.tapChunk() {
 			t1 := min(t0+l.tapChunk(), l.taps)
 			plan(og, t0, t1)
 			first, last := max(g0, og*l.cog/l.cg), min(g1, ceilDiv((og+1)*l.cog, l.cg))
+			if together > 1 {
+				for g := first; g < last; g += together {
+					end := min(g+together, last)
+					f(block{g, end, g * l.cg, end * l.cg, t0, t1})
+				}
+				continue
+			}
 			for g := first; g < last; g++ {
 				lo, hi := max(g*l.cg, og*l.cog), min((g+1)*l.cg, (og+1)*l.cog)
 				step := l.step(hi - lo)
 				for c0 := lo; c0 < hi; c0 += step {
-					f(block{g, c0, min(c0+step, hi), t0, t1})
+					f(block{g, g + 1, c0, min(c0+step, hi), t0, t1})
 				}
 			}
 		}
 	}
 }
 
-// first reports whether a block is the first one added to its outputs.
-func (l *layout) first(b block) bool { return b.c0 == b.g*l.cg && b.t0 == 0 }
+// of returns a block's part in group g.
+func (l *layout) of(b block, g int) block {
+	return block{g, g + 1, max(b.c0, g*l.cg), min(b.c1, (g+1)*l.cg), b.t0, b.t1}
+}
 
-// panel returns the packed weights of a block for output channels from k (within
-// the group) on, mr of them: [tap][channel][mr].
+// first reports whether a block of one group is the first one added to its outputs.
+func (l *layout) first(b block) bool { return b.c0 == b.g0*l.cg && b.t0 == 0 }
+
+// panel returns the packed weights of a block of one group for output channels
+// from k (within the group) on, mr of them: [tap][channel][mr].
 func (l *layout) panel(b block, k, mr int) []float32 {
 	rows := (b.c1 - b.c0) * (b.t1 - b.t0)
-	at := b.g*l.kg*l.cg*l.taps + l.kg*((b.c0-b.g*l.cg)*l.taps+(b.c1-b.c0)*b.t0) + k*rows
+	at := b.g0*l.kg*l.cg*l.taps + l.kg*((b.c0-b.g0*l.cg)*l.taps+(b.c1-b.c0)*b.t0) + k*rows
 	return l.weights[at:][:mr*rows]
 }
 
-// SetWeights packs other weights (K×C/groups×R×S) and biases (K elements; only
-// looked at with a problem that has a bias) into the plan. It waits for runs in
-// progress.
-func (l *layout) SetWeights(weight, bias []float32) error {
+// setWeights packs weights and biases.
+func (l *layout) setWeights(weight, bias []float32) error {
 	if err := length("weight", weight, l.p.Weight().Len(), l.p.Weight()); err != nil {
 		return err
 	}
 	if l.p.Bias && len(bias) != l.p.K {
 		return fmt.Errorf("fast: bias has %d elements, it must have %d, one an output channel: %w", len(bias), l.p.K, conv.ErrShape)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.weights == nil {
 		l.weights = make([]float32, len(weight))
+	}
+	if l.bias == nil {
 		l.bias = make([]float32, l.p.K)
 	}
 	if l.p.Bias {
@@ -211,21 +244,28 @@ func (l *layout) SetWeights(weight, bias []float32) error {
 		return nil
 	}
 	l.blocks(0, l.p.Groups, func(og, t0, t1 int) {}, func(b block) {
-		for k := 0; k < l.kg; {
-			mr := l.ks.height(l.kg - k)
-			dst := l.panel(b, k, mr)
-			for t := b.t0; t < b.t1; t++ {
-				for c := b.c0; c < b.c1; c++ {
-					for i := range mr {
-						dst[i] = weight[((b.g*l.kg+k+i)*l.cg+c-b.g*l.cg)*l.taps+t]
-					}
-					dst = dst[mr:]
-				}
-			}
-			k += mr
+		for g := b.g0; g < b.g1; g++ {
+			l.packWeights(l.of(b, g), weight)
 		}
 	})
 	return nil
+}
+
+// packWeights packs the weights of a block of one group.
+func (l *layout) packWeights(b block, weight []float32) {
+	for k := 0; k < l.kg; {
+		mr := l.ks.height(l.kg - k)
+		dst := l.panel(b, k, mr)
+		for t := b.t0; t < b.t1; t++ {
+			for c := b.c0; c < b.c1; c++ {
+				for i := range mr {
+					dst[i] = weight[((b.g0*l.kg+k+i)*l.cg+c-b.g0*l.cg)*l.taps+t]
+				}
+				dst = dst[mr:]
+			}
+		}
+		k += mr
+	}
 }
 
 // length says in a sentence that a slice does not have its tensor's length.

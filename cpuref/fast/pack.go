@@ -1,77 +1,49 @@
 package fast
 
-import (
-	"math/bits"
-
-	"vkconv/conv"
-)
+import "vkconv/conv"
 
 // vectorPlan says where one vector of a panel comes from at one tap: lane i
-// takes place at[j]+i of a channel's plane where bit i of bits[j] is set, and 0
-// where it is set in neither. With indexed set that is not enough, and each lane has
-// an index of its own in scratch.index.
+// takes place at[j]+i·step of a channel's plane where bit i of bits[j] is set, and
+// 0 where it is set in neither; step is the horizontal stride, 1 or 2. With indexed
+// set that is not enough, and each lane has an index of its own in scratch.index.
 type vectorPlan struct {
 	at      [2]int
 	bits    [2]uint32
 	indexed bool
 }
 
-// columns maps every output column and horizontal tap to an input column, −1
-// outside: S×Wo.
-func columns(p conv.Problem) []int32 {
-	m := make([]int32, p.S*p.Wo)
-	for s := range p.S {
-		for ox := range p.Wo {
-			m[s*p.Wo+ox] = int32(conv.MapPad(p.Mode, ox*p.StrideX-p.Pad.Left+s*p.DilationX, p.W))
-		}
-	}
-	return m
-}
-
-// setPixels lists the output pixels of a unit.
-func (l *layout) setPixels(u *unit, s *scratch) []pixel {
-	px := grow(&s.pixels, u.q1-u.q0)
-	oy, ox := u.q0/u.z.width, u.q0%u.z.width
-	for i := range px {
-		px[i] = pixel{int32(oy), int32(u.z.x0 + ox)}
-		if ox++; ox == u.z.width {
-			oy, ox = oy+1, 0
-		}
-	}
-	return px
+// place returns the output pixel of a zone's pixel q.
+func (z *zone) place(q int) (oy, ox int) {
+	return z.y0 + q/z.width, z.x0 + q%z.width
 }
 
 // planVectors plans all vectors of a unit for taps [t0, t1) and returns the
 // taps, relative to t0, that meet more than padding.
 func (c *Conv2D) planVectors(u *unit, s *scratch, t0, t1 int) (live []int32) {
 	p, lanes := &c.p, c.ks.lanes
-	px := s.pixels[:u.q1-u.q0]
 	live = grow(&s.segs, t1-t0)[:0]
 	vectors := grow(&s.vectors, (t1-t0)*u.vectors)
 	index := grow(&s.index, (t1-t0)*u.vectors*lanes)
 	for t := t0; t < t1; t++ {
-		dy := t/p.S*p.DilationY - p.Pad.Top
-		cols := c.cols[t%p.S*p.Wo:][:p.Wo]
+		dy, dx := t/p.S*p.DilationY-p.Pad.Top, t%p.S*p.DilationX-p.Pad.Left
+		lo, hi := span(p.Wo, p.W, p.StrideX, dx)
+		oy, ox := u.z.place(u.q0)
 		any := false
-		lastY, row := int32(-1), -1
 		for v := range u.vectors {
-			at := index[(len(live)*u.vectors+v)*lanes:][:lanes]
-			group := px[v*lanes : min((v+1)*lanes, len(px))]
-			for i, q := range group {
-				if q.oy != lastY {
-					lastY = q.oy
-					row = conv.MapPad(p.Mode, int(q.oy)*p.StrideY+dy, p.H)
-				}
-				at[i] = -1
-				if col := cols[q.ox]; row >= 0 && col >= 0 {
-					at[i] = int32(row*p.W) + col
+			at := len(live)*u.vectors + v
+			plan := &vectors[at]
+			n := min(lanes, u.q1-u.q0-v*lanes)
+			nextY, nextX := oy, ox
+			if c.runs && plan.findRuns(p, u.z, &nextY, &nextX, n, dy, dx, lo, hi) {
+				any = any || plan.bits[0] != 0
+			} else {
+				*plan = vectorPlan{indexed: true}
+				if findPlaces(index[at*lanes:][:lanes], p, u.z, oy, ox, n, dy, dx) {
 					any = true
 				}
+				nextY, nextX = u.z.place(u.q0 + v*lanes + n)
 			}
-			for i := len(group); i < lanes; i++ {
-				at[i] = -1
-			}
-			vectors[len(live)*u.vectors+v] = runs(at, c.ks.pack == nil)
+			oy, ox = nextY, nextX
 		}
 		if any {
 			live = append(live, int32(t-t0))
@@ -80,56 +52,88 @@ func (c *Conv2D) planVectors(u *unit, s *scratch, t0, t1 int) (live []int32) {
 	return live
 }
 
-// runs finds the at most two stretches of consecutive places that a vector is made of.
-func runs(at []int32, indexed bool) (v vectorPlan) {
-	if indexed {
-		return vectorPlan{indexed: true}
-	}
-	n := 0
-	base := int32(0)
-	open := false
-	for i, a := range at {
-		if a < 0 {
-			open = false
-			continue
-		}
-		if !open || a-int32(i) != base {
-			if n == 2 {
-				return vectorPlan{indexed: true}
+// findRuns finds the stretches of places that n output pixels from (oy, ox) on
+// read at a tap (dy, dx) whose columns inside are [lo, hi). It reports whether
+// two are enough, and leaves the pixel behind in (oy, ox).
+func (v *vectorPlan) findRuns(p *conv.Problem, z *zone, oy, ox *int, n, dy, dx, lo, hi int) bool {
+	*v = vectorPlan{}
+	runs := 0
+	end := z.x0 + z.width
+	for lane := 0; lane < n; {
+		length := min(n-lane, end-*ox)
+		a, b := max(*ox, lo), min(*ox+length, hi)
+		if iy := *oy*p.StrideY + dy; a < b && uint(iy) < uint(p.H) {
+			first := lane + a - *ox
+			at := iy*p.W + a*p.StrideX + dx - first*p.StrideX
+			set := (uint32(1)<<(b-a) - 1) << first
+			switch {
+			case runs > 0 && v.at[runs-1] == at: // one row's end is the next one's beginning
+				v.bits[runs-1] |= set
+			case runs == 2:
+				return false
+			default:
+				v.at[runs], v.bits[runs] = at, set
+				runs++
 			}
-			base, open = a-int32(i), true
-			v.at[n] = int(base)
-			n++
 		}
-		v.bits[n-1] |= 1 << i
+		lane += length
+		if *ox += length; *ox == end {
+			*oy, *ox = *oy+1, z.x0
+		}
 	}
-	return v
+	return true
 }
 
-// packBlock packs channels [c0, c1) of image n at the live taps into panels.
+// findPlaces finds the place that each of n output pixels from (oy, ox) on reads,
+// −1 for a zero, and reports whether any is more than that.
+func findPlaces(at []int32, p *conv.Problem, z *zone, oy, ox, n, dy, dx int) (any bool) {
+	row := conv.MapPad(p.Mode, oy*p.StrideY+dy, p.H)
+	for i := range at {
+		at[i] = -1
+		if i >= n {
+			continue
+		}
+		col := ox*p.StrideX + dx
+		if uint(col) >= uint(p.W) {
+			col = conv.MapPad(p.Mode, col, p.W)
+		}
+		if row >= 0 && col >= 0 {
+			at[i] = int32(row*p.W + col)
+			any = true
+		}
+		if ox++; ox == z.x0+z.width {
+			oy, ox = oy+1, z.x0
+			if i+1 < n {
+				row = conv.MapPad(p.Mode, oy*p.StrideY+dy, p.H)
+			}
+		}
+	}
+	return any
+}
+
+// packBlock packs channels [c0, c1) of a unit's image at the live taps into panels.
 func (c *Conv2D) packBlock(u *unit, s *scratch, panel, x []float32, c0, c1 int, live []int32) {
 	p, lanes := &c.p, c.ks.lanes
 	plane, n := p.H*p.W, c1-c0
 	src := x[(u.n*p.C+c0)*plane:][:n*plane]
 	rows := n * len(live)
+	pack := c.ks.pack
+	if p.StrideX == 2 {
+		pack = c.ks.packEven
+	}
 	for i := range u.subs {
 		v0, nv := u.sub(i)
 		dst := panel[rows*v0*lanes:][:rows*nv*lanes]
 		for t := range live {
 			for v := range nv {
 				to := dst[(t*n*nv+v)*lanes:]
-				plan := &s.vectors[t*u.vectors+v0+v]
-				if plan.indexed {
-					packIndexed(to, nv*lanes, src, plane, n, s.index[(t*u.vectors+v0+v)*lanes:][:lanes])
+				at := t*u.vectors + v0 + v
+				if plan := &s.vectors[at]; plan.indexed {
+					packIndexed(to, nv*lanes, src, plane, n, s.index[at*lanes:][:lanes])
 				} else {
-					c.ks.pack(to, nv*lanes, src, plane, n, plan)
+					pack(to, nv*lanes, src, plane, n, plan)
 				}
 			}
 		}
 	}
-}
-
-// ends returns the first lane of a run and the one after its last.
-func ends(mask uint32) (lo, hi int) {
-	return bits.TrailingZeros32(mask), bits.Len32(mask)
 }

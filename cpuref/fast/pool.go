@@ -117,10 +117,10 @@ func (p *Pool) run(ctx context.Context, plan tiler, tiles int, y, x, offset, mas
 func (p *Pool) work() {
 	var s scratch
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for {
 		for len(p.jobs) == 0 {
 			if p.closed {
+				p.mu.Unlock()
 				return
 			}
 			p.wake.Wait()

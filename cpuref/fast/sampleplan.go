@@ -1,14 +1,16 @@
 package fast
 
+import "vkconv/conv"
+
 // sample4 says how to sample four neighbouring output pixels at one tap: for
 // each lane two addresses in a channel's plane, of the left pixel of the upper
-// and of the lower pair, and for the four corners (upper left, upper right, lower
-// left, lower right) a weight that holds the mask, and whether the corner counts.
-// Pairs always lie inside the plane, whatever counts of them.
+// and of the lower pair, and for the left and the right of each pair a weight
+// that holds the mask, and whether the pixel counts. Where the plane is at least
+// two columns wide, pairs lie inside it, whatever counts of them.
 type sample4 struct {
 	at [2][4]int32
-	w  [4][4]float32
-	m  [4][4]uint32 // all ones where the corner counts
+	w  [2][4][2]float32
+	m  [2][4][2]uint32 // all ones where the pixel counts
 }
 
 const on = 0xffffffff
@@ -17,7 +19,6 @@ const on = 0xffffffff
 // returns the taps, relative to t0, at which any pixel meets the image.
 func (d *DeformConv2D) planSamples(u *unit, s *scratch, offset, mask []float32, og, t0, t1 int) (live []int32) {
 	p := &d.p
-	px := s.pixels[:u.q1-u.q0]
 	plane := p.Ho * p.Wo
 	quads := u.vectors * d.ks.lanes / 4
 	samples := grow(&s.samples, (t1-t0)*quads)
@@ -34,18 +35,22 @@ func (d *DeformConv2D) planSamples(u *unit, s *scratch, offset, mask []float32, 
 		baseX := t%p.S*p.DilationX - p.Pad.Left
 		plans := samples[len(live)*quads:][:quads]
 		any := false
-		for i, q := range px {
+		oy, ox := u.z.place(u.q0)
+		for i := range dy {
 			f := float32(1)
 			if m != nil {
 				f = m[i]
 			}
-			y, ly := split(int(q.oy)*p.StrideY+baseY, dy[i])
-			x, lx := split(int(q.ox)*p.StrideX+baseX, dx[i])
-			if plans[i/4].set(i%4, p.H, p.W, y, x, ly, lx, f) {
+			y, ly := split(oy*p.StrideY+baseY, dy[i])
+			x, lx := split(ox*p.StrideX+baseX, dx[i])
+			if plans[i/4].set(i%4, p.H, p.W, y, x, ly, lx, f, p.Border) {
 				any = true
 			}
+			if ox++; ox == p.Wo {
+				oy, ox = oy+1, 0
+			}
 		}
-		for i := len(px); i < 4*quads; i++ {
+		for i := len(dy); i < 4*quads; i++ {
 			plans[i/4].clear(i % 4)
 		}
 		if any {
@@ -77,72 +82,94 @@ func split(base int, delta float32) (int, float32) {
 
 // clear makes a lane sample 0.
 func (s *sample4) clear(i int) {
-	s.at[0][i], s.at[1][i] = 0, 0
-	for k := range 4 {
-		s.w[k][i], s.m[k][i] = 0, 0
+	for k := range 2 {
+		s.at[k][i], s.w[k][i], s.m[k][i] = 0, [2]float32{}, [2]uint32{}
 	}
 }
 
 // set plans lane i: a bilinear sample of an h×w plane at (y+ly, x+lx), times f.
 // It reports whether the lane samples anything but 0.
-func (s *sample4) set(i, h, w, y, x int, ly, lx, f float32) bool {
+func (s *sample4) set(i, h, w, y, x int, ly, lx, f float32, border conv.Border) bool {
 	hy, hx := 1-ly, 1-lx
 	if ly != ly || lx != lx || f-f != 0 {
-		return s.setSpecial(i, h, w, y, x, ly, lx, f)
+		return s.setSpecial(i, h, w, y, x, ly, lx, f, border)
 	}
 	if uint(y) < uint(h-1) && uint(x) < uint(w-1) { // all four inside, as most are
 		at := int32(y*w + x)
 		s.at[0][i], s.at[1][i] = at, at+int32(w)
-		s.w[0][i], s.w[1][i] = hy*hx*f, hy*lx*f
-		s.w[2][i], s.w[3][i] = ly*hx*f, ly*lx*f
-		s.m[0][i], s.m[1][i], s.m[2][i], s.m[3][i] = on, on, on, on
+		s.w[0][i] = [2]float32{hy * hx * f, hy * lx * f}
+		s.w[1][i] = [2]float32{ly * hx * f, ly * lx * f}
+		s.m[0][i], s.m[1][i] = [2]uint32{on, on}, [2]uint32{on, on}
 		return true
 	}
-	s.clear(i)
+	if s.clear(i); border == conv.BorderCut {
+		return s.setCut(i, h, w, y, x, ly, lx, f)
+	}
 	if y < -1 || y >= h || x < -1 || x >= w {
 		return false
 	}
 	// The pair that holds the columns that count: at an edge it is moved inside,
 	// and what was its left pixel becomes its right one or the reverse.
 	pair, left, right := x, hx, lx
-	inLeft, inRight := uint32(on), uint32(on)
+	counts := [2]uint32{on, on}
 	switch {
 	case x < 0:
-		pair, left, right, inRight = 0, lx, 0, 0
+		pair, left, right, counts = 0, lx, 0, [2]uint32{on, 0}
 	case x == w-1 && w > 1:
-		pair, left, right, inLeft = w-2, 0, hx, 0
+		pair, left, right, counts = w-2, 0, hx, [2]uint32{0, on}
 	case x == w-1:
-		right, inRight = 0, 0
+		right, counts = 0, [2]uint32{on, 0}
 	}
 	if y >= 0 {
 		s.at[0][i] = int32(y*w + pair)
-		s.w[0][i], s.w[1][i] = hy*left*f, hy*right*f
-		s.m[0][i], s.m[1][i] = inLeft, inRight
+		s.w[0][i], s.m[0][i] = [2]float32{hy * left * f, hy * right * f}, counts
 	}
 	if y+1 < h {
 		s.at[1][i] = int32((y+1)*w + pair)
-		s.w[2][i], s.w[3][i] = ly*left*f, ly*right*f
-		s.m[2][i], s.m[3][i] = inLeft, inRight
+		s.w[1][i], s.m[1][i] = [2]float32{ly * left * f, ly * right * f}, counts
 	}
 	return true
 }
 
+// setCut is what set does at the edge under BorderCut: a position beyond the last
+// row or column takes its value.
+func (s *sample4) setCut(i, h, w, y, x int, ly, lx, f float32) bool {
+	if uint(y) >= uint(h) || uint(x) >= uint(w) {
+		return false
+	}
+	pair, left, right := x, 1-lx, lx
+	counts := [2]uint32{on, on}
+	switch {
+	case x == w-1 && w > 1:
+		pair, left, right, counts = w-2, 0, 1, [2]uint32{0, on}
+	case x == w-1:
+		left, right, counts = 1, 0, [2]uint32{on, 0}
+	}
+	s.at[0][i], s.at[1][i] = int32(y*w+pair), int32(min(y+1, h-1)*w+pair)
+	hy := 1 - ly
+	s.w[0][i], s.m[0][i] = [2]float32{hy * left * f, hy * right * f}, counts
+	s.w[1][i], s.m[1][i] = [2]float32{ly * left * f, ly * right * f}, counts
+	return true
+}
+
 // setSpecial plans a lane whose offset is NaN or whose mask is not finite.
-func (s *sample4) setSpecial(i, h, w, y, x int, ly, lx, f float32) bool {
+func (s *sample4) setSpecial(i, h, w, y, x int, ly, lx, f float32, border conv.Border) bool {
 	nan := f != f || ly != ly || lx != lx
-	if !nan && s.set(i, h, w, y, x, ly, lx, 1) {
-		for k := range 4 { // the infinite mask counts where the sample has weight
-			if s.w[k][i] != 0 {
-				s.w[k][i] *= f
+	if !nan && s.set(i, h, w, y, x, ly, lx, 1, border) {
+		for k := range 2 { // the infinite mask counts where the sample has weight
+			for e := range 2 {
+				if s.w[k][i][e] != 0 {
+					s.w[k][i][e] *= f
+				}
 			}
 		}
 		return true
 	}
 	s.clear(i) // a NaN sample; ∞·0, outside, is one too
-	s.w[0][i] = f * 0
+	s.w[0][i][0] = f * 0
 	if nan {
-		s.w[0][i] = f + ly + lx
+		s.w[0][i][0] = f + ly + lx
 	}
-	s.m[0][i] = on
+	s.m[0][i][0] = on
 	return true
 }

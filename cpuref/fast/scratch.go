@@ -11,11 +11,7 @@ type scratch struct {
 	index   []int32 // one per lane of a vectorPlan
 	samples []sample4
 	segs    []int32 // live taps of the block, relative to its first
-	pixels  []pixel
 }
-
-// pixel is an output pixel of a tile.
-type pixel struct{ oy, ox int32 }
 
 // grow returns a slice of n elements, s itself where it is long enough.
 func grow[T any](s *[]T, n int) []T {

@@ -22,7 +22,7 @@ import (
 // AVX2's 16. The last vector of c is masked.
 func gemm(s isa, mr, nv int) {
 	TEXT(fmt.Sprintf("gemm%dx%d%s", mr, nv, s.name), NOSPLIT,
-		"func(c *float32, ldc int, a, b, bias *float32, segs *int32, nseg, segLen, tail int)")
+		"func(c *float32, ldc int, a, b, bias *float32, segs *int32, nseg, segLen, skip, tail int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("gemm%dx%d%s is kernels.gemm for mr = %d, nv = %d:", mr, nv, s.name, mr, nv),
 		"",
@@ -31,14 +31,17 @@ func gemm(s isa, mr, nv int) {
 		"\t\t\tsum := c[i*ldc+j] // bias[i] unless bias is nil",
 		"\t\t\tfor q := range nseg {",
 		"\t\t\t\tfor l := range segLen {",
-		fmt.Sprintf("\t\t\t\t\tsum = fma(a[(segs[q]*segLen+l)*%d+i], b[(q*segLen+l)*%d+j], sum)", mr, nv*s.lanes()),
+		fmt.Sprintf("\t\t\t\t\tsum = fma(a[(segs[q]*segLen+l)*%d+i], b[(q*segLen+l)*%d+q*skip+j], sum)", mr, nv*s.lanes()),
 		"\t\t\t\t}", "\t\t\t}",
 		"\t\t\tc[i*ldc+j] = sum", "\t\t}", "\t}")
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	SHLQ(U8(2), ldc)
-	tail := Load(Param("tail"), GP64())
-	m := s.firstLanes(tail.(reg.GPVirtual))
+	tail := func() reg.GPVirtual { return Load(Param("tail"), GP64()).(reg.GPVirtual) }
+	var m mask
+	if s.wide() {
+		m = s.firstLanes(tail())
+	} // AVX2 has no register to keep a mask in
 
 	acc := make([][]reg.VecVirtual, mr)
 	for i := range acc {
@@ -60,6 +63,9 @@ func gemm(s isa, mr, nv int) {
 	}
 	JMP(LabelRef("begin"))
 	Label("collect")
+	if !s.wide() {
+		m = s.firstLanes(tail())
+	}
 	for i := range acc {
 		for v := range nv {
 			at := Mem{Base: row, Disp: s.size * v}
@@ -80,6 +86,8 @@ func gemm(s isa, mr, nv int) {
 	segs := Load(Param("segs"), GP64())
 	nseg := Load(Param("nseg"), GP64())
 	segLen := Load(Param("segLen"), GP64())
+	skip := Load(Param("skip"), GP64())
+	SHLQ(U8(2), skip)
 	segSize := GP64()
 	IMUL3Q(U8(4*mr), segLen, segSize)
 	TESTQ(nseg, nseg)
@@ -108,6 +116,7 @@ func gemm(s isa, mr, nv int) {
 	ADDQ(U32(s.size*nv), b)
 	DECQ(left)
 	JNZ(LabelRef("row"))
+	ADDQ(skip, b)
 	ADDQ(U8(4), segs)
 	DECQ(nseg)
 	JNZ(LabelRef("segment"))
@@ -132,10 +141,11 @@ func gemm(s isa, mr, nv int) {
 		RET()
 	}
 	if !s.wide() {
-		CMPQ(tail, U8(s.lanes()))
+		CMPQ(tail(), U8(s.lanes()))
 		JNE(LabelRef("partial"))
 		write(false)
 		Label("partial")
+		m = s.firstLanes(tail())
 	}
 	write(true)
 }

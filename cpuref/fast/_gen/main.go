@@ -42,17 +42,23 @@ func main() {
 			}
 		}
 		pack(s)
+		packEven(s)
 		planeFMA(s)
+		winogradIn(s)
+		winogradOut(s)
 		peak(s)
 	}
 	sample()
+	clamp()
 	copyRows()
 	splitRows()
 	Generate()
 }
 
-// iota is 0…7 and laneBits 1<<0…1<<7, for AVX2's masks.
-var iota, laneBits Mem
+// iota is 0…7 and laneBits 1<<0…1<<7, for AVX2's masks; evens the even numbers
+// below 32, zipLow and zipHigh what puts two vectors' lanes alternately, for
+// permutations.
+var iota, laneBits, evens, zipLow, zipHigh Mem
 
 func tables() {
 	iota = GLOBL("iota", RODATA|NOPTR)
@@ -62,6 +68,18 @@ func tables() {
 	laneBits = GLOBL("laneBits", RODATA|NOPTR)
 	for i := range 8 {
 		DATA(4*i, U32(1<<i))
+	}
+	evens = GLOBL("evens", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(2*i))
+	}
+	zipLow = GLOBL("zipLow", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(i/2+i%2*16))
+	}
+	zipHigh = GLOBL("zipHigh", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(8+i/2+i%2*16))
 	}
 }
 

@@ -47,7 +47,7 @@ enum {
 	ST_SCALAR_LAYOUT = 1000221000, ST_SUBGROUP_SIZE_PROPS = 1000225000, ST_REQUIRED_SUBGROUP = 1000225001,
 	ST_SUBGROUP_SIZE = 1000225002, ST_VALIDATION_FEATURES = 1000247000, ST_ATOMIC_FLOAT = 1000260000,
 	ST_DOT_PRODUCT = 1000280000, ST_MAINTENANCE4 = 1000413000, ST_MAINTENANCE4_PROPS = 1000413001,
-	ST_COOP = 1000506000, ST_COOP_SHAPE = 1000506001
+	ST_LAYER_SETTINGS = 1000496000, ST_COOP = 1000506000, ST_COOP_SHAPE = 1000506001
 };
 
 enum {
@@ -68,6 +68,8 @@ typedef struct { int32_t sType; const void *pNext; uint32_t flags; const char *i
 typedef Bool32(VKCALL *DebugFn)(uint32_t severity, uint32_t type, const DebugData *data, void *user);
 typedef struct { int32_t sType; const void *pNext; uint32_t flags, severity, type; DebugFn callback; void *user; } DebugMessengerCreateInfo;
 typedef struct { int32_t sType; const void *pNext; uint32_t enabledCount; const int32_t *enabled; uint32_t disabledCount; const int32_t *disabled; } ValidationFeatures;
+typedef struct { const char *layer, *name; int32_t type; uint32_t count; const void *values; } LayerSetting;
+typedef struct { int32_t sType; const void *pNext; uint32_t count; const LayerSetting *settings; } LayerSettings;
 
 // Version 1's features are 55 flags; the three of interest by their place. Version 1's properties and limits are read
 // through the Go binding, so that only their room is kept here (they are the last member, and room to spare is harmless).

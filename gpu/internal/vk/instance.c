@@ -68,11 +68,19 @@ Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int va
 	// Chained into the instance's own creation too, so that the loader's complaints while it looks for drivers and the
 	// layer's while the instance is destroyed are kept.
 	DebugMessengerCreateInfo debug = {ST_DEBUG_MESSENGER, NULL, 0, 0x1100, 0x7, vkx_debug, l};
-	int32_t sync = 4; // synchronization validation
-	ValidationFeatures more = {ST_VALIDATION_FEATURES, NULL, 1, &sync, 0, NULL};
-	if (validate && has_extension(gipa, validation_layer, "VK_EXT_validation_features")) {
+	// Synchronization checks are off by default. Recent layers also leave out what shaders read and write unless told.
+	int32_t sync = 4;
+	ValidationFeatures features = {ST_VALIDATION_FEATURES, NULL, 1, &sync, 0, NULL};
+	Bool32 on = 1;
+	LayerSetting setting[2] = {{validation_layer, "validate_sync", 0, 1, &on},
+		{validation_layer, "syncval_shader_accesses_heuristic", 0, 1, &on}};
+	LayerSettings settings = {ST_LAYER_SETTINGS, NULL, 2, setting};
+	if (validate && has_extension(gipa, validation_layer, "VK_EXT_layer_settings")) {
+		extensions[extensionCount++] = "VK_EXT_layer_settings";
+		debug.pNext = &settings;
+	} else if (validate && has_extension(gipa, validation_layer, "VK_EXT_validation_features")) {
 		extensions[extensionCount++] = "VK_EXT_validation_features";
-		debug.pNext = &more;
+		debug.pNext = &features;
 	}
 	InstanceCreateInfo info = {ST_INSTANCE, offer->debugUtils ? &debug : debug.pNext, offer->portability ? 1 : 0, &app,
 		validate ? 1 : 0, &validation_layer, extensionCount, extensions};

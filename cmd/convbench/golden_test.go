@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"vkconv/tensorio"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+// masks hide what differs from machine to machine.
+var masks = []struct {
+	find *regexp.Regexp
+	put  string
+}{
+	{regexp.MustCompile(`CPU, \d+ threads?`), "CPU, # threads"},
+	{regexp.MustCompile(`pure Go, [\w ]+`), "pure Go, #"},
+	{regexp.MustCompile(` *\d+(\.\d+)? ms\b`), " # ms"},
+	{regexp.MustCompile(` *\d+\.\d+ s\b`), " # s"},
+	{regexp.MustCompile(` ms +\d+% `), " ms #% "},
+	{regexp.MustCompile(` ms +\d+(\.\d+)? +\d+(\.\d+)? `), " ms # # "},
+	{regexp.MustCompile(` +(– +)?\d\.\d{3}\b`), " #"},
+	{regexp.MustCompile(`of its bound in seed .*`), "of its bound in #"},
+}
+
+// files makes the inputs that the golden commands read, in an empty directory
+// that becomes the working directory.
+func files(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	t.Setenv("VKCONV_DEVICE", "")
+	ramp := func(shape ...int) tensorio.Array {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(i%7) - 3
+		}
+		return tensorio.Array{Shape: shape, Data: v}
+	}
+	ints := func(v ...int64) tensorio.Array { return tensorio.Array{Shape: []int{len(v)}, Data: v} }
+	with := func(arrays map[string]tensorio.Array, name string, a tensorio.Array) map[string]tensorio.Array {
+		out := map[string]tensorio.Array{}
+		for k, v := range arrays {
+			out[k] = v
+		}
+		if out[name] = a; a.Data == nil {
+			delete(out, name)
+		}
+		return out
+	}
+	// Ones over ones: each output is the number of pixels under the kernel.
+	ones := tensorio.Array{Shape: []int{1, 1, 3, 3}, Data: []float32{1, 1, 1, 1, 1, 1, 1, 1, 1}}
+	counts := map[string]tensorio.Array{"x": ones, "weight": ones, "padding": ints(1, 1, 1, 1),
+		"y": {Shape: []int{1, 1, 3, 3}, Data: []float64{4, 6, 4, 6, 9, 6, 4, 6, 4}}}
+	plain := map[string]tensorio.Array{"x": ramp(1, 4, 6, 6), "weight": ramp(6, 2, 3, 3), "groups": ints(2)}
+	deform := map[string]tensorio.Array{"x": ramp(1, 2, 5, 5), "weight": ramp(3, 2, 3, 3), "offset": ramp(1, 18, 3, 3)}
+	if err := os.Mkdir("cases", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir("empty", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, arrays := range map[string]map[string]tensorio.Array{
+		"cases/counts.npz":   counts,
+		"cases/dilated.npz":  with(with(plain, "dilation", ints(2, 1)), "seed", ints(7)),
+		"cases/deform.npz":   deform,
+		"cases/backward.npz": with(counts, "dy", ones),
+		"wrong.npz":          with(counts, "y", tensorio.Array{Shape: []int{1, 1, 3, 3}, Data: []float64{4, 6, 4, 6, 9, 6, 4, 6.5, 4}}),
+		"tolerant.npz": with(with(counts, "y", tensorio.Array{Shape: []int{1, 1, 3, 3}, Data: []float64{4, 6, 4, 6, 9, 6, 4, 6.5, 4}}),
+			"atol", tensorio.Array{Shape: []int{1}, Data: []float64{0.6}}),
+		"op.npz":        with(counts, "op", tensorio.Array{Shape: []int{4}, Data: []uint8("pool")}),
+		"no_weight.npz": with(counts, "weight", tensorio.Array{}),
+		"shapes.npz":    with(plain, "weight", ramp(6, 3, 3, 3)),
+		"stride0.npz":   with(plain, "stride", ints(0, 1)),
+		"stride-1.npz":  with(plain, "stride", ints(-1, 1)),
+		"large.npz":     with(plain, "weight", ramp(6, 2, 7, 7)),
+		"groups.npz":    with(plain, "groups", ints(3)),
+		"offset.npz":    with(deform, "offset", ramp(1, 20, 3, 3)),
+		"offset5.npz":   {"offset": ramp(1, 50, 40, 60)},
+		"maps.npz":      {"weight": ramp(5, 3, 3, 3), "bias": ramp(5)},
+		"one.npz":       {"weight": ramp(1, 1, 3, 3)},
+	} {
+		if err := tensorio.WriteNPZ(name, arrays); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := os.ReadFile("cases/counts.npz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := image.NewNRGBA(image.Rect(0, 0, 60, 40))
+	for y := range 40 {
+		for x := range 60 {
+			m.SetNRGBA(x, y, color.NRGBA{uint8(4 * x), uint8(6 * y), uint8(x * y), 255})
+		}
+	}
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, m); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"half.npz": whole[:len(whole)/2], "text.png": []byte("not a picture, just text"), "photo.png": picture.Bytes(), "file": nil,
+	} {
+		if err := os.WriteFile(name, content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// convbench runs the command and shows everything it did, masked.
+func convbench(args ...string) (shown string, status int) {
+	var stdout, stderr bytes.Buffer
+	status = run(context.Background(), args, strings.NewReader(""), &stdout, &stderr)
+	shown = stdout.String()
+	for line := range strings.Lines(stderr.String()) {
+		shown += "stderr: " + line
+	}
+	for _, m := range masks {
+		shown = m.find.ReplaceAllString(shown, m.put)
+	}
+	return fmt.Sprintf("$ convbench %s\n%sstatus %d\n", strings.Join(args, " "), shown, status), status
+}
+
+// The golden files: each a list of commands. They run on the CPU, whose
+// answers are the same everywhere once times and shares are masked.
+var golden = map[string][]string{
+	"help": {"-h", "help", "help check", "devices -h", "check -h", "apply --help"},
+	"usage": {"frobnicate", "-frobnicate", "check -frobnicate x.npz", "devices now", "-run nosuchcase", "-run (", "-budget 0s", "check",
+		"check -random 5 x.npz", "check -random -1", "apply", "apply photo.png photo.png -o a.png", "-device cpu now"},
+	"bench": {"-device cpu -run stacked.3×3$ -budget 1ms"},
+	"check": {
+		"check -device cpu cases",
+		"check cases/counts.npz -device cpu -out results",
+		"check -device cpu wrong.npz cases/counts.npz",
+		"check -device cpu -- cases/counts.npz tolerant.npz",
+		"check -device cpu -random 20 -seed 3",
+	},
+	"badcases": {
+		"check -device cpu half.npz no_weight.npz shapes.npz stride0.npz stride-1.npz large.npz groups.npz offset.npz op.npz nosuch.npz text.png",
+		"check -device cpu half.npz cases/counts.npz",
+		"check -device cpu half.npz wrong.npz",
+		"check -device cpu empty",
+		"check -device cpu -out file/results cases",
+		"check -device cpu -out cases cases",
+		"check -device cpu -out results cases/counts.npz ./cases/../cases/counts.npz",
+		"check -device nosuchdevice cases",
+	},
+	"apply": {
+		"apply photo.png -o out.png -device cpu -dilation 3",
+		"apply -device cpu -kernel gaussian -size 5 -stride 2 -o out.png photo.png",
+		"apply -device cpu photo.png -o out.jpg -deform swirl -amplitude 90",
+		"apply -device cpu photo.png -o out.png -deform random -kernel sobel-x -show centre",
+		"apply -device cpu photo.png -o out.png -weights maps.npz -dilation 2",
+		"apply -device cpu photo.png -o out.png -weights one.npz -padding-mode reflect",
+		"apply -device cpu photo.png -o out.png -kernel box -size 5 -offsets offset5.npz",
+	},
+	"badapply": {
+		"apply -device cpu text.png -o out.png", "apply -device cpu nosuch.png -o out.png", "apply -device cpu photo.png",
+		"apply -device cpu photo.png -o out.txt", "apply -device cpu photo.png -o nosuch/out.png",
+		"apply -device cpu photo.png -o out.png -kernel blur", "apply -device cpu photo.png -o out.png -size 4",
+		"apply -device cpu photo.png -o out.png -stride 0", "apply -device cpu photo.png -o out.png -dilation -2",
+		"apply -device cpu photo.png -o out.png -deform melt", "apply -device cpu photo.png -o out.png -show loud",
+		"apply -device cpu photo.png -o out.png -padding-mode edge", "apply -device cpu photo.png -o out.png -padding-mode reflect -deform wave",
+		"apply -device cpu photo.png -o out.png -padding-mode reflect -dilation 50", "apply -device cpu photo.png -o out.png -amplitude 3",
+		"apply -device cpu photo.png -o out.png -weights cases/dilated.npz", "apply -device cpu photo.png -o out.png -weights half.npz",
+		"apply -device cpu photo.png -o out.png -weights cases/counts.npz -kernel box", "apply -device cpu photo.png -o out.png -offsets offset5.npz",
+		"apply -device nosuchdevice photo.png -o out.png",
+	},
+}
+
+func TestGolden(t *testing.T) {
+	where, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, commands := range golden {
+		t.Run(name, func(t *testing.T) {
+			files(t)
+			t.Setenv("VK_DRIVER_FILES", "/nonexistent/driver.json") // the same everywhere
+			var got strings.Builder
+			for _, c := range commands {
+				shown, _ := convbench(strings.Fields(c)...)
+				if strings.Contains(c, "nosuchdevice") { // with and without cgo it cannot be opened for different reasons
+					shown = regexp.MustCompile(`(?m)^stderr: convbench: .*$`).ReplaceAllString(shown, "stderr: convbench: #")
+				}
+				got.WriteString(shown + "\n")
+			}
+			path := filepath.Join(where, name+".golden")
+			if *update {
+				if err := os.WriteFile(path, []byte(got.String()), 0o666); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, w := strings.Split(got.String(), "\n"), strings.Split(string(want), "\n")
+			for i := range max(len(g), len(w)) {
+				a, b := "(end)", "(end)"
+				if i < len(g) {
+					a = g[i]
+				}
+				if i < len(w) {
+					b = w[i]
+				}
+				if a != b {
+					t.Fatalf("line %d of %s.golden:\n got: %s\nwant: %s\n(go test -update rewrites it)\n\n%s", i+1, name, a, b, got.String())
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,32 @@
+// Command convbench runs direct, dilated and deformable convolutions on a
+// Vulkan device and on the CPU, each checking the other, and measures them.
+//
+//	convbench                     verify and time a built-in set of layers
+//	convbench devices             what Vulkan devices there are, and which is used
+//	convbench check FILE.npz…     run cases made by another program
+//	convbench check -random 1000  run random cases
+//	convbench apply IMAGE -o OUT.png -kernel laplacian -dilation 4
+//
+// convbench COMMAND -h says more. The exit status is 0 if all is well, 1 if a
+// result is wrong or a device fails, 2 if the input is at fault.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	status := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is the whole command: arguments and streams in, exit status out.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, terminal: isTerminal(stderr)}
+	return e.finish(e.dispatch(ctx, args))
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"vkconv"
+	"vkconv/tensorio"
+)
+
+const outsideCases = "../../convtest/testdata/cases"
+
+// must runs a command and wants this status and these words in what it shows.
+func must(t *testing.T, status int, words []string, args ...string) string {
+	t.Helper()
+	shown, got := convbench(args...)
+	if got != status {
+		t.Errorf("status %d, want %d:\n%s", got, status, shown)
+	}
+	for _, w := range words {
+		if !strings.Contains(shown, w) {
+			t.Errorf("does not say %q:\n%s", w, shown)
+		}
+	}
+	return shown
+}
+
+// Every device, and the CPU, against PyTorch's answers, random cases and a picture.
+func TestEveryDevice(t *testing.T) {
+	cases, err := filepath.Abs(outsideCases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files(t)
+	names := []string{"cpu"}
+	infos, err := vkconv.Devices()
+	if err != nil {
+		t.Logf("the CPU alone: %v", err)
+	}
+	for _, i := range infos {
+		if i.Unusable == "" {
+			names = append(names, fmt.Sprint(i.Index))
+		}
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			must(t, 0, []string{"conv_3x3 ", "none outside its bound"}, "check", "-device", name, "-out", out, cases)
+			inputs, _ := filepath.Glob(filepath.Join(cases, "*.npz"))
+			if len(inputs) < 100 {
+				t.Fatalf("only %d cases in %s", len(inputs), cases)
+			}
+			for _, in := range inputs {
+				c, err := tensorio.ReadCase(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := tensorio.ReadNPZ(filepath.Join(out, filepath.Base(in)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				y, ok := got["y"].Data.([]float32)
+				s := c.Problem.Output()
+				if !ok || len(got) != 1 || !slices.Equal(got["y"].Shape, s[:]) || len(y) != len(c.Y) {
+					t.Errorf("%s: wrote %v, want y as float32 %v", in, got, s)
+				}
+			}
+			must(t, 0, []string{" 0 wrong; largest error"}, "check", "-device", name, "-random", "100")
+			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "swirl.png", "-deform", "swirl")
+			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "edges.png", "-dilation", "4")
+			if infos != nil {
+				must(t, 0, []string{"4 cases, none outside"}, "check", "-device", name, "cases")
+			}
+		})
+	}
+}
+
+func TestNoDriver(t *testing.T) {
+	files(t)
+	t.Setenv("VK_DRIVER_FILES", "/nonexistent/driver.json")
+	t.Setenv("VK_ICD_FILENAMES", "/nonexistent/driver.json")
+	must(t, 0, []string{"No Vulkan device: ", "used    CPU, # threads", "the CPU, because "}, "devices")
+	must(t, 0, []string{"the CPU, because ", "none outside its bound"}, "-run", "stacked 3×3$", "-budget", "1ms")
+	must(t, 0, []string{"the CPU, because ", "4 cases, none outside its bound"}, "check", "cases")
+	must(t, 0, []string{"the CPU, because "}, "apply", "photo.png", "-o", "a.png")
+	for _, args := range [][]string{{"-device", "llvmpipe"}, {"devices", "-device", "0"}, {"check", "cases", "-device", "0"}, {"check", "-random", "3", "-device", "0"}} {
+		if shown := must(t, 2, []string{"stderr: convbench: "}, args...); strings.Count(shown, "stderr: ") != 1 {
+			t.Errorf("more than one sentence:\n%s", shown)
+		}
+	}
+	t.Setenv("VKCONV_DEVICE", "llvmpipe")
+	must(t, 2, []string{"stderr: convbench: "}, "check", "cases")
+}
+
+func TestInterrupted(t *testing.T) {
+	files(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, args := range [][]string{{"-device", "cpu", "-run", "stacked 3×3$"}, {"check", "-device", "cpu", "cases"},
+		{"check", "-device", "cpu", "-random", "3"}, {"apply", "-device", "cpu", "photo.png", "-o", "a.png"}} {
+		var out, complaint bytes.Buffer
+		if status := run(ctx, args, nil, &out, &complaint); status != statusWrong || complaint.String() != "convbench: interrupted\n" {
+			t.Errorf("%v: status %d, %s", args, status, &complaint)
+		}
+	}
+	if _, err := os.Stat("a.png"); err == nil {
+		t.Error("interrupted, but there is a picture")
+	}
+}
+
+func TestFlagsAnywhere(t *testing.T) {
+	for _, c := range []struct{ args, rest, device string }{
+		{"a b", "a b", ""}, {"-device x a b", "a b", "x"}, {"a -device x b", "a b", "x"}, {"a b --device=x", "a b", "x"},
+		{"-- -device x", "-device x", ""}, {"a -- -device x", "a -device x", ""}, {"a -device x -- -b", "a -b", "x"}, {"", "", ""},
+	} {
+		flags := flag.NewFlagSet("", flag.ContinueOnError)
+		device := flags.String("device", "", "")
+		rest, err := parse(flags, strings.Fields(c.args))
+		if err != nil || strings.Join(rest, " ") != c.rest || *device != c.device {
+			t.Errorf("%q: %q, device %q, %v", c.args, rest, *device, err)
+		}
+	}
+}
+
+// Progress belongs on terminals, and is gone before anything else is written.
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	e := &env{stdout: &out, stderr: &out, terminal: true}
+	e.progress("working")
+	e.complain(fmt.Errorf("two\nlines."))
+	if got := out.String(); got != "\r\x1b[Kworking\r\x1b[Kconvbench: two lines\n" {
+		t.Errorf("%q", got)
+	}
+	if null, err := os.Open(os.DevNull); err != nil || isTerminal(null) || isTerminal(&out) {
+		t.Error("/dev/null or a buffer is taken for a terminal")
+	}
+}
+
+// Too large to compare whole, a result is compared in samples, and a mistake
+// in a sampled place is found.
+func TestCompareSamples(t *testing.T) {
+	files(t)
+	c, err := tensorio.ReadCase("cases/dilated.npz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := operation{c.Problem, c.X, c.Weight, c.Bias, c.Offset, c.Mask}
+	want := op.oracle()
+	y := make([]float32, len(want))
+	for i, s := range want {
+		y[i] = float32(s.Value)
+	}
+	v, every, err := op.compare(context.Background(), y)
+	if err != nil || !v.OK() || every != 1 {
+		t.Errorf("the oracle's own: %+v, every %d, %v", v, every, err)
+	}
+	y[17] += 1
+	if v, _, _ := op.compare(context.Background(), y); v.OK() || v.Index != 17 {
+		t.Errorf("element 17 is wrong: %+v", v)
+	}
+}
+
+// The examples in the help texts and in the package comment are commands that
+// the flags accept.
+func TestExamples(t *testing.T) {
+	source, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	for line := range strings.Lines(string(source)) {
+		if code, ok := strings.CutPrefix(line, "//\t"); ok {
+			texts = append(texts, code)
+		}
+	}
+	for _, c := range commands() {
+		texts = append(texts, c.examples)
+	}
+	seen := 0
+	for _, text := range texts {
+		for line := range strings.Lines(text) {
+			_, line, ok := strings.Cut(" "+strings.TrimSpace(line)+"  ", " convbench ")
+			if !ok || strings.Contains(line, " -h ") {
+				continue
+			}
+			line, _, _ = strings.Cut(" "+line, "   ") // what it does
+			args := strings.Fields(line)
+			c := commands()[0]
+			if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+				i := slices.IndexFunc(commands(), func(c command) bool { return c.name == args[0] })
+				if i < 0 {
+					t.Errorf("there is no command %q in %q", args[0], line)
+					continue
+				}
+				c, args = commands()[i], args[1:]
+			}
+			flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+			c.setup(flags)
+			if _, err := parse(flags, args); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+			seen++
+		}
+	}
+	if seen < 15 {
+		t.Errorf("only %d examples found", seen)
+	}
+}

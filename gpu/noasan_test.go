@@ -1,0 +1,5 @@
+//go:build cgo && !asan
+
+package gpu_test
+
+const asan = false
