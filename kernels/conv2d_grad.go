@@ -320,7 +320,7 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	if v["biased"] = 0; biased {
 		v["biased"] = 1
 	}
-	return newPass(m, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
+	return newPass(m.device, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
 }
 
 // fewChannels is up to how many output channels of a group the gradient by the
@@ -332,14 +332,14 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	t := m.traits
 	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
 	v := problemValues(p)
-	if kg <= fewChannels && cg*p.Taps() <= 4*9 {
+	local := localSize(t)
+	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*local <= mostPartial {
 		const taps = 9 // of an invocation
-		local := localSize(t)
 		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.K*cg, ceil(p.Taps(), taps)
 		tiles := v["blocks"] * v["rowItems"]
 		parts, share := split(t, ceil(v["items"], local), tiles, elements*local)
 		v["share"] = share * local
-		pass, err := newPass(m, "conv2d_grad_depthwise_n9", local, tiles*parts, v)
+		pass, err := newPass(m.device, "conv2d_grad_depthwise_n9", local, tiles*parts, v)
 		if err != nil {
 			return nil, err
 		}
@@ -354,7 +354,7 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	tiles := v["blocks"] * v["rowItems"]
 	parts, share := split(t, v["items"], tiles, elements)
 	v["share"] = share
-	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
+	pass, err := newPass(m.device, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -194,10 +195,19 @@ func TestBackward(t *testing.T) {
 			m    maker
 		}{{"usual", makerFor(d)}, {"other", other}, {"parts", parts}, {"scatter", scatter}} {
 			t.Run(c.name, func(t *testing.T) {
+				used := map[string]int{}
 				convtest.Backward(t, convtest.Cases(60), func(k convtest.Case, g convtest.Grads, dy []float32) error {
-					_, err := gradients(c.m, k, wanted(k.Problem, g), dy)
+					plan, err := gradients(c.m, k, wanted(k.Problem, g), dy)
+					if err == nil {
+						for _, word := range strings.FieldsFunc(plan.Describe(), func(r rune) bool { return r == ' ' || r == ';' || r == ',' || r == ':' }) {
+							if strings.Contains(word, "_") {
+								used[word]++
+							}
+						}
+					}
 					return err
 				})
+				t.Log(used)
 			})
 		}
 	})
@@ -294,9 +304,31 @@ func judge(t *testing.T, name string, worst map[string]float64, roundings int, a
 	}
 }
 
-// TestBackwardSame asks for the same bits 20 times.
+// TestBackwardSame asks for the same bits 20 times, with other work in flight.
 func TestBackwardSame(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		stop, stopped := make(chan bool), make(chan error)
+		go func() {
+			c := convtest.Random(convtest.Seed()+9, 2)
+			for {
+				select {
+				case <-stop:
+					close(stopped)
+					return
+				default:
+				}
+				if _, err := gradients(makerFor(d), c, blank(c.Problem), c.OutputGrad()); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}()
+		defer func() {
+			close(stop)
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+		}()
 		for i := range convtest.Cases(12) {
 			c := convtest.Random(convtest.Seed()+1, i)
 			dy := c.OutputGrad()
@@ -386,6 +418,74 @@ func TestBackwardExtremeOffsets(t *testing.T) {
 	})
 }
 
+// TestBackwardBorder: the border rule of the original code.
+func TestBackwardBorder(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		gather, scatter := makerFor(d), makerFor(d)
+		scatter.lists = 0
+		ran, worst := 0, map[string]float64{}
+		for i := 0; ran < convtest.Cases(40); i++ {
+			c := convtest.Random(convtest.Seed()+4, i)
+			if !c.Problem.Deformable() {
+				continue
+			}
+			c.Problem.Border = conv.BorderCut
+			for _, m := range []maker{gather, scatter} {
+				ran++
+				convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+					_, err := gradients(m, c, wanted(c.Problem, g), dy)
+					return err
+				}, worst)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("%d cases, worst share of the bound %v", ran, worst)
+	})
+}
+
+// TestBackwardNewWeights: SetWeights reaches every gradient that reads weights.
+func TestBackwardNewWeights(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for i := range convtest.Cases(20) {
+			c := convtest.Random(convtest.Seed()+5, i)
+			dy, old := c.OutputGrad(), make([]float32, len(c.Weight))
+			want, got := blank(c.Problem), blank(c.Problem)
+			if _, err := gradients(makerFor(d), c, want, dy); err != nil {
+				t.Fatal(err)
+			}
+			in := [4][]float32{c.X, c.Offset, c.Mask, dy}
+			var err error
+			if c.Problem.Deformable() {
+				var b *DeformConv2DBackward
+				if b, err = NewDeformConv2DBackward(d, c.Problem, old); err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				err = errors.Join(b.SetWeights(c.Weight), runGradients(d, in, got, func(s *gpu.Stream, g Grads, t [4]Tensor) error {
+					return b.Record(s, g, t[0], t[1], t[2], t[3])
+				}))
+			} else {
+				var b *Conv2DBackward
+				if b, err = NewConv2DBackward(d, c.Problem, old); err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				err = errors.Join(b.SetWeights(c.Weight), runGradients(d, in, got, func(s *gpu.Stream, g Grads, t [4]Tensor) error {
+					return b.Record(s, g, t[0], t[3])
+				}))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if where := differs(want, got); where != "" {
+				t.Fatalf("%s: %s", c.Name, where)
+			}
+		}
+	})
+}
+
 // TestBackwardRefuses: what cannot be, is said.
 func TestBackwardRefuses(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
@@ -426,6 +526,14 @@ func TestBackwardRefuses(t *testing.T) {
 		}
 		if err := b.Record(s, Grads{Bias: tensor}, Tensor{}, tensor); err != nil {
 			t.Errorf("dbias alone: %v", err)
+		}
+		big, err := d.NewBuffer(300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer big.Free()
+		if err := b.Record(s, Grads{X: Tensor{Buf: big}}, Tensor{}, Tensor{Buf: big}); err != nil {
+			t.Errorf("dx without x: %v", err)
 		}
 	})
 }

@@ -60,13 +60,13 @@ func makerFor(d *gpu.Device) maker {
 
 // newPass builds a pass of so many workgroups of local invocations. values must
 // hold every push constant of the module but tiles, and may hold more.
-func newPass(m maker, name string, local, tiles int, values map[string]int) (*pass, error) {
+func newPass(d *gpu.Device, name string, local, tiles int, values map[string]int) (*pass, error) {
 	module, err := shaders.Get(name)
 	if err != nil {
 		return nil, err
 	}
 	p := &pass{module: module}
-	if p.groups, err = fold(tiles, m.traits); err != nil {
+	if p.groups, err = fold(tiles, traitsOf(d.Info())); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	own := map[string]int{}
@@ -86,7 +86,7 @@ func newPass(m maker, name string, local, tiles int, values map[string]int) (*pa
 	if err != nil {
 		return nil, err
 	}
-	if p.pipe, err = m.device.Pipeline(moduleOf(module), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
+	if p.pipe, err = d.Pipeline(moduleOf(module), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, b := range module.Bindings {
@@ -136,6 +136,7 @@ func problemValues(p conv.Problem) map[string]int {
 		if v["masked"] = 0; p.Mask {
 			v["masked"] = 1
 		}
+		v["border"] = int(p.Border)
 	}
 	return v
 }
@@ -170,13 +171,13 @@ func (p matrix) choose(t traits, prefix string) (tile, error) {
 		if err != nil {
 			return tile{}, err
 		}
-		s := shapeOf(m)
-		v := tile{name, s.tm, s.tn, s.lanes, 32}
-		if s.lanes > 1 {
+		modes := m.Defines["MODES"] > 0
+		v := tile{name, m.Defines["TM"], m.Defines["TN"], m.Defines["LANES"], 32}
+		if v.lanes > 1 {
 			v.local = 8
 		}
-		fits := v.local <= t.Invocations && (s.lanes == 1 || t.Subgroup == s.lanes && t.SubgroupOps) && (s.modes || !p.padded)
-		if cost := p.cost(t, v, s.modes); fits && cost < cheapest {
+		fits := v.local <= t.Invocations && (v.lanes == 1 || t.Subgroup == v.lanes && t.SubgroupOps) && (modes || !p.padded)
+		if cost := p.cost(t, v, modes); fits && cost < cheapest {
 			best, cheapest = v, cost
 		}
 	}
@@ -205,7 +206,8 @@ func checkGradient(p conv.Problem, t traits) error {
 		name     string
 		elements int
 	}{{"the input", p.Input().Len()}, {"the output", p.Output().Len()}, {"the weight", p.Weight().Len()}, {"the offset tensor", offsetLen(p)}} {
-		if bytes := 4 * int64(s.elements); bytes > t.StorageRange || s.elements > math.MaxInt32-1<<20 {
+		// An index may run ahead by one plane before its loop ends.
+		if bytes := 4 * int64(s.elements); bytes > t.StorageRange || s.elements+p.H*p.W+p.Ho*p.Wo > math.MaxInt32-1<<16 {
 			return fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, s.name, bytes, t.StorageRange)
 		}
 	}

@@ -34,6 +34,7 @@ layout(push_constant) uniform Push {
   int  offsetGroups;
   int  offsetChannels; // input channels that share an offset
   int  masked;         // 1 for a mask
+  int  border;         // conv.Border
   int  wants;          // 1 doffset, 2 dmask
   int  firstImage;     // the part of dy that is worked on: pixels of images
   int  firstPixel, pixels;
