@@ -332,18 +332,8 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	t := m.traits
 	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
 	v := problemValues(p)
-	local := localSize(t)
-	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*local <= mostPartial {
-		const taps = 9 // of an invocation
-		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.K*cg, ceil(p.Taps(), taps)
-		tiles := v["blocks"] * v["rowItems"]
-		parts, share := split(t, ceil(v["items"], local), tiles, elements*local)
-		v["share"] = share * local
-		pass, err := newPass(m.device, "conv2d_grad_depthwise_n9", local, tiles*parts, v)
-		if err != nil {
-			return nil, err
-		}
-		return newSum(m, pass, elements, parts*local)
+	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*localSize(t) <= mostPartial {
+		return newFewSum(m, p)
 	}
 	best, err := matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.costs().load, padded: p.Mode != conv.Zeros}.choose(t, "conv2d_grad_weight")
 	if err != nil {
@@ -359,4 +349,40 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 		return nil, err
 	}
 	return newSum(m, pass, elements, parts)
+}
+
+// newFewSum plans dweight where groups have few channels: every invocation sums
+// its share of pixels, or of strips of them, for one kernel.
+func newFewSum(m maker, p conv.Problem) (*sum, error) {
+	local, v, elements := localSize(m.traits), problemValues(p), p.Weight().Len()
+	v["blocks"] = p.K * p.C / p.Groups
+	estep, other := p.StrideX/gcd(p.StrideX, p.DilationX), p.StrideY/gcd(p.StrideY, p.DilationY)
+	name, tiles := "conv2d_grad_depthwise_n9", v["blocks"]
+	if p.R == 3 && p.S == 3 && estep == other && estep <= 2 {
+		const width, height = 4, 16 // of a strip
+		along := func(out, stride, dilation, size int) (step, items int) {
+			step = dilation / gcd(stride, dilation)
+			return step, step * ceil(ceil(out, step), size)
+		}
+		v["rows"] = height
+		v["stepY"], v["columnItems"] = along(p.Ho, p.StrideY, p.DilationY, height)
+		v["stepX"], v["rowItems"] = along(p.Wo, p.StrideX, p.DilationX, width)
+		v["items"] = p.N * v["columnItems"] * v["rowItems"]
+		if name = fmt.Sprintf("conv2d_grad_window_e%d", estep); p.Mode == conv.Zeros {
+			name += "z"
+		}
+	} else {
+		const taps = 9 // of an invocation
+		v["items"], v["rowItems"] = p.N*p.Ho*p.Wo, ceil(p.Taps(), taps)
+		if tiles *= v["rowItems"]; p.Mode == conv.Zeros {
+			name += "z"
+		}
+	}
+	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local)
+	v["share"] = share * local
+	pass, err := newPass(m.device, name, local, tiles*parts, v)
+	if err != nil {
+		return nil, err
+	}
+	return newSum(m, pass, elements, parts*local)
 }

@@ -199,11 +199,7 @@ func TestBackward(t *testing.T) {
 				convtest.Backward(t, convtest.Cases(60), func(k convtest.Case, g convtest.Grads, dy []float32) error {
 					plan, err := gradients(c.m, k, wanted(k.Problem, g), dy)
 					if err == nil {
-						for _, word := range strings.FieldsFunc(plan.Describe(), func(r rune) bool { return r == ' ' || r == ';' || r == ',' || r == ':' }) {
-							if strings.Contains(word, "_") {
-								used[word]++
-							}
-						}
+						count(used, plan)
 					}
 					return err
 				})
@@ -211,6 +207,60 @@ func TestBackward(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestBackwardShapes draws what the suite seldom does and kernels were made
+// for: 3×3 depthwise in every mode, padding that keeps the size.
+func TestBackwardShapes(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		r, used, worst := rand.New(rand.NewPCG(convtest.Seed(), 11)), map[string]int{}, map[string]float64{}
+		for ran := 0; ran < convtest.Cases(40); {
+			dilation := [2]int{1 + r.IntN(4), 1 + r.IntN(4)}
+			params := conv.Params{Dilation: dilation, Groups: 1 + r.IntN(9),
+				Padding: conv.Padding{Top: r.IntN(2*dilation[0] + 1), Left: r.IntN(2*dilation[1] + 1), Bottom: r.IntN(9), Right: r.IntN(9)}}
+			x, w := conv.Shape{1 + r.IntN(2), params.Groups * (1 + r.IntN(2)), 1 + r.IntN(50), 1 + r.IntN(30)}, conv.Shape{params.Groups * (1 + r.IntN(2)), 0, 3, 3}
+			switch w[1] = x[1] / params.Groups; r.IntN(4) {
+			case 0: // as it is
+			case 1:
+				e := 1 + r.IntN(2)
+				params.Stride = [2]int{dilation[0] * e, dilation[1] * e}
+			case 2:
+				params.Stride, params.Mode = [2]int{1 + r.IntN(2), 1 + r.IntN(2)}, conv.PaddingMode(1+r.IntN(3))
+			case 3:
+				params.Groups = 1
+				x[1], w[0], w[1] = 3+r.IntN(20), 1+r.IntN(40), 0
+				w[1], w[2], w[3] = x[1], 1+2*r.IntN(2), 1+2*r.IntN(2)
+				params.Padding.Top, params.Padding.Left = dilation[0]*(w[2]/2), dilation[1]*(w[3]/2)
+			}
+			p, err := params.Problem(x, w, r.IntN(2) == 0)
+			if err != nil {
+				continue
+			}
+			ran++
+			c := convtest.Fill(r, p)
+			c.Name = convtest.Describe(p)
+			convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+				plan, err := gradients(makerFor(d), c, wanted(p, g), dy)
+				if err == nil {
+					count(used, plan)
+				}
+				return err
+			}, worst)
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("worst share of the bound %v; %v", worst, used)
+	})
+}
+
+// count counts the kernels that a plan names.
+func count(used map[string]int, plan backwardPlan) {
+	for _, word := range strings.FieldsFunc(plan.Describe(), func(r rune) bool { return strings.ContainsRune(" ;,:", r) }) {
+		if strings.Contains(word, "_") {
+			used[word]++
+		}
+	}
 }
 
 // TestCrowd drives all samples into few cells, where lists are long.
