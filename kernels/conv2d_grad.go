@@ -98,15 +98,18 @@ func (b *backward) room(n int64) int64 {
 	return at
 }
 
-// reserve makes the workspace, with room for the partial sums.
+// reserve makes the workspace, with room for the partial sums. They may lie
+// over what was given room before: the sums are done by then.
 func (b *backward) reserve() (err error) {
+	before := b.size
+	b.size = 0
 	if n := b.weights.bytes(); n > 0 {
 		b.weights.at = b.room(n)
 	}
 	if n := b.bias.bytes(); n > 0 {
 		b.bias.at = b.room(n)
 	}
-	if b.size == 0 {
+	if b.size = max(b.size, before); b.size == 0 {
 		return nil
 	}
 	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
