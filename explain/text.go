@@ -50,7 +50,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "%s parameters, %s multiply-adds.\n", count(r.Params), count(r.MACs))
 	for _, h := range r.Hybrid {
-		fmt.Fprintf(&b, "Hybrid dilation (Wang et al. 2018), %d×%d at rates %s: %s.\n", h.Kernel, h.Kernel, shorten(join(h.Rates), 35), h.sentence())
+		fmt.Fprintf(&b, "Hybrid dilation (Wang et al. 2018), %d×%d at rates %s: %s.\n", h.Kernel, h.Kernel, shorten(join(h.Rates), 20), h.sentence())
 	}
 	if len(r.Others) > 1 {
 		fmt.Fprintf(&b, "\nWhat sees as far")
