@@ -96,7 +96,7 @@ func (s *strip) do(d *gpu.Device, record func(s *gpu.Stream, b *gpu.Buffer) erro
 	return got, nil
 }
 
-// recorder is what both kinds of backward plan are to the tests.
+// backwardPlan is what both kinds are to the tests.
 type backwardPlan interface {
 	Describe() string
 	Workspace() int64
@@ -104,24 +104,24 @@ type backwardPlan interface {
 }
 
 // gradients runs a case's backward pass; gradients of g that are nil are not wanted.
-func gradients(d *gpu.Device, c convtest.Case, g convtest.Grads, dy []float32) (backwardPlan, error) {
+func gradients(m maker, c convtest.Case, g convtest.Grads, dy []float32) (backwardPlan, error) {
 	var plan backwardPlan
 	var record func(*gpu.Stream, Grads, [4]Tensor) error
 	if c.Problem.Deformable() {
-		b, err := NewDeformConv2DBackward(d, c.Problem, c.Weight)
+		b, err := newDeformConv2DBackward(m, c.Problem, c.Weight)
 		if err != nil {
 			return nil, err
 		}
 		plan, record = b, func(s *gpu.Stream, g Grads, t [4]Tensor) error { return b.Record(s, g, t[0], t[1], t[2], t[3]) }
 	} else {
-		b, err := NewConv2DBackward(d, c.Problem, c.Weight)
+		b, err := newConv2DBackward(m, c.Problem, c.Weight, m.lists > 0)
 		if err != nil {
 			return nil, err
 		}
 		plan, record = b, func(s *gpu.Stream, g Grads, t [4]Tensor) error { return b.Record(s, g, t[0], t[3]) }
 	}
 	defer plan.Close()
-	return plan, runGradients(d, [4][]float32{c.X, c.Offset, c.Mask, dy}, g, record)
+	return plan, runGradients(m.device, [4][]float32{c.X, c.Offset, c.Mask, dy}, g, record)
 }
 
 // runGradients lays out inputs and wanted gradients and fetches the results.
@@ -181,13 +181,64 @@ func blank(p conv.Problem) convtest.Grads {
 	return wanted(p, g)
 }
 
-// TestBackward runs the shared suite.
+// TestBackward runs the shared suite: as the device would, with the kernels for
+// other devices, and with little room, so that there are many parts.
 func TestBackward(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		convtest.Backward(t, convtest.Cases(60), func(c convtest.Case, g convtest.Grads, dy []float32) error {
-			_, err := gradients(d, c, wanted(c.Problem, g), dy)
+		other, parts, scatter := makerFor(d), makerFor(d), makerFor(d)
+		other.traits.Software, other.traits.SubgroupOps = false, false
+		parts.column, parts.pixels, parts.lists = 600, 5, 1<<20
+		scatter.column, scatter.pixels, scatter.lists = 2000, 5, 0 // and dx by its own kernel
+		for _, c := range []struct {
+			name string
+			m    maker
+		}{{"usual", makerFor(d)}, {"other", other}, {"parts", parts}, {"scatter", scatter}} {
+			t.Run(c.name, func(t *testing.T) {
+				convtest.Backward(t, convtest.Cases(60), func(k convtest.Case, g convtest.Grads, dy []float32) error {
+					_, err := gradients(c.m, k, wanted(k.Problem, g), dy)
+					return err
+				})
+			})
+		}
+	})
+}
+
+// TestCrowd drives all samples into few cells, where lists are long.
+func TestCrowd(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		p, err := conv.Params{Padding: conv.Pad(1)}.DeformProblem(conv.Deform{OffsetGroups: 2}, conv.Shape{2, 4, 20, 19}, conv.Shape{3, 4, 3, 3}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := convtest.Fill(rand.New(rand.NewPCG(7, 8)), p)
+		c.Name = "crowd"
+		r := rand.New(rand.NewPCG(9, 10))
+		for i := range c.Offset { // towards the middle, wherever the sample is
+			channel, pixel := i/(p.Ho*p.Wo)%(2*p.Taps()), i%(p.Ho*p.Wo)
+			tap, base := channel/2, 0
+			if channel%2 == 0 {
+				base = pixel/p.Wo - 1 + tap/3
+			} else {
+				base = pixel%p.Wo - 1 + tap%3
+			}
+			c.Offset[i] = float32(8-base) + r.Float32()*float32(1+i%2)
+		}
+		convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+			_, err := gradients(makerFor(d), c, wanted(p, g), dy)
 			return err
-		})
+		}, map[string]float64{})
+		first := blank(p)
+		for i := range 5 {
+			g := blank(p)
+			if _, err := gradients(makerFor(d), c, g, c.OutputGrad()); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				first = g
+			} else if where := differs(first, g); where != "" {
+				t.Fatal(where)
+			}
+		}
 	})
 }
 
@@ -210,7 +261,7 @@ func TestBackwardOutside(t *testing.T) {
 			compared++
 			k := convtest.Case{Name: c.Name, Problem: c.Problem, X: c.X, Weight: c.Weight, Bias: c.Bias, Offset: c.Offset, Mask: c.Mask}
 			g := blank(c.Problem)
-			if _, err := gradients(d, k, g, c.DY); err != nil {
+			if _, err := gradients(makerFor(d), k, g, c.DY); err != nil {
 				t.Errorf("%s: %v", c.Name, err)
 				continue
 			}
@@ -252,7 +303,7 @@ func TestBackwardSame(t *testing.T) {
 			first := blank(c.Problem)
 			for j := range 20 {
 				g := blank(c.Problem)
-				if _, err := gradients(d, c, g, dy); err != nil {
+				if _, err := gradients(makerFor(d), c, g, dy); err != nil {
 					t.Fatal(err)
 				}
 				if j == 0 {
@@ -293,10 +344,10 @@ func TestBackwardSubsets(t *testing.T) {
 					*v = nil
 				}
 			}
-			if _, err := gradients(d, c, all, dy); err != nil {
+			if _, err := gradients(makerFor(d), c, all, dy); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := gradients(d, c, some, dy); err != nil {
+			if _, err := gradients(makerFor(d), c, some, dy); err != nil {
 				t.Fatal(err)
 			}
 			if where := differs(all, some); where != "" {
@@ -325,7 +376,7 @@ func TestBackwardExtremeOffsets(t *testing.T) {
 				}
 			}
 			convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
-				_, err := gradients(d, c, wanted(c.Problem, g), dy)
+				_, err := gradients(makerFor(d), c, wanted(c.Problem, g), dy)
 				return err
 			}, map[string]float64{})
 			if t.Failed() {

@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"unsafe"
 
@@ -42,38 +43,45 @@ type pass struct {
 	access [maxSpans]gpu.Access
 }
 
+// maker is what decides how gradients are computed on a device. Tests make
+// others than [makerFor] does, to reach every way.
+type maker struct {
+	device *gpu.Device
+	traits traits
+	column int // most elements of a deformable convolution's sample gradients
+	pixels int // pixels of an image worked on at once at least, for that
+	lists  int // most elements of its lists
+}
+
+// makerFor bounds each by 32 MiB; thousands of channels × taps may take more.
+func makerFor(d *gpu.Device) maker {
+	return maker{d, traitsOf(d.Info()), 8 << 20, 32, 8 << 20}
+}
+
 // newPass builds a pass of so many workgroups of local invocations. values must
 // hold every push constant of the module but tiles, and may hold more.
-func newPass(d *gpu.Device, name string, local, tiles int, values map[string]int) (*pass, error) {
-	m, err := shaders.Get(name)
+func newPass(m maker, name string, local, tiles int, values map[string]int) (*pass, error) {
+	module, err := shaders.Get(name)
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{module: m}
-	if p.groups, err = fold(tiles, traitsOf(d.Info())); err != nil {
+	p := &pass{module: module}
+	if p.groups, err = fold(tiles, m.traits); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
-	own := map[string]int{}
-	for _, member := range m.Push {
-		v, ok := values[member.Name]
-		if member.Name == "tiles" {
-			v, ok = tiles, true
-		}
-		if ok {
-			own[member.Name] = v
-		}
-	}
-	if p.push, err = m.PackPush(own); err != nil {
+	values = maps.Clone(values)
+	values["tiles"] = tiles
+	if p.push, err = packPush(module, values); err != nil {
 		return nil, err
 	}
-	size, err := m.ConstantID("localSizeX")
+	size, err := module.ConstantID("localSizeX")
 	if err != nil {
 		return nil, err
 	}
-	if p.pipe, err = d.Pipeline(moduleOf(m), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
+	if p.pipe, err = m.device.Pipeline(moduleOf(module), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
-	for i, b := range m.Bindings {
+	for i, b := range module.Bindings {
 		switch b.Access {
 		case "read":
 			p.access[i] = gpu.Read
@@ -138,7 +146,7 @@ func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (til
 	if err != nil {
 		return tile{}, err
 	}
-	best, cheapest, k := tile{}, math.Inf(1), t.costs()
+	best, cheapest, k := tile{}, math.Inf(1), t.machine()
 	for _, name := range names {
 		if len(name) <= len(prefix) || name[:len(prefix)+1] != prefix+"_" {
 			continue
@@ -147,7 +155,7 @@ func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (til
 		if err != nil {
 			return tile{}, err
 		}
-		s := shapeOf(m)
+		s := variant{}.shape(m)
 		v := tile{name, s.tm, s.tn, s.lanes, 32}
 		if s.lanes > 1 {
 			if t.Subgroup != s.lanes || !t.SubgroupOps {

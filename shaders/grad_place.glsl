@@ -8,6 +8,7 @@ const float farAway = 1073741824.0; // 2^30: every base is within ±2^29 (the pl
 struct Place {
   int at;              // element of the neighbour above and left, in its plane
   bvec4 inside;        // the four neighbours, row above first
+  int cell;            // of the (h+1)×(w+1) cells between pixels, the first one above and left of pixel (0, 0); -1 outside
   float fy, fx;        // fractions, NaN where the offset is
 };
 
@@ -28,6 +29,8 @@ Place place(int y, int x, float dy, float dx) {
   bool x0 = uint(x) < uint(p.w), x1 = uint(x + 1) < uint(p.w);
   // all() and mix(), where && and ?: would become branches
   here.inside = bvec4(all(bvec2(y0, x0)), all(bvec2(y0, x1)), all(bvec2(y1, x0)), all(bvec2(y1, x1)));
+  bool cell = all(bvec2(uint(y + 1) <= uint(p.h), uint(x + 1) <= uint(p.w)));
+  here.cell = mix(-1, (y + 1) * (p.w + 1) + x + 1, cell);
   here.at = y * p.w + x; // may wrap around, and is not used then
   return here;
 }

@@ -18,8 +18,7 @@ const depthwiseOutputs = 7
 // of goroutines.
 type Conv2D struct {
 	*layout
-	cols      []int32 // see columns
-	runs      bool    // vectors are mostly made of at most two runs of pixels
+	runs      bool // vectors are mostly made of at most two runs of pixels
 	depthwise *depthwise
 	winograd  *winograd
 }
@@ -47,16 +46,14 @@ func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32, options ...Op
 		return nil, err
 	}
 	c := &Conv2D{layout: l}
-	if slices.Contains(options, AllowWinograd) && winogradWorth(p) {
-		l.plain = true
+	c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
+	switch {
+	case slices.Contains(options, AllowWinograd) && winogradWorth(p):
 		c.winograd = newWinograd(l.ks, pool.workers, p)
-	} else if l.cg == 1 && l.kg <= depthwiseOutputs {
-		l.plain = true
-		c.depthwise = newDepthwise(l.ks, pool.workers, p)
-	} else {
-		c.cols = columns(p)
-		c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
+	case l.cg == 1 && l.kg <= depthwiseOutputs && p.R <= depthRows:
+		c.depthwise = newDepthwise(l.ks, pool.workers, p) // nil where its tiles would be too large
 	}
+	l.plain = c.winograd != nil || c.depthwise != nil
 	if err := c.SetWeights(weight, bias); err != nil {
 		return nil, err
 	}
@@ -173,7 +170,7 @@ func (c *Conv2D) tile(i int, j *job, s *scratch) {
 		c.packBlock(&u, s, panel, j.x, b.c0, b.c1, live)
 		c.multiply(&u, b, live, panel, j.y, s)
 	})
-	c.spread(&u, j.y, s)
+	c.finish(&u, j.y, s)
 }
 
 // multiply adds a packed block to the outputs of a unit. Output channels are the
@@ -212,6 +209,24 @@ func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32, s 
 			k += mr
 		}
 	}
+}
+
+// finish applies the activation to a unit's outputs and puts them in their places.
+func (l *layout) finish(u *unit, y []float32, s *scratch) {
+	p := &l.p
+	if p.Activation.Kind != conv.Identity {
+		n := u.q1 - u.q0
+		for g := u.g0; g < u.g1; g++ {
+			for k := u.k0; k < u.k1; k++ {
+				if l.sumsLen() > 0 {
+					l.ks.activate(p.Activation, s.sums[((g-u.g0)*l.kg+k-u.k0)*l.cols:][:n])
+				} else {
+					l.ks.activate(p.Activation, y[(u.n*p.K+g*l.kg+k)*p.Ho*p.Wo+u.z.y0*p.Wo+u.q0:][:n])
+				}
+			}
+		}
+	}
+	l.spread(u, y, s)
 }
 
 // spread copies outputs that were collected elsewhere to their places: the rest

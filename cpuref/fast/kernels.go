@@ -1,5 +1,8 @@
 package fast
 
+//go:generate go run -C _gen . -pkg fast -out ../asm_amd64.s -stubs ../asm_amd64.go
+//go:generate go run -C _gen ./neon -out ../asm_arm64.s -stubs ../asm_arm64.go
+
 import (
 	"fmt"
 	"os"
@@ -59,6 +62,9 @@ type kernels struct {
 	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
 	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
 
+	// clamp bounds values: y[i] = min(max(y[i], lo), hi), NaN stays NaN.
+	clamp func(y []float32, lo, hi float32)
+
 	// winogradIn transforms 4×4 inputs d[a][b] = v[(4a+b)·stride+i] to BᵀdB in place,
 	// for i < n, a multiple of lanes.
 	winogradIn func(v []float32, stride, n int)
@@ -102,7 +108,7 @@ func init() {
 }
 
 // InstructionSet names what plans made from now on compute with: "avx512",
-// "avx2" or "go". The best one that the machine has, unless the environment
+// "avx2", "neon" or "go". The best one that the machine has, unless the environment
 // variable VKCONV_CPU or [SetInstructionSet] chose another.
 func InstructionSet() string { return current.Load().ks.name }
 

@@ -49,6 +49,7 @@ func main() {
 		peak(s)
 	}
 	sample()
+	clamp()
 	copyRows()
 	splitRows()
 	Generate()
