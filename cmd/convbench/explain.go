@@ -32,7 +32,7 @@ is kept at stride 1; c64 channels that come out, without which there are as many
 groups, dw depthwise; b with a bias; *4 four times; a name and a colon before all. "2x2 pool s2"
 is a pooling, [1x1 | 3x3 d6 | 3x3 d12] are layers side by side.
 
-Networks: ` + networks() + `
+Networks: ` + wrap(strings.Join(explainNames(), ", "), 82, "          ") + `
 
 The picture (-o) shows how often one output reads each pixel of its field.`,
 	examples: `
@@ -54,13 +54,12 @@ The picture (-o) shows how often one output reads each pixel of its field.`,
 	},
 }
 
-// networks lists the names of the known networks, wrapped for the help.
-func networks() string {
-	var names []string
+// explainNames are the names of the known networks.
+func explainNames() (names []string) {
 	for _, n := range explain.Known() {
 		names = append(names, n.Name)
 	}
-	return wrap(strings.Join(names, ", "), 82, "          ")
+	return names
 }
 
 func runExplain(e *env, what, input, out string, asJSON bool) error {
@@ -78,6 +77,9 @@ func runExplain(e *env, what, input, out string, asJSON bool) error {
 		}
 	}
 	stack, err := explain.Parse(network.Text)
+	if err != nil && network.Name != "" {
+		err = fmt.Errorf("%s: %w", network.Name, err)
+	}
 	if err != nil {
 		return badInput(err)
 	}
@@ -113,7 +115,10 @@ func findNetwork(what string) (explain.Network, error) {
 	}
 	n := explain.Network{Input: conv.Shape{1, 64, 56, 56}, Text: what}
 	info, err := os.Stat(what)
-	if err != nil { // layers, then
+	if err != nil { // layers, then; they begin with a kernel, a name or a bracket
+		if what = strings.TrimSpace(what); !strings.ContainsAny(what, " ,:[|\n") && !strings.ContainsAny(what[:min(1, len(what))], "0123456789") {
+			return n, fmt.Errorf("there is neither a network nor a file %q, and no layer is written like that; networks are %s", what, strings.Join(explainNames(), ", "))
+		}
 		return n, nil
 	}
 	const longest = 1 << 20
