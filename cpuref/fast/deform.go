@@ -63,8 +63,12 @@ func (d *DeformConv2D) Run(ctx context.Context, y, x, offset, mask []float32) er
 // Workspace returns the bytes that runs need beyond inputs, outputs and packed
 // weights. It does not depend on the image's size, and plans of one pool share it.
 func (d *DeformConv2D) Workspace() int64 {
-	n := d.tapChunk() * d.cols / 4
-	return d.workspace() + int64(d.pool.workers)*int64(n)*int64(unsafe.Sizeof(sample4{}))
+	return d.workspace() + int64(d.pool.workers)*d.planBytes()
+}
+
+// planBytes is what the plans of a tile's samples take.
+func (d *DeformConv2D) planBytes() int64 {
+	return int64(d.tapChunk()*d.cols/4) * int64(unsafe.Sizeof(sample4{}))
 }
 
 // Describe says how the plan computes: algorithm, instruction set, tile.
@@ -82,6 +86,7 @@ func (d *DeformConv2D) tile(i int, j *job, s *scratch) {
 		d.sampleBlock(&u, s, panel, j.x, b.c0, b.c1, live)
 		d.multiply(&u, b, live, panel, j.y, s)
 	})
+	d.activate(&u, j.y, s)
 }
 
 // sampleBlock samples channels [c0, c1) of image n at the live taps into panels.

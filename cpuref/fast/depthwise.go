@@ -170,6 +170,11 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 					padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
 				oy = end
 			}
+			if p.Activation.Kind != conv.Identity {
+				for oy := oy0; oy < oy1; oy++ {
+					activate(p.Activation, out[oy*p.Wo+ox0:oy*p.Wo+ox1])
+				}
+			}
 		}
 	}
 }

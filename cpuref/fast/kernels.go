@@ -57,6 +57,23 @@ type kernels struct {
 	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
 	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
 
+	// transpose turns eight rows of n, a multiple of 8: dst[l·dstStride+i] = src[at[i]+l].
+	transpose func(dst []float32, dstStride int, src []float32, at *[8]int32, n int)
+
+	// dots adds to the sixteen sums of each plan, over n channels,
+	//
+	//	sums[16v + 8k+2i+e] += col[ch·colStride+4v+i] · src[ch·srcStride + plans[v].at[k][i] + e]
+	//
+	// for the pixels whose mask is set. src has two columns at least.
+	dots func(sums []float32, plans []gradPlan, col []float32, colStride int, src []float32, srcStride, n int)
+
+	// scatter adds to dst, rows of pitch floats (whole vectors), for q < pixels and lane i = q%4 of plan q/4
+	//
+	//	dst[(at[k][i]+e)·pitch+c] += w[k][i][e] · col[q·pitch+c]
+	//
+	// for the pixels whose mask is set.
+	scatter func(dst []float32, plans []gradPlan, col []float32, pitch, pixels int)
+
 	// peak makes turns × 14 independent vector multiply-adds.
 	peak func(turns int)
 }

@@ -13,11 +13,11 @@ import (
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, transpose: transposeGo, dots: dotsGo, scatter: scatterGo, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, transpose: transposeGo, dots: dotsGo, scatter: scatterGo, peak: peakAVX2})
 	}
 	return sets
 }

@@ -5,7 +5,7 @@ package fast
 // leaves the compiler nothing to check.
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{4, 1},
-	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, peak: peakGo,
+	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, transpose: transposeGo, dots: dotsGo, scatter: scatterGo, peak: peakGo,
 }
 
 // gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
