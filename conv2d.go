@@ -2,40 +2,31 @@ package vkconv
 
 import (
 	"context"
-	"fmt"
 
 	"vkconv/conv"
 )
 
 // Conv2D is a planned convolution with any stride, dilation, padding and
 // groups: PyTorch's Conv2d.
-type Conv2D struct{ layer }
+type Conv2D struct{ *layer }
 
 // NewConv2D plans a convolution of inputs of shape x (N×C×H×W) with a weight of
 // shape w (K×C/groups×R×S) and a bias of K elements, or nil. Errors match
 // [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault.
-func (e *Engine) NewConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params) (*Conv2D, error) {
+func (e *Engine) NewConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, options ...LayerOption) (*Conv2D, error) {
 	p, err := params.Problem(x, w, bias != nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkWeights(p, weight, bias); err != nil {
-		return nil, err
-	}
-	done, err := e.use()
+	l, err := e.plan("conv2d", p, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.conv2D(p, weight, bias) })
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	op, err := e.back.conv2D(p, weight, bias)
-	if err != nil {
-		return nil, fmt.Errorf("conv2d: %w", err)
-	}
-	return &Conv2D{layer{engine: e, p: p, op: op}}, nil
+	return &Conv2D{l}, nil
 }
 
 // Run queues y = conv2d(x). On the CPU path it computes at once, and stops
 // between tiles when ctx is done.
 func (l *Conv2D) Run(ctx context.Context, y, x *Tensor) error {
-	return l.run(ctx, operand{"output", y, l.p.Output()}, operand{"input", x, l.p.Input()})
+	return l.run(ctx, operand{"output", y, l.p.Output(), output}, operand{"input", x, l.p.Input(), input})
 }

@@ -41,9 +41,15 @@ func (c *cpu) count(bytes int64) {
 	c.memUse.Peak = max(c.memUse.Peak, c.memUse.InUse)
 }
 
-func (c *cpu) alloc(elements int) (storage, error) {
-	c.count(4 * int64(elements))
-	return &hostTensor{c, make([]float32, elements)}, nil
+func (c *cpu) alloc(elements int, t conv.Type) (storage, error) {
+	h := &hostTensor{c: c}
+	if t == conv.Float32 {
+		h.data = make([]float32, elements)
+	} else {
+		h.narrow = make([]uint16, elements)
+	}
+	c.count(int64(len(h.bytes())))
+	return h, nil
 }
 
 func (c *cpu) flush() error                 { return nil }
@@ -61,72 +67,52 @@ func (c *cpu) close() error {
 	return nil
 }
 
-func (c *cpu) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := fast.NewConv2D(c.pool, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &cpuOperator{plan, func(ctx context.Context, out []float32, in ...[]float32) error {
-		return plan.Run(ctx, out, in[0])
-	}}, nil
-}
-
-func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := fast.NewDeformConv2D(c.pool, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &cpuOperator{plan, func(ctx context.Context, out []float32, in ...[]float32) error {
-		return plan.Run(ctx, out, in[0], in[1], in[2])
-	}}, nil
-}
-
-// hostTensor is a tensor in the host's memory.
+// hostTensor is a tensor in the host's memory, of float32 or of a 16-bit type.
 type hostTensor struct {
-	c    *cpu
-	data []float32
+	c      *cpu
+	data   []float32
+	narrow []uint16
 }
 
-func (t *hostTensor) upload(data []float32) error {
-	copy(t.data, data)
+func (t *hostTensor) bytes() []byte {
+	if t.data != nil {
+		return bytesOf(t.data)
+	}
+	return bytesOf(t.narrow)
+}
+
+func (t *hostTensor) upload(data []byte) error {
+	copy(t.bytes(), data)
 	return nil
 }
 
-func (t *hostTensor) download(_ context.Context, dst []float32) error {
-	copy(dst, t.data)
+func (t *hostTensor) download(_ context.Context, dst []byte) error {
+	copy(dst, t.bytes())
 	return nil
 }
 
 func (t *hostTensor) free() {
-	t.c.count(-4 * int64(len(t.data)))
-	t.data = nil
+	t.c.count(-int64(len(t.bytes())))
+	t.data, t.narrow = nil, nil
 }
 
-// cpuPlan is what plans of package fast share.
-type cpuPlan interface {
-	SetWeights(weight, bias []float32) error
-	Describe() string
-	Workspace() int64
+func (c *cpu) cast(_ int, t conv.Type, narrow bool) (caster, error) { return hostCast{t, narrow}, nil }
+
+type hostCast struct {
+	t      conv.Type
+	narrow bool
 }
 
-type cpuOperator struct {
-	plan cpuPlan
-	call func(ctx context.Context, out []float32, in ...[]float32) error
-}
-
-func (o *cpuOperator) run(ctx context.Context, out storage, in ...storage) error {
-	var data [3][]float32
-	for i, s := range in {
-		if s != nil {
-			data[i] = s.(*hostTensor).data
+func (c hostCast) cast(to, from storage) error {
+	a, b := to.(*hostTensor), from.(*hostTensor)
+	if c.narrow {
+		for i, v := range b.data {
+			a.narrow[i] = c.t.Encode(v)
 		}
+		return nil
 	}
-	return o.call(ctx, out.(*hostTensor).data, data[:]...)
+	for i, v := range b.narrow {
+		a.data[i] = c.t.Decode(v)
+	}
+	return nil
 }
-
-func (o *cpuOperator) setWeights(weight, bias []float32) error {
-	return o.plan.SetWeights(weight, bias)
-}
-func (o *cpuOperator) describe() string { return o.plan.Describe() }
-func (o *cpuOperator) workspace() int64 { return o.plan.Workspace() }
-func (o *cpuOperator) close()           {}

@@ -9,30 +9,25 @@ import (
 
 // DeformConv2D is a planned deformable convolution, v1 (Dai et al. 2017) or
 // with a mask v2 (Zhu et al. 2018): torchvision's deform_conv2d.
-type DeformConv2D struct{ layer }
+type DeformConv2D struct{ *layer }
 
 // NewDeformConv2D plans a deformable convolution of inputs of shape x
 // (N×C×H×W) with a weight of shape w (K×C/groups×R×S) and a bias of K elements,
 // or nil. Errors match [conv.ErrParams], [conv.ErrShape] or
 // [conv.ErrUnsupported] where the arguments are at fault.
-func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, d conv.Deform) (*DeformConv2D, error) {
+func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformConv2D, error) {
 	p, err := params.DeformProblem(d, x, w, bias != nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkWeights(p, weight, bias); err != nil {
-		return nil, err
+	if p.Border != conv.BorderFade {
+		return nil, fmt.Errorf("%w: border %v is only in the oracle so far", conv.ErrUnsupported, p.Border)
 	}
-	done, err := e.use()
+	l, err := e.plan("deform_conv2d", p, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.deformConv2D(p, weight, bias) })
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	op, err := e.back.deformConv2D(p, weight, bias)
-	if err != nil {
-		return nil, fmt.Errorf("deform_conv2d: %w", err)
-	}
-	return &DeformConv2D{layer{engine: e, p: p, op: op}}, nil
+	return &DeformConv2D{l}, nil
 }
 
 // Run queues y = deform_conv2d(x, offset, mask). offset is
@@ -42,10 +37,6 @@ func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Sh
 // A NaN in an offset makes the outputs it reaches NaN, as in torchvision; an
 // infinite one lies outside the image and samples 0.
 func (l *DeformConv2D) Run(ctx context.Context, y, x, offset, mask *Tensor) error {
-	var maskShape conv.Shape
-	if l.p.Mask {
-		maskShape = l.p.MaskShape()
-	}
-	return l.run(ctx, operand{"output", y, l.p.Output()}, operand{"input", x, l.p.Input()},
-		operand{"offset", offset, l.p.Offset()}, operand{"mask", mask, maskShape})
+	return l.run(ctx, operand{"output", y, l.p.Output(), output}, operand{"input", x, l.p.Input(), input},
+		operand{"offset", offset, l.p.Offset(), input}, operand{"mask", mask, maskShape(l.p), input})
 }

@@ -13,10 +13,18 @@ import (
 type layer struct {
 	engine *Engine
 	p      conv.Problem
+	biases int // elements of the bias, 0 without one
+
+	stored *staging // nil for float32
 
 	mu sync.RWMutex
 	op operator // nil after Close
 }
+
+// LayerOption is what may be asked of a layer besides what it computes.
+type LayerOption func(*layerOptions)
+
+type layerOptions struct{ stored conv.Type }
 
 // Problem returns what the layer computes.
 func (l *layer) Problem() conv.Problem { return l.p }
@@ -29,7 +37,7 @@ func (l *layer) Workspace() int64 {
 	if l.op == nil {
 		return 0
 	}
-	return l.op.workspace()
+	return l.op.workspace() + l.stored.bytes()
 }
 
 // Describe says which algorithm and variant were chosen.
@@ -45,10 +53,12 @@ func (l *layer) Describe() string {
 // SetWeights replaces weight and bias, for the runs queued from then on. bias
 // is nil for a layer without one.
 func (l *layer) SetWeights(weight, bias []float32) error {
-	if err := checkWeights(l.p, weight, bias); err != nil {
+	if err := checkWeights(l.p.Weight(), l.biases, weight, bias); err != nil {
 		return err
 	}
-	return l.with(func(op operator) error { return op.setWeights(weight, bias) })
+	return l.with(func(op operator) error {
+		return op.setWeights(l.stored.round(weight), l.stored.round(bias))
+	})
 }
 
 // Close gives the plan's memory back when the work queued so far is done with it.
@@ -59,6 +69,7 @@ func (l *layer) Close() {
 	defer l.mu.Unlock()
 	if l.op != nil && !l.engine.closed {
 		l.op.close()
+		l.stored.free()
 	}
 	l.op = nil
 }
@@ -78,39 +89,53 @@ func (l *layer) with(f func(operator) error) error {
 	return f(l.op)
 }
 
-// operand is a tensor with the name and the shape it must have.
+// operand is a tensor with the name and the shape it must have. One whose
+// tensor and shape are both zero is absent.
 type operand struct {
 	name string
 	t    *Tensor
 	want conv.Shape
+	role role
 }
 
-// run checks the operands, keeps them alive and queues the operator. The output
-// comes first; an operand whose tensor and shape are both zero is absent.
+type role uint8
+
+const (
+	input role = iota
+	output
+	wish // an output that need not be given
+)
+
+// maxOperands is what the widest operator has: five gradients, x, offset, mask, dy.
+const maxOperands = 9
+
+// run checks the operands, keeps them alive and queues the operator.
 func (l *layer) run(ctx context.Context, operands ...operand) error {
 	return l.with(func(op operator) error {
-		var stores [4]storage
+		var stores [maxOperands]storage
 		for i, o := range operands {
-			if o.t == nil && o.want == (conv.Shape{}) {
+			if o.t == nil && (o.role == wish || o.want == (conv.Shape{})) {
 				continue
 			}
 			if err := l.check(o); err != nil {
 				return err
 			}
-			if i > 0 && o.t == operands[0].t {
-				return fmt.Errorf("%w: %s and %s are the same tensor, a convolution cannot run in place",
-					conv.ErrShape, operands[0].name, o.name)
-			}
-			if !slices.ContainsFunc(operands[:i], func(q operand) bool { return q.t == o.t }) {
-				o.t.mu.RLock() // once a tensor: a second time could wait for a Free that waits for the first
+			same := slices.IndexFunc(operands[:i], func(q operand) bool { return q.t == o.t })
+			if same < 0 { // once a tensor: a second time could wait for a Free that waits for the first
+				o.t.mu.RLock()
 				defer o.t.mu.RUnlock()
+			} else if q := operands[same]; q.role != input || o.role != input {
+				return fmt.Errorf("%w: %s and %s are the same tensor, a layer cannot run in place", conv.ErrShape, q.name, o.name)
 			}
 			if o.t.store == nil {
 				return fmt.Errorf("%s: %w", o.name, ErrClosed)
 			}
 			stores[i] = o.t.store
 		}
-		return op.run(ctx, stores[0], stores[1:len(operands)]...)
+		if l.stored != nil {
+			return l.stored.run(ctx, op, operands, stores[:len(operands)])
+		}
+		return op.run(ctx, stores[:len(operands)])
 	})
 }
 
@@ -122,22 +147,59 @@ func (l *layer) check(o operand) error {
 		return fmt.Errorf("%w: %s was given, but the layer was made without one", conv.ErrShape, o.name)
 	case o.t.engine != l.engine:
 		return fmt.Errorf("%w: %s belongs to another engine", conv.ErrShape, o.name)
+	case o.t.typ != l.stored.kind():
+		return fmt.Errorf("%w: %s holds %v, the layer was made for %v", conv.ErrShape, o.name, o.t.typ, l.stored.kind())
 	case o.t.shape != o.want:
 		return fmt.Errorf("%w: %s is %v, must be %v", conv.ErrShape, o.name, o.t.shape, o.want)
 	}
 	return nil
 }
 
-// checkWeights compares the lengths of weight and bias with the problem.
-func checkWeights(p conv.Problem, weight, bias []float32) error {
-	if len(weight) != p.Weight().Len() {
-		return fmt.Errorf("%w: weight has %d elements, its shape %v has %d", conv.ErrShape, len(weight), p.Weight(), p.Weight().Len())
+// checkWeights compares the lengths of weight and bias with what they must be.
+func checkWeights(shape conv.Shape, biases int, weight, bias []float32) error {
+	if len(weight) != shape.Len() {
+		return fmt.Errorf("%w: weight has %d elements, its shape %v has %d", conv.ErrShape, len(weight), shape, shape.Len())
 	}
-	if p.Bias && len(bias) != p.K {
-		return fmt.Errorf("%w: bias has %d elements, must have %d, one an output channel", conv.ErrShape, len(bias), p.K)
+	if len(bias) != biases && biases > 0 {
+		return fmt.Errorf("%w: bias has %d elements, must have %d, one an output channel", conv.ErrShape, len(bias), biases)
 	}
-	if !p.Bias && bias != nil {
+	if biases == 0 && bias != nil {
 		return fmt.Errorf("%w: bias has %d elements, but the layer was made without one", conv.ErrShape, len(bias))
 	}
 	return nil
+}
+
+// plan checks the weights and asks the backend, by make, for an operator; name
+// is the operator's. biases is the number of biases the problem has.
+func (e *Engine) plan(name string, p conv.Problem, biases int, weight, bias []float32, options []LayerOption,
+	make func(weight, bias []float32) (operator, error)) (*layer, error) {
+	if err := checkWeights(p.Weight(), biases, weight, bias); err != nil {
+		return nil, err
+	}
+	var o layerOptions
+	for _, f := range options {
+		f(&o)
+	}
+	stored, err := newStaging(e, o.stored)
+	if err != nil {
+		return nil, err
+	}
+	done, err := e.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	op, err := make(stored.round(weight), stored.round(bias))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &layer{engine: e, p: p, biases: biases, stored: stored, op: op}, nil
+}
+
+// biasCount is how many biases a problem has.
+func biasCount(p conv.Problem) int {
+	if p.Bias {
+		return p.K
+	}
+	return 0
 }

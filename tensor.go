@@ -2,24 +2,32 @@ package vkconv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"unsafe"
 
 	"vkconv/conv"
 )
 
-// Tensor is a float32 tensor on an engine's device, N×C×H×W.
+// Tensor is a tensor on an engine's device, N×C×H×W, of float32 unless it was
+// made by [Engine.NewTensorAs].
 type Tensor struct {
 	engine *Engine
 	shape  conv.Shape
+	typ    conv.Type
 
 	mu    sync.RWMutex
 	store storage // nil after Free
 }
 
 // NewTensor makes a tensor; what it holds is undefined. A batch of 0 is fine.
-func (e *Engine) NewTensor(s conv.Shape) (*Tensor, error) {
-	if err := s.Check("tensor"); err != nil {
+func (e *Engine) NewTensor(s conv.Shape) (*Tensor, error) { return e.NewTensorAs(conv.Float32, s) }
+
+// NewTensorAs makes a tensor that stores its elements as t, for layers made
+// with [Stored].
+func (e *Engine) NewTensorAs(t conv.Type, s conv.Shape) (*Tensor, error) {
+	if err := errors.Join(t.Check(), s.Check("tensor")); err != nil {
 		return nil, err
 	}
 	done, err := e.use()
@@ -27,11 +35,11 @@ func (e *Engine) NewTensor(s conv.Shape) (*Tensor, error) {
 		return nil, err
 	}
 	defer done()
-	store, err := e.back.alloc(s.Len())
+	store, err := e.back.alloc(s.Len(), t)
 	if err != nil {
 		return nil, fmt.Errorf("tensor %v: %w", s, err)
 	}
-	return &Tensor{engine: e, shape: s, store: store}, nil
+	return &Tensor{engine: e, shape: s, typ: t, store: store}, nil
 }
 
 // TensorOf makes a tensor that holds data.
@@ -50,16 +58,41 @@ func (e *Engine) TensorOf(s conv.Shape, data []float32) (*Tensor, error) {
 // Shape returns the tensor's shape.
 func (t *Tensor) Shape() conv.Shape { return t.shape }
 
+// Type returns how the tensor stores its elements.
+func (t *Tensor) Type() conv.Type { return t.typ }
+
 // Upload replaces what the tensor holds, after the work queued before; data may
-// be reused when it returns.
+// be reused when it returns. A 16-bit tensor takes the values rounded to nearest,
+// ties to even.
 func (t *Tensor) Upload(data []float32) error {
-	return t.with(len(data), func(s storage) error { return s.upload(data) })
+	return t.with(len(data), func(s storage) error {
+		if t.typ == conv.Float32 {
+			return s.upload(bytesOf(data))
+		}
+		narrow := make([]uint16, len(data))
+		for i, v := range data {
+			narrow[i] = t.typ.Encode(v)
+		}
+		return s.upload(bytesOf(narrow))
+	})
 }
 
 // Download waits for the work queued so far and copies the tensor into dst,
 // which has exactly its number of elements.
 func (t *Tensor) Download(ctx context.Context, dst []float32) error {
-	return t.with(len(dst), func(s storage) error { return s.download(ctx, dst) })
+	return t.with(len(dst), func(s storage) error {
+		if t.typ == conv.Float32 {
+			return s.download(ctx, bytesOf(dst))
+		}
+		narrow := make([]uint16, len(dst))
+		if err := s.download(ctx, bytesOf(narrow)); err != nil {
+			return err
+		}
+		for i, b := range narrow {
+			dst[i] = t.typ.Decode(b)
+		}
+		return nil
+	})
 }
 
 // with calls f with the tensor kept alive, given that n is its number of elements.
@@ -91,4 +124,9 @@ func (t *Tensor) Free() {
 		t.store.free()
 	}
 	t.store = nil
+}
+
+// bytesOf returns the memory of v, in the host's byte order, which is the device's.
+func bytesOf[T float32 | uint16](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(*new(T))))
 }

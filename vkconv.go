@@ -167,26 +167,36 @@ type backend interface {
 	driver() string
 	messages() []string
 	memory() Memory
-	alloc(elements int) (storage, error)
+	alloc(elements int, t conv.Type) (storage, error)
+	cast(elements int, t conv.Type, narrow bool) (caster, error)
 	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	deformConv2DBackward(p conv.Problem, weight []float32) (operator, error)
+	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
+	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	flush() error
 	wait(ctx context.Context) error
 	time(ctx context.Context, f func() error) (Timing, error)
 	close() error
 }
 
-// storage is a tensor's memory.
+// storage is a tensor's memory; its bytes are in the host's order.
 type storage interface {
-	upload(data []float32) error
-	download(ctx context.Context, dst []float32) error
+	upload(data []byte) error
+	download(ctx context.Context, dst []byte) error
 	free()
 }
 
-// operator is a planned layer. in are its inputs in the operator's order, nil
-// where there is none.
+// caster converts tensors of one length between float32 and a 16-bit type.
+type caster interface {
+	cast(to, from storage) error
+}
+
+// operator is a planned layer. It runs on its operands, the outputs first, in
+// the operator's own order; nil where there is none.
 type operator interface {
-	run(ctx context.Context, out storage, in ...storage) error
+	run(ctx context.Context, operands []storage) error
 	setWeights(weight, bias []float32) error
 	describe() string
 	workspace() int64

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unsafe"
 
 	"vkconv/conv"
 	"vkconv/gpu"
-	"vkconv/kernels"
 )
 
 // maxQueued is how many layers are queued before a submission is made of them
@@ -53,8 +51,9 @@ func (v *vulkan) memory() Memory {
 	return Memory{InUse: m.InUse, Reserved: m.Reserved, Peak: m.Peak}
 }
 
-func (v *vulkan) alloc(elements int) (storage, error) {
-	b, err := v.dev.NewBuffer(4 * int64(elements))
+func (v *vulkan) alloc(elements int, t conv.Type) (storage, error) {
+	// Kernels read 16-bit tensors as whole 32-bit words.
+	b, err := v.dev.NewBuffer((t.Bytes()*int64(elements) + 3) / 4 * 4)
 	if err != nil {
 		return nil, err
 	}
@@ -188,84 +187,25 @@ func (v *vulkan) close() error {
 	return err
 }
 
-func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewConv2D(v.dev, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[4]kernels.Tensor) error { return plan.Record(s, t[0], t[1]) }}, nil
-}
-
-func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias)
-	if err != nil {
-		return nil, err
-	}
-	return &vulkanOperator{v, plan, func(s *gpu.Stream, t *[4]kernels.Tensor) error {
-		return plan.Record(s, t[0], t[1], t[2], t[3])
-	}}, nil
-}
-
 // deviceTensor is a tensor in the device's memory.
 type deviceTensor struct {
 	v   *vulkan
 	buf *gpu.Buffer
 }
 
-func (t *deviceTensor) upload(data []float32) error {
+func (t *deviceTensor) upload(data []byte) error {
 	if err := t.v.flush(); err != nil { // what is queued reads the old contents
 		return err
 	}
-	return t.v.dev.Upload(t.buf, 0, bytesOf(data))
+	return t.v.dev.Upload(t.buf, 0, data)
 }
 
-func (t *deviceTensor) download(ctx context.Context, dst []float32) error {
+func (t *deviceTensor) download(ctx context.Context, dst []byte) error {
 	if err := t.v.wait(ctx); err != nil {
 		return err
 	}
-	return t.v.dev.Download(bytesOf(dst), t.buf, 0)
+	return t.v.dev.Download(dst, t.buf, 0)
 }
 
 // free waits for nothing: streams that use the buffer keep its memory.
 func (t *deviceTensor) free() { t.buf.Free() }
-
-// bytesOf returns the memory of v, in the host's byte order, which is the device's.
-func bytesOf(v []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
-}
-
-// vulkanPlan is what plans of package kernels share.
-type vulkanPlan interface {
-	SetWeights(weight, bias []float32) error
-	Describe() string
-	Workspace() int64
-	Close()
-}
-
-type vulkanOperator struct {
-	v      *vulkan
-	plan   vulkanPlan
-	record func(s *gpu.Stream, t *[4]kernels.Tensor) error // output first
-}
-
-func (o *vulkanOperator) run(_ context.Context, out storage, in ...storage) error {
-	var t [4]kernels.Tensor
-	t[0].Buf = out.(*deviceTensor).buf
-	for i, s := range in {
-		if s != nil {
-			t[i+1].Buf = s.(*deviceTensor).buf
-		}
-	}
-	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
-}
-
-func (o *vulkanOperator) setWeights(weight, bias []float32) error {
-	if err := o.v.flush(); err != nil { // what is queued computes with the old weights
-		return err
-	}
-	return o.plan.SetWeights(weight, bias)
-}
-
-func (o *vulkanOperator) describe() string { return o.plan.Describe() }
-func (o *vulkanOperator) workspace() int64 { return o.plan.Workspace() }
-func (o *vulkanOperator) close()           { o.plan.Close() }

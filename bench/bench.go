@@ -59,6 +59,9 @@ func (r Result) Speedup() float64 {
 // [ErrMismatch] says which element was wrong; then nothing was timed.
 func (b *Bench) Run(ctx context.Context, c Case) (Result, error) {
 	problems, err := c.Problems()
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -101,10 +104,15 @@ func (b *Bench) measure(ctx context.Context, e *vkconv.Engine, c Case, chain []d
 	return m, nil
 }
 
+// Repetitions of a case, after verification and one more run to warm up.
+const (
+	fewest = 3
+	most   = 200
+)
+
 // time repeats the chain until the budget is used up, and then looks whether
 // the last repetition gave the same bits as the first run.
 func (b *Bench) time(ctx context.Context, net *net, m *Measured) error {
-	const warmups, least, most = 1, 5, 200
 	budget := b.Budget
 	if budget == 0 {
 		budget = 200 * time.Millisecond
@@ -113,21 +121,20 @@ func (b *Bench) time(ctx context.Context, net *net, m *Measured) error {
 	if err != nil {
 		return err
 	}
+	repeat := func() (vkconv.Timing, error) {
+		return net.e.Time(ctx, func() error { return net.run(ctx) })
+	}
+	if _, err := repeat(); err != nil {
+		return err
+	}
 	var device, wall []time.Duration
 	begin := time.Now()
-	for i := 0; i < warmups+most && (i < warmups+least || time.Since(begin) < budget); i++ {
-		t, err := net.e.Time(ctx, func() error { return net.run(ctx) })
+	for i := 0; i < fewest || i < most && time.Since(begin) < budget; i++ {
+		t, err := repeat()
 		if err != nil {
 			return err
 		}
-		if i >= warmups {
-			device, wall = append(device, t.Device), append(wall, t.Wall)
-		} else {
-			begin = time.Now()
-		}
-		if i >= warmups+2 && time.Since(begin) > 3*budget { // so slow that three must do
-			break
-		}
+		device, wall = append(device, t.Device), append(wall, t.Wall)
 	}
 	m.Device, m.Wall = NewStats(device), NewStats(wall)
 	last, err := net.output(ctx)

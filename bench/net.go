@@ -139,6 +139,9 @@ func (n *net) verify(ctx context.Context) (worst float64, err error) {
 		}
 		worst = max(worst, v.Worst)
 	}
+	if len(n.layers) == 1 { // the chain has just been run
+		return worst, nil
+	}
 	if err := n.tensors[0].Upload(n.chain[0].x); err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ type Problem struct {
 	Activation           Activation // applied behind the bias
 	OffsetGroups         int        // 0 for an ordinary convolution, else deformable
 	Mask                 bool       // deformable v2
+	Border               Border     // of deformable samples
 }
 
 // Problem checks that an input x (N×C×H×W), a weight (K×C/groups×R×S) and the

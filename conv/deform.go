@@ -1,5 +1,31 @@
 package conv
 
+import "fmt"
+
+// Border says what a deformable convolution samples at the image's edge.
+type Border uint8
+
+const (
+	// BorderFade is torchvision's: each of the four neighbours of a position counts
+	// only if it lies inside, so that samples fade to 0 over the pixel outside the
+	// image; they are 0 where y ≤ −1, y ≥ H, x ≤ −1 or x ≥ W.
+	BorderFade Border = iota
+	// BorderCut is that of Dai et al.'s original code and of OpenVINO's
+	// bilinear_interpolation_pad=false: samples are 0 outside [0, H) × [0, W), and
+	// positions beyond the last row or column take its value.
+	BorderCut
+)
+
+func (b Border) String() string {
+	switch b {
+	case BorderFade:
+		return "fade"
+	case BorderCut:
+		return "cut"
+	}
+	return fmt.Sprintf("Border(%d)", uint8(b))
+}
+
 // DeformProblem is [Params.Problem] for a deformable convolution.
 //
 // Source: torchvision.ops.deform_conv2d; v1 is Dai et al. 2017, v2 with the
@@ -17,7 +43,10 @@ func (p Params) DeformProblem(d Deform, x, weight Shape, bias bool) (Problem, er
 	if d.OffsetGroups < 0 {
 		return Problem{}, refuse(ErrParams, "offset groups are %d, must be at least 1", d.OffsetGroups)
 	}
-	q.OffsetGroups, q.Mask = max(d.OffsetGroups, 1), d.Mask
+	if d.Border > BorderCut {
+		return Problem{}, refuse(ErrParams, "border is %d, must be BorderFade or BorderCut", d.Border)
+	}
+	q.OffsetGroups, q.Mask, q.Border = max(d.OffsetGroups, 1), d.Mask, d.Border
 	if q.C%q.OffsetGroups != 0 {
 		return Problem{}, refuse(ErrShape, "input has %d channels, not divisible by %d offset groups", q.C, q.OffsetGroups)
 	}

@@ -63,6 +63,8 @@ type Deform struct {
 	OffsetGroups int
 	// Mask says that every sample is multiplied by a value of its own.
 	Mask bool
+	// Border says what is sampled at the image's edge; the zero value is torchvision's.
+	Border Border
 }
 
 // withDefaults replaces what was left zero by what zero means.

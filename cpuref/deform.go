@@ -80,7 +80,7 @@ func SampleAt[T Float](p conv.Problem, x, offset, mask []T, n, c, t, oy, ox int)
 		group := c / (p.C / p.OffsetGroups)
 		m = float64(mask[((n*p.OffsetGroups+group)*p.Taps()+t)*p.Ho*p.Wo+oy*p.Wo+ox])
 	}
-	return Bilinear(image, p.H, p.W, place), m
+	return Bilinear(image, p.H, p.W, place, p.Border), m
 }
 
 // Place is a sampling position, its whole part and its fraction apart so that
@@ -121,16 +121,16 @@ type Sample struct {
 	Twist          float64 // |∂²Value/∂y∂x|: how fast Dy changes with x, and Dx with y
 }
 
-// Bilinear samples an H×W image. Each of the four neighbours counts only if it
-// lies inside, so a sample is 0 where y ≤ −1, y ≥ H, x ≤ −1 or x ≥ W. A NaN
-// position gives a NaN sample, as in torchvision. At whole pixels the
-// derivatives are those towards larger y and x, as in torchvision.
-func Bilinear[T Float](image []T, h, w int, at Place) Sample {
+// Bilinear samples an H×W image, at its edge as the border says. A NaN position
+// gives a NaN sample, as in torchvision. At whole pixels the derivatives are
+// those towards larger y and x, as in torchvision.
+func Bilinear[T Float](image []T, h, w int, at Place, border conv.Border) Sample {
 	pixel := func(y, x int) float64 {
-		if y < 0 || y >= h || x < 0 || x >= w {
+		i := neighbour(y, x, h, w, at, border)
+		if i < 0 {
 			return 0
 		}
-		return float64(image[y*w+x])
+		return float64(image[i])
 	}
 	v00, v01 := pixel(at.Y, at.X), pixel(at.Y, at.X+1)
 	v10, v11 := pixel(at.Y+1, at.X), pixel(at.Y+1, at.X+1)
@@ -148,4 +148,19 @@ func Bilinear[T Float](image []T, h, w int, at Place) Sample {
 		SlopeX: hy*abs(v01-v00) + ly*abs(v11-v10),
 		Twist:  abs(v11 - v10 - v01 + v00),
 	}
+}
+
+// neighbour returns the place in an H×W image of pixel (y, x), one of the four
+// around a position, or −1 where it does not count.
+func neighbour(y, x, h, w int, at Place, border conv.Border) int {
+	if border == conv.BorderCut {
+		if at.Y < 0 || at.Y >= h || at.X < 0 || at.X >= w {
+			return -1
+		}
+		y, x = min(y, h-1), min(x, w-1)
+	}
+	if y < 0 || y >= h || x < 0 || x >= w {
+		return -1
+	}
+	return y*w + x
 }

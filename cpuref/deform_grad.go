@@ -64,8 +64,8 @@ func (d deformGrad[T]) input(dx []conv.Sum, n, c int) {
 		at := PlaceAt(p, d.offset, n, c, t, oy, ox)
 		_, m := SampleAt(p, d.x, d.offset, d.mask, n, c, t, oy, ox)
 		for corner := range 4 {
-			iy, ix := at.Y+corner/2, at.X+corner%2
-			if iy < 0 || iy >= p.H || ix < 0 || ix >= p.W {
+			to := neighbour(at.Y+corner/2, at.X+corner%2, p.H, p.W, at, p.Border)
+			if to < 0 {
 				continue
 			}
 			wy, wx := 1-at.Fy, 1-at.Fx
@@ -77,7 +77,7 @@ func (d deformGrad[T]) input(dx []conv.Sum, n, c int) {
 			}
 			d.outputs(n, c, t, oy, ox, func(w, dy float64) {
 				f := w * dy * m
-				dx[iy*p.W+ix].AddSampled(f*wy*wx, f*wy*wx, f*(wy+wx))
+				dx[to].AddSampled(f*wy*wx, f*wy*wx, f*(wy+wx))
 			})
 		}
 	}

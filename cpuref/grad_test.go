@@ -23,6 +23,9 @@ func TestGradientsNumerically(t *testing.T) {
 			continue
 		}
 		tried++
+		if p.Deformable() && tried%2 == 0 {
+			p.Border = conv.BorderCut
+		}
 		r := rand.New(rand.NewPCG(9, uint64(i)))
 		for j := range c.Offset {
 			c.Offset[j] = float32(math.Floor(float64(r.NormFloat64()*2))) + 0.1 + 0.8*r.Float32()
@@ -80,4 +83,18 @@ func wide(v []float32) []float64 {
 		w[i] = float64(x)
 	}
 	return w
+}
+
+// BorderCut against the conditions of the original code, written out: nothing
+// outside [0, H) × [0, W), and beyond the last row or column its value.
+func TestBorderCut(t *testing.T) {
+	image := []float64{1, 2, 4, 8, 16, 32} // 2×3
+	for _, c := range []struct{ y, x, want float64 }{
+		{0, 0, 1}, {-0.25, 0, 0}, {0, -0.25, 0}, {0.5, 0, 4.5}, {1, 2, 32}, {1.75, 2, 32}, {1.75, 0.5, 12}, {0.5, 2.5, 18}, {2, 0, 0}, {0, 3, 0},
+	} {
+		at := cpuref.Place{Y: int(math.Floor(c.y)), X: int(math.Floor(c.x)), Fy: c.y - math.Floor(c.y), Fx: c.x - math.Floor(c.x)}
+		if got := cpuref.Bilinear(image, 2, 3, at, conv.BorderCut).Value; math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("sample at (%g, %g) is %g, want %g", c.y, c.x, got, c.want)
+		}
+	}
 }

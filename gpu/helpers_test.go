@@ -2,7 +2,7 @@
 
 package gpu_test
 
-//go:generate sh -c "for f in testdata/*.comp; do glslc --target-env=vulkan1.2 --target-spv=spv1.3 -O -o ${f%.comp}.spv $f; done"
+//go:generate sh testdata/generate.sh
 
 import (
 	"context"

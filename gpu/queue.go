@@ -34,7 +34,6 @@ type recorder struct {
 	touched []touch   // since the last barrier
 	used    []*Buffer // each with a reference
 	times   int
-	ticks   []uint64
 
 	// Under the queue's lock:
 	serial  uint64

@@ -137,12 +137,15 @@ func divide(p conv.Problem, v variant, s shape) cut {
 	case v.kind == product && s.taps > 1:
 		c.stepX, c.rowItems = along(p.Wo, p.StrideX, p.DilationX, s.tn)
 		c.items = p.N * p.Ho * c.rowItems
+	case v.kind == pointwise:
+		c.items = p.N * p.Ho * p.Wo / 4
+		c.perGroup *= s.tn / 4
 	default:
 		c.items = p.N * p.Ho * p.Wo
 		c.perGroup *= s.tn
 	}
 	switch v.kind {
-	case product, deform:
+	case product, pointwise, deform:
 		c.groupBlocks = ceil(p.K/p.Groups, s.tm)
 		c.blocks = p.Groups * c.groupBlocks
 	case deformDepthwise:
@@ -203,20 +206,27 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	cg, taps := p.C/p.Groups, p.R*p.S
 	// weights costs n of them: loads, and handing on where lanes share them.
 	weights := func(n int) float64 {
-		if s.lanes > 1 {
-			return f(ceil(n, s.lanes))*k.load + f(n)*k.hand
+		switch {
+		case s.lanes == 1:
+			return f(n) / 4 * k.load4
+		case n%(4*s.lanes) == 0:
+			return f(n/(4*s.lanes))*k.load4 + f(n)*k.hand
 		}
-		return f(n) * k.load
+		return f(ceil(n, s.lanes))*k.load + f(n)*k.hand
 	}
 	accumulators := f(s.tm * s.ty * s.tn)
+	steps := f(ceil(cg, s.channels)) // of the loop over channels
+	channels := steps * f(s.channels)
 	var item float64
 	switch l.variant.kind {
 	case product:
-		step := f((s.tn-1)*s.step+s.taps)*k.load + f(s.taps)*weights(s.tm) + f(s.taps)*accumulators*k.product + accumulators*k.keep
-		item = f(cg*taps/s.taps) * step
+		channel := f((s.tn-1)*s.step+s.taps)*k.load + f(s.taps)*(weights(s.tm)+accumulators*k.product)
+		item = f(taps/s.taps) * (channels*channel + steps*accumulators*k.keep)
+	case pointwise:
+		item = channels*(f(s.tn/4)*k.load4+weights(s.tm)+accumulators*k.product) + steps*accumulators*k.keep
 	case grouped:
-		step := f(((s.tn-1)*s.step+s.taps)*((s.ty-1)*s.step+s.rows))*k.load + weights(s.rows*s.taps) + f(s.rows*s.taps)*accumulators*k.product
-		item = f(cg*taps/(s.taps*s.rows)) * step
+		values := f((s.tn-1)*s.step+s.taps) * f((s.ty-1)*s.step+s.rows)
+		item = f(cg*taps/(s.taps*s.rows)) * (values*k.load + weights(s.rows*s.taps) + f(s.rows*s.taps)*accumulators*k.product)
 	case deform:
 		sample := 4 * (k.load + k.product)
 		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep)) +

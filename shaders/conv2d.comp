@@ -16,32 +16,43 @@
 //
 // TN·TAPS products for (TN−1)·ESTEP+TAPS loads, ESTEP = stride/gcd.
 //
-//variant conv2d_m8n4          TM=8  TN=4 TAPS=1 ESTEP=1 LANES=1 MODES
-//variant conv2d_m4n4          TM=4  TN=4 TAPS=1 ESTEP=1 LANES=1 MODES
-//variant conv2d_l8_m8n4       TM=8  TN=4 TAPS=1 ESTEP=1 LANES=8 MODES
-//variant conv2d_l8_m32n4      TM=32 TN=4 TAPS=1 ESTEP=1 LANES=8 MODES
-//variant conv2d_l8_m32n4s3    TM=32 TN=4 TAPS=3 ESTEP=1 LANES=8
-//variant conv2d_l4_m8n8       TM=8  TN=8 TAPS=1 ESTEP=1 LANES=4 BROADCAST MODES
-//variant conv2d_l4_m8n8s3     TM=8  TN=8 TAPS=3 ESTEP=1 LANES=4 BROADCAST
+// CHANNELS input channels are taken in one step of the loop: going round it
+// costs, as every accumulator is carried from step to step (on lavapipe some 2.5
+// cycles each, as much as two products). The packed weights are filled up with
+// zeros to whole steps.
+//
+//variant conv2d_m8n4          TM=8  TN=4 TAPS=1 ESTEP=1 LANES=1 CHANNELS=1 MODES
+//variant conv2d_m4n4          TM=4  TN=4 TAPS=1 ESTEP=1 LANES=1 CHANNELS=1 MODES
+//variant conv2d_l8_m8n4       TM=8  TN=4 TAPS=1 ESTEP=1 LANES=8 CHANNELS=2 MODES
+//variant conv2d_l8_m32n4      TM=32 TN=4 TAPS=1 ESTEP=1 LANES=8 CHANNELS=4 MODES
+//variant conv2d_l8_m32n4s3    TM=32 TN=4 TAPS=3 ESTEP=1 LANES=8 CHANNELS=1
+//variant conv2d_l8_m32n4s7e2  TM=32 TN=4 TAPS=7 ESTEP=2 LANES=8 CHANNELS=1
+//variant conv2d_l4_m8n8       TM=8  TN=8 TAPS=1 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST MODES
+//variant conv2d_l4_m16n8      TM=16 TN=8 TAPS=1 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST MODES
+//variant conv2d_l4_m8n8s3     TM=8  TN=8 TAPS=3 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST
+//variant conv2d_l4_m16n8s3    TM=16 TN=8 TAPS=3 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST
+//variant conv2d_l4_m16n4s7e2  TM=16 TN=4 TAPS=7 ESTEP=2 LANES=4 CHANNELS=1 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define VALUES ((TN - 1) * ESTEP + TAPS)
 
 layout(local_size_x_id = 0) in;
 layout(binding = 0) readonly buffer InputBuffer { float x[]; };
-layout(binding = 1) readonly buffer WeightBuffer { float wt[]; };
 layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 
 #include "problem.glsl"
 #include "tile.glsl"
+#include "store.glsl"
 
 int at[VALUES];    // where a value is loaded from; some valid element where it isn't
 bool inside[VALUES];
 
-// loadValues loads the values of one input channel and moves on to the next.
-void loadValues(int plane) {
+// loadValues loads the values of one input channel and moves on to the next; a
+// channel that does not exist is all zeros.
+void loadValues(int plane, bool exists) {
   UNROLL for (int j = 0; j < VALUES; j++) {
-    float v = x[at[j]];
-    value[j] = mix(0.0, v, inside[j]); // selected, not multiplied: the element may be an infinity
+    // Selected, not multiplied by 0: the element may be an infinity.
+    float v = x[mix(0, at[j], exists)];
+    value[j] = mix(0.0, v, all(bvec2(inside[j], exists)));
     at[j] += plane;
   }
 }
@@ -53,7 +64,8 @@ void main() {
   int item = int(tile / uint(p.blocks)) * int(gl_WorkGroupSize.x);
   int cg = p.cg, plane = p.h * p.w, pixels = p.ho * p.wo;
   int firstChannel = kb / p.groupBlocks * cg;
-  int wAt = kb * p.r * p.s * cg * TM;
+  int steps = (cg + CHANNELS - 1) / CHANNELS;
+  int wAt = kb * p.r * p.s * steps * CHANNELS * TM;
   clearTile();
 #if TAPS > 1
   item += int(gl_LocalInvocationID.x);
@@ -75,11 +87,13 @@ void main() {
     // A row that lies in the padding for the whole subgroup is skipped. The
     // empty loop is what skips: drivers that mask lanes run both sides of an if.
     int end = mix(0, cg, ANY(iy >= 0));
-    for (int c = 0; c < end; c++) {
-      loadValues(plane);
-      UNROLL for (int s = 0; s < TAPS; s++) multiplyTile(wAt + (c * TAPS + s) * TM, s);
+    for (int c = 0; c < end; c += CHANNELS) {
+      UNROLL for (int i = 0; i < CHANNELS; i++) {
+        loadValues(plane, i == 0 || c + i < cg);
+        UNROLL for (int s = 0; s < TAPS; s++) multiplyTile(wAt + ((c + i) * TAPS + s) * TM, s);
+      }
     }
-    wAt += cg * TAPS * TM;
+    wAt += steps * CHANNELS * TAPS * TM;
   }
   UNROLL for (int t = 0; t < TN; t++) {
     int o = ox + t * p.stepX;
@@ -107,11 +121,13 @@ void main() {
         any = any || inside[t];
       }
       int end = mix(0, cg, ANY(any)); // as above, for a tap
-      for (int c = 0; c < end; c++) {
-        loadValues(plane);
-        multiplyTile(wAt + c * TM, 0);
+      for (int c = 0; c < end; c += CHANNELS) {
+        UNROLL for (int i = 0; i < CHANNELS; i++) {
+          loadValues(plane, i == 0 || c + i < cg);
+          multiplyTile(wAt + (c + i) * TM, 0);
+        }
       }
-      wAt += cg * TM;
+      wAt += steps * CHANNELS * TM;
     }
   }
   UNROLL for (int t = 0; t < TN; t++) {

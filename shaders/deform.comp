@@ -10,21 +10,23 @@
 //
 //variant deform_m8n2         TM=8  TN=2 LANES=1
 //variant deform_l8_m8n2      TM=8  TN=2 LANES=8
+//variant deform_l8_m32n2     TM=32 TN=2 LANES=8
 //variant deform_l8_m64n2     TM=64 TN=2 LANES=8
 //variant deform_l4_m16n4     TM=16 TN=4 LANES=4 BROADCAST
+//variant deform_l4_m32n4     TM=32 TN=4 LANES=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define ESTEP 1
 #define VALUES TN
 
 layout(local_size_x_id = 0) in;
 layout(binding = 0) readonly buffer InputBuffer { float x[]; };
-layout(binding = 1) readonly buffer WeightBuffer { float wt[]; };
 layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 layout(binding = 3) readonly buffer OffsetBuffer { float offset[]; };
 layout(binding = 4) readonly buffer MaskBuffer { float mask[]; };
 
 #include "problem.glsl"
 #include "tile.glsl"
+#include "store.glsl"
 #include "sample.glsl"
 #include "gather.glsl"
 

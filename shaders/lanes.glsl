@@ -33,3 +33,12 @@
   ((i) == 0 ? vec4(HAND(held, 0), HAND(held, 1), HAND(held, 2), HAND(held, 3)) \
             : vec4(HAND(held, 4), HAND(held, 5), HAND(held, 6), HAND(held, 7)))
 #endif
+
+// HELD4(held, i): lane i's four weights on every lane.
+#if LANES == 1
+#define HELD4(held, i) (held)
+#elif defined(BROADCAST)
+#define HELD4(held, i) ((i) == 0 ? HAND(held, 0) : (i) == 1 ? HAND(held, 1) : (i) == 2 ? HAND(held, 2) : HAND(held, 3))
+#else
+#define HELD4(held, i) HAND(held, i)
+#endif

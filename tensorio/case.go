@@ -25,6 +25,10 @@ type Case struct {
 	DY                                 []float32 // gradient of the output, as Y
 	DX, DWeight, DBias, DOffset, DMask []float64 // expected gradients, each as what it is the gradient of
 
+	// Tolerance is added to the error bound of every expected value: what the
+	// printed digits of a published answer leave open. Usually 0.
+	Tolerance float64
+
 	Ignored []string // arrays in the archive that mean nothing here
 }
 
@@ -34,7 +38,7 @@ func (c Case) HasBackward() bool { return c.DY != nil }
 // caseArrays are the names that mean something.
 var caseArrays = []string{
 	"x", "weight", "bias", "offset", "mask", "stride", "padding", "dilation", "groups", "padding_mode", "y",
-	"dy", "dx", "dweight", "dbias", "doffset", "dmask",
+	"dy", "dx", "dweight", "dbias", "doffset", "dmask", "op", "atol",
 }
 
 // ReadCase reads an outside case from an .npz archive:
@@ -46,6 +50,9 @@ var caseArrays = []string{
 //	padding  top, left, bottom, right (default 0)
 //	groups   one integer (default 1)  padding_mode  text (default zeros)
 //	y        the expected output; dy with dx, dweight, dbias, doffset, dmask likewise
+//	atol     one number, an absolute tolerance besides the error bound (default 0)
+//	op       text; a file whose op is not conv holds another operator and is
+//	         refused with [conv.ErrUnsupported]
 //
 // Inputs may be stored in any numeric type and order as long as float32 holds
 // every value exactly; expected values are taken as float64. stride, dilation
@@ -87,6 +94,10 @@ func (r *caseReader) fail(err error) {
 }
 
 func (r *caseReader) read() (c Case) {
+	if op := r.text("op"); r.err == nil && op != "" && op != "conv" {
+		r.fail(refuse(conv.ErrUnsupported, "op is %q, only cases of conv are read", op))
+	}
+	c.Tolerance = r.tolerance()
 	var xs, ws, os, ms conv.Shape
 	c.X, xs = r.tensor("x", true)
 	c.Weight, ws = r.tensor("weight", true)
@@ -292,20 +303,39 @@ func (r *caseReader) groups() int {
 }
 
 func (r *caseReader) mode() conv.PaddingMode {
-	a, ok := r.array("padding_mode")
+	mode, err := conv.ParsePaddingMode(r.text("padding_mode"))
+	r.fail(err)
+	return mode
+}
+
+// text reads text, "" where the array is missing.
+func (r *caseReader) text(name string) string {
+	a, ok := r.array(name)
 	if !ok {
-		return conv.Zeros
+		return ""
 	}
 	text, err := a.Text()
 	if err != nil {
-		r.fail(fmt.Errorf("array \"padding_mode\" %w", err))
-		return conv.Zeros
+		r.fail(fmt.Errorf("array %q %w", name, err))
 	}
-	mode, err := conv.ParsePaddingMode(text)
+	return text
+}
+
+func (r *caseReader) tolerance() float64 {
+	a, ok := r.array("atol")
+	if !ok {
+		return 0
+	}
+	v, err := a.Float64()
 	if err != nil {
-		r.fail(err)
+		r.fail(fmt.Errorf("array \"atol\" %w", err))
+		return 0
 	}
-	return mode
+	if len(v) != 1 || !(v[0] >= 0) || math.IsInf(v[0], 0) {
+		r.fail(refuse(ErrFormat, "array \"atol\" is %v, must be one number of at least 0", v))
+		return 0
+	}
+	return v[0]
 }
 
 // Ints returns integers of any type.

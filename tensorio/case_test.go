@@ -53,6 +53,8 @@ func TestReadCase(t *testing.T) {
 	arrays := ordinary()
 	arrays["x"].Data.([]float32)[5] = 3
 	arrays["seed"] = int64s(1)
+	arrays["atol"] = Array{[]int{1}, []float64{1e-5}}
+	arrays["op"] = Array{[]int{4}, []uint8("conv")}
 	c, err := ReadCase(write(t, arrays))
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +64,7 @@ func TestReadCase(t *testing.T) {
 	if c.Problem != want {
 		t.Errorf("problem is %+v, want %+v", c.Problem, want)
 	}
-	if c.Name != "some" || c.X[5] != 3 || len(c.Y) != 120 || c.Offset != nil || c.HasBackward() || !slices.Equal(c.Ignored, []string{"seed"}) {
+	if c.Name != "some" || c.X[5] != 3 || len(c.Y) != 120 || c.Offset != nil || c.HasBackward() || c.Tolerance != 1e-5 || !slices.Equal(c.Ignored, []string{"seed"}) {
 		t.Errorf("case is %+v", c)
 	}
 
@@ -146,6 +148,8 @@ func TestReadCaseRefusals(t *testing.T) {
 		"y of other shape":  {ordinary(), map[string]any{"y": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "y" has shape [1 6 4 4], must be [1 6 4 5]`},
 		"dy of other shape": {ordinary(), map[string]any{"dy": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "dy" has shape`},
 		"not exact":         {ordinary(), map[string]any{"bias": Array{[]int{6}, []float64{0, 0.1, 0, 0, 0, 0}}}, ErrFormat, `array "bias" holds float64, and element 1, 0.1, is not a float32`},
+		"other operator":    {ordinary(), map[string]any{"op": Array{[]int{4}, []uint8("pool")}}, conv.ErrUnsupported, `op is "pool", only cases of conv are read`},
+		"bad tolerance":     {ordinary(), map[string]any{"atol": Array{[]int{1}, []float64{-1}}}, ErrFormat, `array "atol" is [-1], must be one number`},
 		"mask alone":        {ordinary(), map[string]any{"mask": zeros(1, 9, 4, 5)}, conv.ErrShape, `"mask" is there without "offset"`},
 		"offset channels":   {deformable(), map[string]any{"offset": zeros(2, 20, 3, 3)}, conv.ErrShape, "offset has 20 channels, must be a multiple of 18 (2 × 9 taps)"},
 		"offset size":       {deformable(), map[string]any{"offset": zeros(2, 36, 3, 4)}, conv.ErrShape, "offset is 2×36×3×4, must be 2×36×3×3"},

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
 
+	"vkconv"
 	"vkconv/bench"
 	"vkconv/conv"
+	"vkconv/gpu"
 	"vkconv/tensorio"
 	"vkconv/vis"
 )
@@ -67,26 +70,33 @@ type apply struct {
 	what string // the filter, in words
 }
 
-func (a *apply) run(ctx context.Context, e *env, device string) error {
+func (a *apply) run(ctx context.Context, e *env, device string) (err error) {
 	op, err := a.prepare()
 	if err != nil {
 		return badInput(err)
 	}
-	gpu, cpu, why, err := engines(device)
+	engine, cpu, why, err := engines(device)
 	if err != nil {
 		return err
 	}
-	defer closeAll(gpu, cpu)
-	engine := gpu
+	opened := []*vkconv.Engine{engine, cpu}
+	defer func() { err = e.shut(err, opened...) }()
 	if engine == nil {
 		engine = cpu
 	}
 	fmt.Fprintf(e.stdout, "%s: %d×%d pixels, %s\n%s\non %s, %s\n", a.image, op.p.W, op.p.H, plural(op.p.C, "channel"), a.what, engine.Name(), engine.Driver())
-	if gpu == nil {
+	if engine == cpu {
 		fmt.Fprintf(e.stdout, "    %s\n", wrap(why, 96, "    "))
 	}
 	e.progress("computing")
 	y, timing, err := op.forward(ctx, engine)
+	if errors.Is(err, gpu.ErrTooLarge) {
+		e.progress("")
+		fmt.Fprintf(e.stdout, "%s\n", wrap("on the CPU instead, because "+err.Error(), 96, "    "))
+		engine = cpu
+		e.progress("computing")
+		y, timing, err = op.forward(ctx, engine)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", engine.Name(), err)
 	}

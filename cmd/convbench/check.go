@@ -27,10 +27,10 @@ for all .npz files in it.
 A case is an .npz file (numpy.savez) with x [N,C,H,W] and weight [K,C/groups,R,S]; optionally
 bias [K]; offset [N,2·og·R·S,Ho,Wo], which makes it deformable, and mask [N,og·R·S,Ho,Wo];
 stride [2], padding [4] (top, left, bottom, right), dilation [2], groups [1]; padding_mode as
-ASCII bytes; and the expected y in float64. Without y it is computed and the device compared
-with the float64 oracle.`,
+ASCII bytes; and the expected y in float64, with a tolerance atol [1] besides the bound if its
+digits are few. Without y it is computed and the device compared with the float64 oracle.`,
 	examples: `
-  convbench check testdata/cases
+  convbench check convtest/testdata/cases
   convbench check -device cpu a.npz b.npz
   convbench check -out results/ a.npz
   convbench check -random 2000 -seed 7`,
@@ -134,7 +134,7 @@ type checker struct {
 	worst             float64
 }
 
-func checkFiles(ctx context.Context, e *env, device, out string, args []string) error {
+func checkFiles(ctx context.Context, e *env, device, out string, args []string) (err error) {
 	files, err := caseFiles(args)
 	if err != nil {
 		return badInput(err)
@@ -146,7 +146,7 @@ func checkFiles(ctx context.Context, e *env, device, out string, args []string) 
 	if err != nil {
 		return err
 	}
-	defer closeAll(gpu, cpu)
+	defer func() { err = e.shut(err, gpu, cpu) }()
 	introduce(e, gpu, cpu, why)
 	k := checker{e: e, gpu: gpu, cpu: cpu, out: out, width: 4}
 	for _, f := range files {
@@ -219,7 +219,7 @@ func (k *checker) check(ctx context.Context, c tensorio.Case) error {
 		if result == nil {
 			result = y
 		}
-		v := conv.Judge(y, sums, c.Y, op.roundings())
+		v := judge(y, sums, c, op.roundings())
 		shares[i] = share(v.Worst)
 		if v.OK() {
 			k.worst = max(k.worst, v.Worst)
@@ -227,7 +227,7 @@ func (k *checker) check(ctx context.Context, c tensorio.Case) error {
 			problems = append(problems, fmt.Sprintf("%s: y[%d] is %g, must be %g within %.3g", engine.Name(), v.Index, v.Got, v.Want, v.Bound))
 		}
 	}
-	if i, off := oracleOff(sums, c.Y, op.roundings()); off {
+	if i, off := oracleOff(sums, c, op.roundings()); off {
 		problems = append(problems, fmt.Sprintf("the oracle: y[%d] is %g, the file expects %g", i, sums[i].Value, c.Y[i]))
 	}
 
@@ -272,12 +272,28 @@ func share(s float64) string {
 	return fmt.Sprintf("%.2g", s)
 }
 
+// judge is conv.Judge with the case's own tolerance added to every bound.
+func judge(y []float32, sums []conv.Sum, c tensorio.Case, roundings int) conv.Verdict {
+	v := conv.Judge(y, sums, c.Y, roundings)
+	if c.Tolerance == 0 || c.Y == nil || len(y) != len(sums) {
+		return v
+	}
+	v = conv.Verdict{Index: -1}
+	for i, s := range sums {
+		bound := s.Bound(roundings) + c.Tolerance
+		if share := conv.Share(y[i], c.Y[i], bound); v.Index < 0 || share > v.Worst {
+			v = conv.Verdict{Worst: share, Index: i, Got: y[i], Want: c.Y[i], Bound: bound}
+		}
+	}
+	return v
+}
+
 // oracleOff finds an expected value that the oracle itself, in float64, is
 // farther from than a float32 computation may be.
-func oracleOff(sums []conv.Sum, want []float64, roundings int) (int, bool) {
-	for i, w := range want {
-		s := sums[i]
-		if d := s.Value - w; d > s.Bound(roundings) || -d > s.Bound(roundings) {
+func oracleOff(sums []conv.Sum, c tensorio.Case, roundings int) (int, bool) {
+	for i, w := range c.Y {
+		bound := sums[i].Bound(roundings) + c.Tolerance
+		if d := sums[i].Value - w; d > bound || -d > bound {
 			return i, true
 		}
 	}

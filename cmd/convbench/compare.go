@@ -22,6 +22,7 @@ func (o operation) compare(ctx context.Context, got []float32) (v conv.Verdict, 
 	if p.Deformable() {
 		terms *= 8 // four corners of a sample, and their slopes
 	}
+	terms += 16 // what an element costs by itself
 	every = 1 + int(terms*float64(len(got))/compareTerms)
 	if every > 1 {
 		every |= 1 // odd, so that even widths do not give columns

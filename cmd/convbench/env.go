@@ -230,11 +230,22 @@ func engines(device string) (gpu, cpu *vkconv.Engine, why string, err error) {
 	return first, cpu, first.Why(), nil
 }
 
-// closeAll closes the engines that are there.
-func closeAll(engines ...*vkconv.Engine) {
-	for _, e := range engines {
-		if e != nil {
-			e.Close()
+// shut closes the engines that are there and returns err, or where err is nil
+// what the validation layer, if it was switched on, had to say.
+func (e *env) shut(err error, engines ...*vkconv.Engine) error {
+	for _, engine := range engines {
+		if engine == nil {
+			continue
+		}
+		if closing := engine.Close(); err == nil {
+			err = closing
+		}
+		for _, message := range engine.Messages() {
+			e.complain(fmt.Errorf("validation: %s", message))
+			if err == nil {
+				err = &failure{status: statusWrong}
+			}
 		}
 	}
+	return err
 }

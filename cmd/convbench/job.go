@@ -58,13 +58,13 @@ faster than the CPU path, and the largest error as a share of its bound: up to 1
 	},
 }
 
-func runBench(ctx context.Context, e *env, device string, cases []bench.Case, budget time.Duration, seed uint64) error {
+func runBench(ctx context.Context, e *env, device string, cases []bench.Case, budget time.Duration, seed uint64) (err error) {
 	begin := time.Now()
 	gpu, cpu, why, err := engines(device)
 	if err != nil {
 		return err
 	}
-	defer closeAll(gpu, cpu)
+	defer func() { err = e.shut(err, gpu, cpu) }()
 	introduce(e, gpu, cpu, why)
 	if gpu == nil {
 		adviseIfNone(e, device)

@@ -20,7 +20,7 @@ type randomDevice struct {
 }
 
 // checkRandom runs random cases on the device that was asked for, or on all.
-func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64) error {
+func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64) (err error) {
 	names := []string{device}
 	if device == "" && os.Getenv("VKCONV_DEVICE") == "" {
 		names = nil
@@ -38,7 +38,7 @@ func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64)
 	var devices []*randomDevice
 	defer func() {
 		for _, d := range devices {
-			d.engine.Close()
+			err = e.shut(err, d.engine)
 		}
 	}()
 	for _, name := range slices.Compact(names) {

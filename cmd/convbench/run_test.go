@@ -87,7 +87,7 @@ func TestNoDriver(t *testing.T) {
 	t.Setenv("VK_DRIVER_FILES", "/nonexistent/driver.json")
 	t.Setenv("VK_ICD_FILENAMES", "/nonexistent/driver.json")
 	must(t, 0, []string{"No Vulkan device: ", "used    CPU, # threads", "the CPU, because "}, "devices")
-	must(t, 0, []string{"the CPU, because ", "none outside its bound"}, "-run", "v2, stage 5", "-budget", "1ms")
+	must(t, 0, []string{"the CPU, because ", "none outside its bound"}, "-run", "stacked 3×3$", "-budget", "1ms")
 	must(t, 0, []string{"the CPU, because ", "4 cases, none outside its bound"}, "check", "cases")
 	must(t, 0, []string{"the CPU, because "}, "apply", "photo.png", "-o", "a.png")
 	for _, args := range [][]string{{"-device", "llvmpipe"}, {"devices", "-device", "0"}, {"check", "cases", "-device", "0"}, {"check", "-random", "3", "-device", "0"}} {
@@ -103,7 +103,7 @@ func TestInterrupted(t *testing.T) {
 	files(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, args := range [][]string{{"-device", "cpu", "-run", "stage 5"}, {"check", "-device", "cpu", "cases"},
+	for _, args := range [][]string{{"-device", "cpu", "-run", "stacked 3×3$"}, {"check", "-device", "cpu", "cases"},
 		{"check", "-device", "cpu", "-random", "3"}, {"apply", "-device", "cpu", "photo.png", "-o", "a.png"}} {
 		var out, complaint bytes.Buffer
 		if status := run(ctx, args, nil, &out, &complaint); status != statusWrong || complaint.String() != "convbench: interrupted\n" {

@@ -253,6 +253,26 @@ func packEvenAVX512(dst *float32, dstStride int, src *float32, srcStride int, n 
 //go:noescape
 func planeFMAAVX512(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
 
+// winogradInAVX512 is kernels.winogradIn, n at least 1 vector of 16:
+//
+//	for i := range 16 * n {
+//		d := the 4×4 values v[(4*a+b)*stride+i]
+//		the same places = Bᵀ·d·B
+//	}
+//
+//go:noescape
+func winogradInAVX512(v *float32, stride int, n int)
+
+// winogradOutAVX512 is kernels.winogradOut, n at least 1 vector of 16:
+//
+//	for i := range 16 * n {
+//		sums := the 4×4 values m[(4*a+b)*stride+i]
+//		top[2*i:2*i+2], bottom[2*i:2*i+2] = the rows of Aᵀ·sums·A + bias
+//	}
+//
+//go:noescape
+func winogradOutAVX512(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
+
 // peakAVX512 makes turns × 14 independent vector multiply-adds, turns at least 1.
 func peakAVX512(turns int)
 
@@ -453,6 +473,26 @@ func packEvenAVX2(dst *float32, dstStride int, src *float32, srcStride int, n in
 //
 //go:noescape
 func planeFMAAVX2(y *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32, w *float32, taps int, bias float32)
+
+// winogradInAVX2 is kernels.winogradIn, n at least 1 vector of 8:
+//
+//	for i := range 8 * n {
+//		d := the 4×4 values v[(4*a+b)*stride+i]
+//		the same places = Bᵀ·d·B
+//	}
+//
+//go:noescape
+func winogradInAVX2(v *float32, stride int, n int)
+
+// winogradOutAVX2 is kernels.winogradOut, n at least 1 vector of 8:
+//
+//	for i := range 8 * n {
+//		sums := the 4×4 values m[(4*a+b)*stride+i]
+//		top[2*i:2*i+2], bottom[2*i:2*i+2] = the rows of Aᵀ·sums·A + bias
+//	}
+//
+//go:noescape
+func winogradOutAVX2(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
 
 // peakAVX2 makes turns × 14 independent vector multiply-adds, turns at least 1.
 func peakAVX2(turns int)

@@ -42,6 +42,42 @@ DATA evens<>+56(SB)/4, $0x0000001c
 DATA evens<>+60(SB)/4, $0x0000001e
 GLOBL evens<>(SB), RODATA|NOPTR, $64
 
+DATA zipLow<>+0(SB)/4, $0x00000000
+DATA zipLow<>+4(SB)/4, $0x00000010
+DATA zipLow<>+8(SB)/4, $0x00000001
+DATA zipLow<>+12(SB)/4, $0x00000011
+DATA zipLow<>+16(SB)/4, $0x00000002
+DATA zipLow<>+20(SB)/4, $0x00000012
+DATA zipLow<>+24(SB)/4, $0x00000003
+DATA zipLow<>+28(SB)/4, $0x00000013
+DATA zipLow<>+32(SB)/4, $0x00000004
+DATA zipLow<>+36(SB)/4, $0x00000014
+DATA zipLow<>+40(SB)/4, $0x00000005
+DATA zipLow<>+44(SB)/4, $0x00000015
+DATA zipLow<>+48(SB)/4, $0x00000006
+DATA zipLow<>+52(SB)/4, $0x00000016
+DATA zipLow<>+56(SB)/4, $0x00000007
+DATA zipLow<>+60(SB)/4, $0x00000017
+GLOBL zipLow<>(SB), RODATA|NOPTR, $64
+
+DATA zipHigh<>+0(SB)/4, $0x00000008
+DATA zipHigh<>+4(SB)/4, $0x00000018
+DATA zipHigh<>+8(SB)/4, $0x00000009
+DATA zipHigh<>+12(SB)/4, $0x00000019
+DATA zipHigh<>+16(SB)/4, $0x0000000a
+DATA zipHigh<>+20(SB)/4, $0x0000001a
+DATA zipHigh<>+24(SB)/4, $0x0000000b
+DATA zipHigh<>+28(SB)/4, $0x0000001b
+DATA zipHigh<>+32(SB)/4, $0x0000000c
+DATA zipHigh<>+36(SB)/4, $0x0000001c
+DATA zipHigh<>+40(SB)/4, $0x0000000d
+DATA zipHigh<>+44(SB)/4, $0x0000001d
+DATA zipHigh<>+48(SB)/4, $0x0000000e
+DATA zipHigh<>+52(SB)/4, $0x0000001e
+DATA zipHigh<>+56(SB)/4, $0x0000000f
+DATA zipHigh<>+60(SB)/4, $0x0000001f
+GLOBL zipHigh<>(SB), RODATA|NOPTR, $64
+
 // func gemm8x1AVX512(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX512F
 TEXT ·gemm8x1AVX512(SB), NOSPLIT, $0-80
@@ -1515,6 +1551,169 @@ done:
 	VZEROUPPER
 	RET
 
+// func winogradInAVX512(v *float32, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winogradInAVX512(SB), NOSPLIT, $0-24
+	MOVQ v+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ n+16(FP), DX
+	SHLQ $0x02, CX
+	LEAQ (CX)(CX*2), BX
+	LEAQ (AX)(CX*4), SI
+	LEAQ (SI)(CX*4), DI
+	LEAQ (DI)(CX*4), R8
+
+vector:
+	VMOVUPS (AX), Z0
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VMOVUPS (R8), Z3
+	VSUBPS  Z2, Z0, Z0
+	VADDPS  Z2, Z1, Z4
+	VSUBPS  Z1, Z2, Z2
+	VSUBPS  Z3, Z1, Z3
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (SI)(CX*1), Z5
+	VMOVUPS (DI)(CX*1), Z6
+	VMOVUPS (R8)(CX*1), Z7
+	VSUBPS  Z6, Z1, Z1
+	VADDPS  Z6, Z5, Z8
+	VSUBPS  Z5, Z6, Z6
+	VSUBPS  Z7, Z5, Z7
+	VMOVUPS (AX)(CX*2), Z5
+	VMOVUPS (SI)(CX*2), Z9
+	VMOVUPS (DI)(CX*2), Z10
+	VMOVUPS (R8)(CX*2), Z11
+	VSUBPS  Z10, Z5, Z5
+	VADDPS  Z10, Z9, Z12
+	VSUBPS  Z9, Z10, Z10
+	VSUBPS  Z11, Z9, Z11
+	VMOVUPS (AX)(BX*1), Z9
+	VMOVUPS (SI)(BX*1), Z13
+	VMOVUPS (DI)(BX*1), Z14
+	VMOVUPS (R8)(BX*1), Z15
+	VSUBPS  Z14, Z9, Z9
+	VADDPS  Z14, Z13, Z16
+	VSUBPS  Z13, Z14, Z14
+	VSUBPS  Z15, Z13, Z15
+	VSUBPS  Z5, Z0, Z0
+	VADDPS  Z5, Z1, Z13
+	VSUBPS  Z1, Z5, Z5
+	VSUBPS  Z9, Z1, Z9
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z13, (AX)(CX*1)
+	VMOVUPS Z5, (AX)(CX*2)
+	VMOVUPS Z9, (AX)(BX*1)
+	VSUBPS  Z12, Z4, Z4
+	VADDPS  Z12, Z8, Z0
+	VSUBPS  Z8, Z12, Z1
+	VSUBPS  Z16, Z8, Z16
+	VMOVUPS Z4, (SI)
+	VMOVUPS Z0, (SI)(CX*1)
+	VMOVUPS Z1, (SI)(CX*2)
+	VMOVUPS Z16, (SI)(BX*1)
+	VSUBPS  Z10, Z2, Z2
+	VADDPS  Z10, Z6, Z0
+	VSUBPS  Z6, Z10, Z1
+	VSUBPS  Z14, Z6, Z14
+	VMOVUPS Z2, (DI)
+	VMOVUPS Z0, (DI)(CX*1)
+	VMOVUPS Z1, (DI)(CX*2)
+	VMOVUPS Z14, (DI)(BX*1)
+	VSUBPS  Z11, Z3, Z3
+	VADDPS  Z11, Z7, Z0
+	VSUBPS  Z7, Z11, Z1
+	VSUBPS  Z15, Z7, Z15
+	VMOVUPS Z3, (R8)
+	VMOVUPS Z0, (R8)(CX*1)
+	VMOVUPS Z1, (R8)(CX*2)
+	VMOVUPS Z15, (R8)(BX*1)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, SI
+	ADDQ    $0x40, DI
+	ADDQ    $0x40, R8
+	DECQ    DX
+	JNZ     vector
+	VZEROUPPER
+	RET
+
+// func winogradOutAVX512(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
+// Requires: AVX, AVX512F
+TEXT ·winogradOutAVX512(SB), NOSPLIT, $0-44
+	MOVQ         top+0(FP), AX
+	MOVQ         bottom+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS bias+40(FP), Z0
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (DX)(BX*4), R8
+	LEAQ         (R8)(BX*4), R9
+	LEAQ         (R9)(BX*4), R10
+	VMOVUPS      zipLow<>+0(SB), Z1
+	VMOVUPS      zipHigh<>+0(SB), Z2
+
+vector:
+	VMOVUPS   (R8), Z3
+	VMOVUPS   (R9), Z4
+	VADDPS    (DX), Z3, Z5
+	VADDPS    Z4, Z5, Z5
+	VSUBPS    Z4, Z3, Z3
+	VSUBPS    (R10), Z3, Z3
+	VMOVUPS   (R8)(BX*1), Z4
+	VMOVUPS   (R9)(BX*1), Z6
+	VADDPS    (DX)(BX*1), Z4, Z7
+	VADDPS    Z6, Z7, Z7
+	VSUBPS    Z6, Z4, Z4
+	VSUBPS    (R10)(BX*1), Z4, Z4
+	VMOVUPS   (R8)(BX*2), Z6
+	VMOVUPS   (R9)(BX*2), Z8
+	VADDPS    (DX)(BX*2), Z6, Z9
+	VADDPS    Z8, Z9, Z9
+	VSUBPS    Z8, Z6, Z6
+	VSUBPS    (R10)(BX*2), Z6, Z6
+	VMOVUPS   (R8)(DI*1), Z8
+	VMOVUPS   (R9)(DI*1), Z10
+	VADDPS    (DX)(DI*1), Z8, Z11
+	VADDPS    Z10, Z11, Z11
+	VSUBPS    Z10, Z8, Z8
+	VSUBPS    (R10)(DI*1), Z8, Z8
+	VADDPS    Z7, Z5, Z5
+	VADDPS    Z9, Z5, Z5
+	VADDPS    Z0, Z5, Z5
+	VSUBPS    Z9, Z7, Z7
+	VSUBPS    Z11, Z7, Z11
+	VADDPS    Z0, Z11, Z11
+	VMOVAPS   Z5, Z7
+	VPERMT2PS Z11, Z1, Z7
+	VMOVAPS   Z5, Z5
+	VPERMT2PS Z11, Z2, Z5
+	VMOVUPS   Z7, (AX)
+	VMOVUPS   Z5, 64(AX)
+	ADDQ      $0x00000080, AX
+	VADDPS    Z4, Z3, Z3
+	VADDPS    Z6, Z3, Z3
+	VADDPS    Z0, Z3, Z3
+	VSUBPS    Z6, Z4, Z4
+	VSUBPS    Z8, Z4, Z8
+	VADDPS    Z0, Z8, Z8
+	VMOVAPS   Z3, Z4
+	VPERMT2PS Z8, Z1, Z4
+	VMOVAPS   Z3, Z3
+	VPERMT2PS Z8, Z2, Z3
+	VMOVUPS   Z4, (CX)
+	VMOVUPS   Z3, 64(CX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, R8
+	ADDQ      $0x40, R9
+	ADDQ      $0x40, R10
+	DECQ      SI
+	JNZ       vector
+	VZEROUPPER
+	RET
+
 // func peakAVX512(turns int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·peakAVX512(SB), NOSPLIT, $0-8
@@ -1561,601 +1760,28 @@ TEXT ·gemm4x1AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), DX
-	VMOVD        DX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         bias+32(FP), BX
-	MOVQ         AX, SI
-	TESTQ        BX, BX
-	JZ           collect
-	VBROADCASTSS (BX), Y1
-	VBROADCASTSS 4(BX), Y2
-	VBROADCASTSS 8(BX), Y3
-	VBROADCASTSS 12(BX), Y4
-	JMP          begin
-
-collect:
-	VMASKMOVPS (SI), Y0, Y1
-	ADDQ       CX, SI
-	VMASKMOVPS (SI), Y0, Y2
-	ADDQ       CX, SI
-	VMASKMOVPS (SI), Y0, Y3
-	ADDQ       CX, SI
-	VMASKMOVPS (SI), Y0, Y4
-
-begin:
-	MOVQ   a+16(FP), BX
-	MOVQ   b+24(FP), SI
-	MOVQ   segs+40(FP), DI
-	MOVQ   nseg+48(FP), R8
-	MOVQ   segLen+56(FP), R9
-	MOVQ   skip+64(FP), R10
-	SHLQ   $0x02, R10
-	IMUL3Q $0x10, R9, R11
-	TESTQ  R8, R8
-	JZ     store
-
-segment:
-	MOVLQSX (DI), R12
-	IMULQ   R11, R12
-	ADDQ    BX, R12
-	MOVQ    R9, R13
-
-row:
-	VMOVUPS      (SI), Y5
-	VBROADCASTSS (R12), Y6
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS 4(R12), Y6
-	VFMADD231PS  Y5, Y6, Y2
-	VBROADCASTSS 8(R12), Y6
-	VFMADD231PS  Y5, Y6, Y3
-	VBROADCASTSS 12(R12), Y6
-	VFMADD231PS  Y5, Y6, Y4
-	ADDQ         $0x10, R12
-	ADDQ         $0x00000020, SI
-	DECQ         R13
-	JNZ          row
-	ADDQ         R10, SI
-	ADDQ         $0x04, DI
-	DECQ         R8
-	JNZ          segment
-
-store:
-	CMPQ    DX, $0x08
-	JNE     partial
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
-	VZEROUPPER
-	RET
-
-partial:
-	VMASKMOVPS Y1, Y0, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y2, Y0, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y3, Y0, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y4, Y0, (AX)
-	VZEROUPPER
-	RET
-
-// func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemm4x2AVX2(SB), NOSPLIT, $0-80
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), DX
-	VMOVD        DX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         bias+32(FP), BX
-	MOVQ         AX, SI
-	TESTQ        BX, BX
-	JZ           collect
-	VBROADCASTSS (BX), Y1
-	VMOVAPS      Y1, Y2
-	VBROADCASTSS 4(BX), Y3
-	VMOVAPS      Y3, Y4
-	VBROADCASTSS 8(BX), Y5
-	VMOVAPS      Y5, Y6
-	VBROADCASTSS 12(BX), Y7
-	VMOVAPS      Y7, Y8
-	JMP          begin
-
-collect:
-	VMOVUPS    (SI), Y1
-	VMASKMOVPS 32(SI), Y0, Y2
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y3
-	VMASKMOVPS 32(SI), Y0, Y4
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y5
-	VMASKMOVPS 32(SI), Y0, Y6
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y7
-	VMASKMOVPS 32(SI), Y0, Y8
-
-begin:
-	MOVQ   a+16(FP), BX
-	MOVQ   b+24(FP), SI
-	MOVQ   segs+40(FP), DI
-	MOVQ   nseg+48(FP), R8
-	MOVQ   segLen+56(FP), R9
-	MOVQ   skip+64(FP), R10
-	SHLQ   $0x02, R10
-	IMUL3Q $0x10, R9, R11
-	TESTQ  R8, R8
-	JZ     store
-
-segment:
-	MOVLQSX (DI), R12
-	IMULQ   R11, R12
-	ADDQ    BX, R12
-	MOVQ    R9, R13
-
-row:
-	VMOVUPS      (SI), Y9
-	VMOVUPS      32(SI), Y10
-	VBROADCASTSS (R12), Y11
-	VFMADD231PS  Y9, Y11, Y1
-	VFMADD231PS  Y10, Y11, Y2
-	VBROADCASTSS 4(R12), Y11
-	VFMADD231PS  Y9, Y11, Y3
-	VFMADD231PS  Y10, Y11, Y4
-	VBROADCASTSS 8(R12), Y11
-	VFMADD231PS  Y9, Y11, Y5
-	VFMADD231PS  Y10, Y11, Y6
-	VBROADCASTSS 12(R12), Y11
-	VFMADD231PS  Y9, Y11, Y7
-	VFMADD231PS  Y10, Y11, Y8
-	ADDQ         $0x10, R12
-	ADDQ         $0x00000040, SI
-	DECQ         R13
-	JNZ          row
-	ADDQ         R10, SI
-	ADDQ         $0x04, DI
-	DECQ         R8
-	JNZ          segment
-
-store:
-	CMPQ    DX, $0x08
-	JNE     partial
-	VMOVUPS Y1, (AX)
-	VMOVUPS Y2, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
-	VMOVUPS Y4, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y5, (AX)
-	VMOVUPS Y6, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y7, (AX)
-	VMOVUPS Y8, 32(AX)
-	VZEROUPPER
-	RET
-
-partial:
-	VMOVUPS    Y1, (AX)
-	VMASKMOVPS Y2, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y3, (AX)
-	VMASKMOVPS Y4, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y5, (AX)
-	VMASKMOVPS Y6, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y7, (AX)
-	VMASKMOVPS Y8, Y0, 32(AX)
-	VZEROUPPER
-	RET
-
-// func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemm4x3AVX2(SB), NOSPLIT, $0-80
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), DX
-	VMOVD        DX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         bias+32(FP), BX
-	MOVQ         AX, SI
-	TESTQ        BX, BX
-	JZ           collect
-	VBROADCASTSS (BX), Y1
-	VMOVAPS      Y1, Y2
-	VMOVAPS      Y1, Y3
-	VBROADCASTSS 4(BX), Y4
-	VMOVAPS      Y4, Y5
-	VMOVAPS      Y4, Y6
-	VBROADCASTSS 8(BX), Y7
-	VMOVAPS      Y7, Y8
-	VMOVAPS      Y7, Y9
-	VBROADCASTSS 12(BX), Y10
-	VMOVAPS      Y10, Y11
-	VMOVAPS      Y10, Y12
-	JMP          begin
-
-collect:
-	VMOVUPS    (SI), Y1
-	VMOVUPS    32(SI), Y2
-	VMASKMOVPS 64(SI), Y0, Y3
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y4
-	VMOVUPS    32(SI), Y5
-	VMASKMOVPS 64(SI), Y0, Y6
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y7
-	VMOVUPS    32(SI), Y8
-	VMASKMOVPS 64(SI), Y0, Y9
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y10
-	VMOVUPS    32(SI), Y11
-	VMASKMOVPS 64(SI), Y0, Y12
-
-begin:
-	MOVQ   a+16(FP), BX
-	MOVQ   b+24(FP), SI
-	MOVQ   segs+40(FP), DI
-	MOVQ   nseg+48(FP), R8
-	MOVQ   segLen+56(FP), R9
-	MOVQ   skip+64(FP), R10
-	SHLQ   $0x02, R10
-	IMUL3Q $0x10, R9, R11
-	TESTQ  R8, R8
-	JZ     store
-
-segment:
-	MOVLQSX (DI), R12
-	IMULQ   R11, R12
-	ADDQ    BX, R12
-	MOVQ    R9, R13
-
-row:
-	VMOVUPS      (SI), Y13
-	VMOVUPS      32(SI), Y14
-	VMOVUPS      64(SI), Y15
-	VBROADCASTSS (R12), Y16
-	VFMADD231PS  Y13, Y16, Y1
-	VFMADD231PS  Y14, Y16, Y2
-	VFMADD231PS  Y15, Y16, Y3
-	VBROADCASTSS 4(R12), Y16
-	VFMADD231PS  Y13, Y16, Y4
-	VFMADD231PS  Y14, Y16, Y5
-	VFMADD231PS  Y15, Y16, Y6
-	VBROADCASTSS 8(R12), Y16
-	VFMADD231PS  Y13, Y16, Y7
-	VFMADD231PS  Y14, Y16, Y8
-	VFMADD231PS  Y15, Y16, Y9
-	VBROADCASTSS 12(R12), Y16
-	VFMADD231PS  Y13, Y16, Y10
-	VFMADD231PS  Y14, Y16, Y11
-	VFMADD231PS  Y15, Y16, Y12
-	ADDQ         $0x10, R12
-	ADDQ         $0x00000060, SI
-	DECQ         R13
-	JNZ          row
-	ADDQ         R10, SI
-	ADDQ         $0x04, DI
-	DECQ         R8
-	JNZ          segment
-
-store:
-	CMPQ    DX, $0x08
-	JNE     partial
-	VMOVUPS Y1, (AX)
-	VMOVUPS Y2, 32(AX)
-	VMOVUPS Y3, 64(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
-	VMOVUPS Y5, 32(AX)
-	VMOVUPS Y6, 64(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y7, (AX)
-	VMOVUPS Y8, 32(AX)
-	VMOVUPS Y9, 64(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y10, (AX)
-	VMOVUPS Y11, 32(AX)
-	VMOVUPS Y12, 64(AX)
-	VZEROUPPER
-	RET
-
-partial:
-	VMOVUPS    Y1, (AX)
-	VMOVUPS    Y2, 32(AX)
-	VMASKMOVPS Y3, Y0, 64(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y4, (AX)
-	VMOVUPS    Y5, 32(AX)
-	VMASKMOVPS Y6, Y0, 64(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y7, (AX)
-	VMOVUPS    Y8, 32(AX)
-	VMASKMOVPS Y9, Y0, 64(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y10, (AX)
-	VMOVUPS    Y11, 32(AX)
-	VMASKMOVPS Y12, Y0, 64(AX)
-	VZEROUPPER
-	RET
-
-// func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemm2x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), DX
-	VMOVD        DX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         bias+32(FP), BX
-	MOVQ         AX, SI
-	TESTQ        BX, BX
-	JZ           collect
-	VBROADCASTSS (BX), Y1
-	VBROADCASTSS 4(BX), Y2
-	JMP          begin
-
-collect:
-	VMASKMOVPS (SI), Y0, Y1
-	ADDQ       CX, SI
-	VMASKMOVPS (SI), Y0, Y2
-
-begin:
-	MOVQ   a+16(FP), BX
-	MOVQ   b+24(FP), SI
-	MOVQ   segs+40(FP), DI
-	MOVQ   nseg+48(FP), R8
-	MOVQ   segLen+56(FP), R9
-	MOVQ   skip+64(FP), R10
-	SHLQ   $0x02, R10
-	IMUL3Q $0x08, R9, R11
-	TESTQ  R8, R8
-	JZ     store
-
-segment:
-	MOVLQSX (DI), R12
-	IMULQ   R11, R12
-	ADDQ    BX, R12
-	MOVQ    R9, R13
-
-row:
-	VMOVUPS      (SI), Y3
-	VBROADCASTSS (R12), Y4
-	VFMADD231PS  Y3, Y4, Y1
-	VBROADCASTSS 4(R12), Y4
-	VFMADD231PS  Y3, Y4, Y2
-	ADDQ         $0x08, R12
-	ADDQ         $0x00000020, SI
-	DECQ         R13
-	JNZ          row
-	ADDQ         R10, SI
-	ADDQ         $0x04, DI
-	DECQ         R8
-	JNZ          segment
-
-store:
-	CMPQ    DX, $0x08
-	JNE     partial
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VMOVUPS Y2, (AX)
-	VZEROUPPER
-	RET
-
-partial:
-	VMASKMOVPS Y1, Y0, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y2, Y0, (AX)
-	VZEROUPPER
-	RET
-
-// func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemm2x2AVX2(SB), NOSPLIT, $0-80
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), DX
-	VMOVD        DX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         bias+32(FP), BX
-	MOVQ         AX, SI
-	TESTQ        BX, BX
-	JZ           collect
-	VBROADCASTSS (BX), Y1
-	VMOVAPS      Y1, Y2
-	VBROADCASTSS 4(BX), Y3
-	VMOVAPS      Y3, Y4
-	JMP          begin
-
-collect:
-	VMOVUPS    (SI), Y1
-	VMASKMOVPS 32(SI), Y0, Y2
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y3
-	VMASKMOVPS 32(SI), Y0, Y4
-
-begin:
-	MOVQ   a+16(FP), BX
-	MOVQ   b+24(FP), SI
-	MOVQ   segs+40(FP), DI
-	MOVQ   nseg+48(FP), R8
-	MOVQ   segLen+56(FP), R9
-	MOVQ   skip+64(FP), R10
-	SHLQ   $0x02, R10
-	IMUL3Q $0x08, R9, R11
-	TESTQ  R8, R8
-	JZ     store
-
-segment:
-	MOVLQSX (DI), R12
-	IMULQ   R11, R12
-	ADDQ    BX, R12
-	MOVQ    R9, R13
-
-row:
-	VMOVUPS      (SI), Y5
-	VMOVUPS      32(SI), Y6
-	VBROADCASTSS (R12), Y7
-	VFMADD231PS  Y5, Y7, Y1
-	VFMADD231PS  Y6, Y7, Y2
-	VBROADCASTSS 4(R12), Y7
-	VFMADD231PS  Y5, Y7, Y3
-	VFMADD231PS  Y6, Y7, Y4
-	ADDQ         $0x08, R12
-	ADDQ         $0x00000040, SI
-	DECQ         R13
-	JNZ          row
-	ADDQ         R10, SI
-	ADDQ         $0x04, DI
-	DECQ         R8
-	JNZ          segment
-
-store:
-	CMPQ    DX, $0x08
-	JNE     partial
-	VMOVUPS Y1, (AX)
-	VMOVUPS Y2, 32(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y3, (AX)
-	VMOVUPS Y4, 32(AX)
-	VZEROUPPER
-	RET
-
-partial:
-	VMOVUPS    Y1, (AX)
-	VMASKMOVPS Y2, Y0, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y3, (AX)
-	VMASKMOVPS Y4, Y0, 32(AX)
-	VZEROUPPER
-	RET
-
-// func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemm2x3AVX2(SB), NOSPLIT, $0-80
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), DX
-	VMOVD        DX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         bias+32(FP), BX
-	MOVQ         AX, SI
-	TESTQ        BX, BX
-	JZ           collect
-	VBROADCASTSS (BX), Y1
-	VMOVAPS      Y1, Y2
-	VMOVAPS      Y1, Y3
-	VBROADCASTSS 4(BX), Y4
-	VMOVAPS      Y4, Y5
-	VMOVAPS      Y4, Y6
-	JMP          begin
-
-collect:
-	VMOVUPS    (SI), Y1
-	VMOVUPS    32(SI), Y2
-	VMASKMOVPS 64(SI), Y0, Y3
-	ADDQ       CX, SI
-	VMOVUPS    (SI), Y4
-	VMOVUPS    32(SI), Y5
-	VMASKMOVPS 64(SI), Y0, Y6
-
-begin:
-	MOVQ   a+16(FP), BX
-	MOVQ   b+24(FP), SI
-	MOVQ   segs+40(FP), DI
-	MOVQ   nseg+48(FP), R8
-	MOVQ   segLen+56(FP), R9
-	MOVQ   skip+64(FP), R10
-	SHLQ   $0x02, R10
-	IMUL3Q $0x08, R9, R11
-	TESTQ  R8, R8
-	JZ     store
-
-segment:
-	MOVLQSX (DI), R12
-	IMULQ   R11, R12
-	ADDQ    BX, R12
-	MOVQ    R9, R13
-
-row:
-	VMOVUPS      (SI), Y7
-	VMOVUPS      32(SI), Y8
-	VMOVUPS      64(SI), Y9
-	VBROADCASTSS (R12), Y10
-	VFMADD231PS  Y7, Y10, Y1
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 4(R12), Y10
-	VFMADD231PS  Y7, Y10, Y4
-	VFMADD231PS  Y8, Y10, Y5
-	VFMADD231PS  Y9, Y10, Y6
-	ADDQ         $0x08, R12
-	ADDQ         $0x00000060, SI
-	DECQ         R13
-	JNZ          row
-	ADDQ         R10, SI
-	ADDQ         $0x04, DI
-	DECQ         R8
-	JNZ          segment
-
-store:
-	CMPQ    DX, $0x08
-	JNE     partial
-	VMOVUPS Y1, (AX)
-	VMOVUPS Y2, 32(AX)
-	VMOVUPS Y3, 64(AX)
-	ADDQ    CX, AX
-	VMOVUPS Y4, (AX)
-	VMOVUPS Y5, 32(AX)
-	VMOVUPS Y6, 64(AX)
-	VZEROUPPER
-	RET
-
-partial:
-	VMOVUPS    Y1, (AX)
-	VMOVUPS    Y2, 32(AX)
-	VMASKMOVPS Y3, Y0, 64(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y4, (AX)
-	VMOVUPS    Y5, 32(AX)
-	VMASKMOVPS Y6, Y0, 64(AX)
-	VZEROUPPER
-	RET
-
-// func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemm1x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), CX
-	VMOVD        CX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
 	MOVQ         bias+32(FP), DX
 	MOVQ         AX, BX
 	TESTQ        DX, DX
 	JZ           collect
-	VBROADCASTSS (DX), Y1
+	VBROADCASTSS (DX), Y0
+	VBROADCASTSS 4(DX), Y1
+	VBROADCASTSS 8(DX), Y2
+	VBROADCASTSS 12(DX), Y3
 	JMP          begin
 
 collect:
-	VMASKMOVPS (BX), Y0, Y1
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMASKMOVPS   (BX), Y3, Y0
+	ADDQ         CX, BX
+	VMASKMOVPS   (BX), Y3, Y1
+	ADDQ         CX, BX
+	VMASKMOVPS   (BX), Y3, Y2
+	ADDQ         CX, BX
+	VMASKMOVPS   (BX), Y3, Y3
 
 begin:
 	MOVQ   a+16(FP), DX
@@ -2165,7 +1791,349 @@ begin:
 	MOVQ   segLen+56(FP), R8
 	MOVQ   skip+64(FP), R9
 	SHLQ   $0x02, R9
-	IMUL3Q $0x04, R8, R10
+	IMUL3Q $0x10, R8, R10
+	TESTQ  DI, DI
+	JZ     store
+
+segment:
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    DX, R11
+	MOVQ    R8, R12
+
+row:
+	VMOVUPS      (BX), Y4
+	VBROADCASTSS (R11), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 4(R11), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 8(R11), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 12(R11), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         $0x10, R11
+	ADDQ         $0x00000020, BX
+	DECQ         R12
+	JNZ          row
+	ADDQ         R9, BX
+	ADDQ         $0x04, SI
+	DECQ         DI
+	JNZ          segment
+
+store:
+	MOVQ    tail+72(FP), DX
+	CMPQ    DX, $0x08
+	JNE     partial
+	VMOVUPS Y0, (AX)
+	ADDQ    CX, AX
+	VMOVUPS Y1, (AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	ADDQ    CX, AX
+	VMOVUPS Y3, (AX)
+	VZEROUPPER
+	RET
+
+partial:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	VMASKMOVPS   Y0, Y4, (AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y1, Y4, (AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y4, (AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y3, Y4, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm4x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemm4x2AVX2(SB), NOSPLIT, $0-80
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bias+32(FP), DX
+	MOVQ         AX, BX
+	TESTQ        DX, DX
+	JZ           collect
+	VBROADCASTSS (DX), Y0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(DX), Y2
+	VMOVAPS      Y2, Y3
+	VBROADCASTSS 8(DX), Y4
+	VMOVAPS      Y4, Y5
+	VBROADCASTSS 12(DX), Y6
+	VMOVAPS      Y6, Y7
+	JMP          begin
+
+collect:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y7
+	VPCMPGTD     iota<>+0(SB), Y7, Y7
+	VMOVUPS      (BX), Y0
+	VMASKMOVPS   32(BX), Y7, Y1
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y2
+	VMASKMOVPS   32(BX), Y7, Y3
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y4
+	VMASKMOVPS   32(BX), Y7, Y5
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y6
+	VMASKMOVPS   32(BX), Y7, Y7
+
+begin:
+	MOVQ   a+16(FP), DX
+	MOVQ   b+24(FP), BX
+	MOVQ   segs+40(FP), SI
+	MOVQ   nseg+48(FP), DI
+	MOVQ   segLen+56(FP), R8
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x10, R8, R10
+	TESTQ  DI, DI
+	JZ     store
+
+segment:
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    DX, R11
+	MOVQ    R8, R12
+
+row:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (R11), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(R11), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(R11), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(R11), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x10, R11
+	ADDQ         $0x00000040, BX
+	DECQ         R12
+	JNZ          row
+	ADDQ         R9, BX
+	ADDQ         $0x04, SI
+	DECQ         DI
+	JNZ          segment
+
+store:
+	MOVQ    tail+72(FP), DX
+	CMPQ    DX, $0x08
+	JNE     partial
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 32(AX)
+	VZEROUPPER
+	RET
+
+partial:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X8
+	VPBROADCASTD X8, Y8
+	VPCMPGTD     iota<>+0(SB), Y8, Y8
+	VMOVUPS      Y0, (AX)
+	VMASKMOVPS   Y1, Y8, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMASKMOVPS   Y3, Y8, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMASKMOVPS   Y5, Y8, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	VMASKMOVPS   Y7, Y8, 32(AX)
+	VZEROUPPER
+	RET
+
+// func gemm4x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemm4x3AVX2(SB), NOSPLIT, $0-80
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bias+32(FP), DX
+	MOVQ         AX, BX
+	TESTQ        DX, DX
+	JZ           collect
+	VBROADCASTSS (DX), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(DX), Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y3, Y5
+	VBROADCASTSS 8(DX), Y6
+	VMOVAPS      Y6, Y7
+	VMOVAPS      Y6, Y8
+	VBROADCASTSS 12(DX), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+	JMP          begin
+
+collect:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y11
+	VPCMPGTD     iota<>+0(SB), Y11, Y11
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VMASKMOVPS   64(BX), Y11, Y2
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y3
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   64(BX), Y11, Y5
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y6
+	VMOVUPS      32(BX), Y7
+	VMASKMOVPS   64(BX), Y11, Y8
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y9
+	VMOVUPS      32(BX), Y10
+	VMASKMOVPS   64(BX), Y11, Y11
+
+begin:
+	MOVQ   a+16(FP), DX
+	MOVQ   b+24(FP), BX
+	MOVQ   segs+40(FP), SI
+	MOVQ   nseg+48(FP), DI
+	MOVQ   segLen+56(FP), R8
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x10, R8, R10
+	TESTQ  DI, DI
+	JZ     store
+
+segment:
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    DX, R11
+	MOVQ    R8, R12
+
+row:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VMOVUPS      64(BX), Y14
+	VBROADCASTSS (R11), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 4(R11), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 8(R11), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 12(R11), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         $0x10, R11
+	ADDQ         $0x00000060, BX
+	DECQ         R12
+	JNZ          row
+	ADDQ         R9, BX
+	ADDQ         $0x04, SI
+	DECQ         DI
+	JNZ          segment
+
+store:
+	MOVQ    tail+72(FP), DX
+	CMPQ    DX, $0x08
+	JNE     partial
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y3, (AX)
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 32(AX)
+	VMOVUPS Y8, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y9, (AX)
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 64(AX)
+	VZEROUPPER
+	RET
+
+partial:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X12
+	VPBROADCASTD X12, Y12
+	VPCMPGTD     iota<>+0(SB), Y12, Y12
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMASKMOVPS   Y2, Y12, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y3, (AX)
+	VMOVUPS      Y4, 32(AX)
+	VMASKMOVPS   Y5, Y12, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	VMASKMOVPS   Y8, Y12, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y9, (AX)
+	VMOVUPS      Y10, 32(AX)
+	VMASKMOVPS   Y11, Y12, 64(AX)
+	VZEROUPPER
+	RET
+
+// func gemm2x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemm2x1AVX2(SB), NOSPLIT, $0-80
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bias+32(FP), DX
+	MOVQ         AX, BX
+	TESTQ        DX, DX
+	JZ           collect
+	VBROADCASTSS (DX), Y0
+	VBROADCASTSS 4(DX), Y1
+	JMP          begin
+
+collect:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (BX), Y1, Y0
+	ADDQ         CX, BX
+	VMASKMOVPS   (BX), Y1, Y1
+
+begin:
+	MOVQ   a+16(FP), DX
+	MOVQ   b+24(FP), BX
+	MOVQ   segs+40(FP), SI
+	MOVQ   nseg+48(FP), DI
+	MOVQ   segLen+56(FP), R8
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x08, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
@@ -2178,8 +2146,10 @@ segment:
 row:
 	VMOVUPS      (BX), Y2
 	VBROADCASTSS (R11), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS 4(R11), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         $0x04, R11
+	ADDQ         $0x08, R11
 	ADDQ         $0x00000020, BX
 	DECQ         R12
 	JNZ          row
@@ -2189,38 +2159,52 @@ row:
 	JNZ          segment
 
 store:
-	CMPQ    CX, $0x08
+	MOVQ    tail+72(FP), DX
+	CMPQ    DX, $0x08
 	JNE     partial
+	VMOVUPS Y0, (AX)
+	ADDQ    CX, AX
 	VMOVUPS Y1, (AX)
 	VZEROUPPER
 	RET
 
 partial:
-	VMASKMOVPS Y1, Y0, (AX)
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   Y0, Y2, (AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y1, Y2, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// func gemm2x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemm1x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·gemm2x2AVX2(SB), NOSPLIT, $0-80
 	MOVQ         c+0(FP), AX
 	MOVQ         ldc+8(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), CX
-	VMOVD        CX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
 	MOVQ         bias+32(FP), DX
 	MOVQ         AX, BX
 	TESTQ        DX, DX
 	JZ           collect
-	VBROADCASTSS (DX), Y1
-	VMOVAPS      Y1, Y2
+	VBROADCASTSS (DX), Y0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(DX), Y2
+	VMOVAPS      Y2, Y3
 	JMP          begin
 
 collect:
-	VMOVUPS    (BX), Y1
-	VMASKMOVPS 32(BX), Y0, Y2
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMOVUPS      (BX), Y0
+	VMASKMOVPS   32(BX), Y3, Y1
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y2
+	VMASKMOVPS   32(BX), Y3, Y3
 
 begin:
 	MOVQ   a+16(FP), DX
@@ -2230,78 +2214,7 @@ begin:
 	MOVQ   segLen+56(FP), R8
 	MOVQ   skip+64(FP), R9
 	SHLQ   $0x02, R9
-	IMUL3Q $0x04, R8, R10
-	TESTQ  DI, DI
-	JZ     store
-
-segment:
-	MOVLQSX (SI), R11
-	IMULQ   R10, R11
-	ADDQ    DX, R11
-	MOVQ    R8, R12
-
-row:
-	VMOVUPS      (BX), Y3
-	VMOVUPS      32(BX), Y4
-	VBROADCASTSS (R11), Y5
-	VFMADD231PS  Y3, Y5, Y1
-	VFMADD231PS  Y4, Y5, Y2
-	ADDQ         $0x04, R11
-	ADDQ         $0x00000040, BX
-	DECQ         R12
-	JNZ          row
-	ADDQ         R9, BX
-	ADDQ         $0x04, SI
-	DECQ         DI
-	JNZ          segment
-
-store:
-	CMPQ    CX, $0x08
-	JNE     partial
-	VMOVUPS Y1, (AX)
-	VMOVUPS Y2, 32(AX)
-	VZEROUPPER
-	RET
-
-partial:
-	VMOVUPS    Y1, (AX)
-	VMASKMOVPS Y2, Y0, 32(AX)
-	VZEROUPPER
-	RET
-
-// func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemm1x3AVX2(SB), NOSPLIT, $0-80
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	SHLQ         $0x02, CX
-	MOVQ         tail+72(FP), CX
-	VMOVD        CX, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         bias+32(FP), DX
-	MOVQ         AX, BX
-	TESTQ        DX, DX
-	JZ           collect
-	VBROADCASTSS (DX), Y1
-	VMOVAPS      Y1, Y2
-	VMOVAPS      Y1, Y3
-	JMP          begin
-
-collect:
-	VMOVUPS    (BX), Y1
-	VMOVUPS    32(BX), Y2
-	VMASKMOVPS 64(BX), Y0, Y3
-
-begin:
-	MOVQ   a+16(FP), DX
-	MOVQ   b+24(FP), BX
-	MOVQ   segs+40(FP), SI
-	MOVQ   nseg+48(FP), DI
-	MOVQ   segLen+56(FP), R8
-	MOVQ   skip+64(FP), R9
-	SHLQ   $0x02, R9
-	IMUL3Q $0x04, R8, R10
+	IMUL3Q $0x08, R8, R10
 	TESTQ  DI, DI
 	JZ     store
 
@@ -2314,12 +2227,108 @@ segment:
 row:
 	VMOVUPS      (BX), Y4
 	VMOVUPS      32(BX), Y5
-	VMOVUPS      64(BX), Y6
-	VBROADCASTSS (R11), Y7
-	VFMADD231PS  Y4, Y7, Y1
-	VFMADD231PS  Y5, Y7, Y2
-	VFMADD231PS  Y6, Y7, Y3
-	ADDQ         $0x04, R11
+	VBROADCASTSS (R11), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(R11), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $0x08, R11
+	ADDQ         $0x00000040, BX
+	DECQ         R12
+	JNZ          row
+	ADDQ         R9, BX
+	ADDQ         $0x04, SI
+	DECQ         DI
+	JNZ          segment
+
+store:
+	MOVQ    tail+72(FP), DX
+	CMPQ    DX, $0x08
+	JNE     partial
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+	VZEROUPPER
+	RET
+
+partial:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	VMOVUPS      Y0, (AX)
+	VMASKMOVPS   Y1, Y4, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMASKMOVPS   Y3, Y4, 32(AX)
+	VZEROUPPER
+	RET
+
+// func gemm2x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemm2x3AVX2(SB), NOSPLIT, $0-80
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bias+32(FP), DX
+	MOVQ         AX, BX
+	TESTQ        DX, DX
+	JZ           collect
+	VBROADCASTSS (DX), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(DX), Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y3, Y5
+	JMP          begin
+
+collect:
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y5
+	VPCMPGTD     iota<>+0(SB), Y5, Y5
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VMASKMOVPS   64(BX), Y5, Y2
+	ADDQ         CX, BX
+	VMOVUPS      (BX), Y3
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   64(BX), Y5, Y5
+
+begin:
+	MOVQ   a+16(FP), DX
+	MOVQ   b+24(FP), BX
+	MOVQ   segs+40(FP), SI
+	MOVQ   nseg+48(FP), DI
+	MOVQ   segLen+56(FP), R8
+	MOVQ   skip+64(FP), R9
+	SHLQ   $0x02, R9
+	IMUL3Q $0x08, R8, R10
+	TESTQ  DI, DI
+	JZ     store
+
+segment:
+	MOVLQSX (SI), R11
+	IMULQ   R10, R11
+	ADDQ    DX, R11
+	MOVQ    R8, R12
+
+row:
+	VMOVUPS      (BX), Y6
+	VMOVUPS      32(BX), Y7
+	VMOVUPS      64(BX), Y8
+	VBROADCASTSS (R11), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS 4(R11), Y9
+	VFMADD231PS  Y6, Y9, Y3
+	VFMADD231PS  Y7, Y9, Y4
+	VFMADD231PS  Y8, Y9, Y5
+	ADDQ         $0x08, R11
 	ADDQ         $0x00000060, BX
 	DECQ         R12
 	JNZ          row
@@ -2329,18 +2338,253 @@ row:
 	JNZ          segment
 
 store:
-	CMPQ    CX, $0x08
+	MOVQ    tail+72(FP), DX
+	CMPQ    DX, $0x08
 	JNE     partial
-	VMOVUPS Y1, (AX)
-	VMOVUPS Y2, 32(AX)
-	VMOVUPS Y3, 64(AX)
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y3, (AX)
+	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y5, 64(AX)
 	VZEROUPPER
 	RET
 
 partial:
-	VMOVUPS    Y1, (AX)
-	VMOVUPS    Y2, 32(AX)
-	VMASKMOVPS Y3, Y0, 64(AX)
+	MOVQ         tail+72(FP), DX
+	VMOVD        DX, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     iota<>+0(SB), Y6, Y6
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMASKMOVPS   Y2, Y6, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y3, (AX)
+	VMOVUPS      Y4, 32(AX)
+	VMASKMOVPS   Y5, Y6, 64(AX)
+	VZEROUPPER
+	RET
+
+// func gemm1x1AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemm1x1AVX2(SB), NOSPLIT, $0-80
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bias+32(FP), CX
+	MOVQ         AX, DX
+	TESTQ        CX, CX
+	JZ           collect
+	VBROADCASTSS (CX), Y0
+	JMP          begin
+
+collect:
+	MOVQ         tail+72(FP), CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	VMASKMOVPS   (DX), Y0, Y0
+
+begin:
+	MOVQ   a+16(FP), CX
+	MOVQ   b+24(FP), DX
+	MOVQ   segs+40(FP), BX
+	MOVQ   nseg+48(FP), SI
+	MOVQ   segLen+56(FP), DI
+	MOVQ   skip+64(FP), R8
+	SHLQ   $0x02, R8
+	IMUL3Q $0x04, DI, R9
+	TESTQ  SI, SI
+	JZ     store
+
+segment:
+	MOVLQSX (BX), R10
+	IMULQ   R9, R10
+	ADDQ    CX, R10
+	MOVQ    DI, R11
+
+row:
+	VMOVUPS      (DX), Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         $0x04, R10
+	ADDQ         $0x00000020, DX
+	DECQ         R11
+	JNZ          row
+	ADDQ         R8, DX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          segment
+
+store:
+	MOVQ    tail+72(FP), CX
+	CMPQ    CX, $0x08
+	JNE     partial
+	VMOVUPS Y0, (AX)
+	VZEROUPPER
+	RET
+
+partial:
+	MOVQ         tail+72(FP), CX
+	VMOVD        CX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   Y0, Y1, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm1x2AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemm1x2AVX2(SB), NOSPLIT, $0-80
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bias+32(FP), CX
+	MOVQ         AX, DX
+	TESTQ        CX, CX
+	JZ           collect
+	VBROADCASTSS (CX), Y0
+	VMOVAPS      Y0, Y1
+	JMP          begin
+
+collect:
+	MOVQ         tail+72(FP), CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMOVUPS      (DX), Y0
+	VMASKMOVPS   32(DX), Y1, Y1
+
+begin:
+	MOVQ   a+16(FP), CX
+	MOVQ   b+24(FP), DX
+	MOVQ   segs+40(FP), BX
+	MOVQ   nseg+48(FP), SI
+	MOVQ   segLen+56(FP), DI
+	MOVQ   skip+64(FP), R8
+	SHLQ   $0x02, R8
+	IMUL3Q $0x04, DI, R9
+	TESTQ  SI, SI
+	JZ     store
+
+segment:
+	MOVLQSX (BX), R10
+	IMULQ   R9, R10
+	ADDQ    CX, R10
+	MOVQ    DI, R11
+
+row:
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VBROADCASTSS (R10), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $0x04, R10
+	ADDQ         $0x00000040, DX
+	DECQ         R11
+	JNZ          row
+	ADDQ         R8, DX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          segment
+
+store:
+	MOVQ    tail+72(FP), CX
+	CMPQ    CX, $0x08
+	JNE     partial
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+partial:
+	MOVQ         tail+72(FP), CX
+	VMOVD        CX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMOVUPS      Y0, (AX)
+	VMASKMOVPS   Y1, Y2, 32(AX)
+	VZEROUPPER
+	RET
+
+// func gemm1x3AVX2(c *float32, ldc int, a *float32, b *float32, bias *float32, segs *int32, nseg int, segLen int, skip int, tail int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemm1x3AVX2(SB), NOSPLIT, $0-80
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bias+32(FP), CX
+	MOVQ         AX, DX
+	TESTQ        CX, CX
+	JZ           collect
+	VBROADCASTSS (CX), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	JMP          begin
+
+collect:
+	MOVQ         tail+72(FP), CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMOVUPS      (DX), Y0
+	VMOVUPS      32(DX), Y1
+	VMASKMOVPS   64(DX), Y2, Y2
+
+begin:
+	MOVQ   a+16(FP), CX
+	MOVQ   b+24(FP), DX
+	MOVQ   segs+40(FP), BX
+	MOVQ   nseg+48(FP), SI
+	MOVQ   segLen+56(FP), DI
+	MOVQ   skip+64(FP), R8
+	SHLQ   $0x02, R8
+	IMUL3Q $0x04, DI, R9
+	TESTQ  SI, SI
+	JZ     store
+
+segment:
+	MOVLQSX (BX), R10
+	IMULQ   R9, R10
+	ADDQ    CX, R10
+	MOVQ    DI, R11
+
+row:
+	VMOVUPS      (DX), Y3
+	VMOVUPS      32(DX), Y4
+	VMOVUPS      64(DX), Y5
+	VBROADCASTSS (R10), Y6
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         $0x04, R10
+	ADDQ         $0x00000060, DX
+	DECQ         R11
+	JNZ          row
+	ADDQ         R8, DX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          segment
+
+store:
+	MOVQ    tail+72(FP), CX
+	CMPQ    CX, $0x08
+	JNE     partial
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VZEROUPPER
+	RET
+
+partial:
+	MOVQ         tail+72(FP), CX
+	VMOVD        CX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMASKMOVPS   Y2, Y3, 64(AX)
 	VZEROUPPER
 	RET
 
@@ -2726,6 +2970,199 @@ oneDone:
 	JMP  single
 
 done:
+	VZEROUPPER
+	RET
+
+// func winogradInAVX2(v *float32, stride int, n int)
+// Requires: AVX
+TEXT ·winogradInAVX2(SB), NOSPLIT, $0-24
+	MOVQ v+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ n+16(FP), DX
+	SHLQ $0x02, CX
+	LEAQ (CX)(CX*2), BX
+	LEAQ (AX)(CX*4), SI
+	LEAQ (SI)(CX*4), DI
+	LEAQ (DI)(CX*4), R8
+
+vector:
+	VMOVUPS (AX), Y0
+	VMOVUPS (SI), Y1
+	VMOVUPS (DI), Y2
+	VMOVUPS (R8), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y4, (SI)
+	VMOVUPS Y2, (DI)
+	VMOVUPS Y3, (R8)
+	VMOVUPS (AX)(CX*1), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (DI)(CX*1), Y2
+	VMOVUPS (R8)(CX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)(CX*1)
+	VMOVUPS Y4, (SI)(CX*1)
+	VMOVUPS Y2, (DI)(CX*1)
+	VMOVUPS Y3, (R8)(CX*1)
+	VMOVUPS (AX)(CX*2), Y0
+	VMOVUPS (SI)(CX*2), Y1
+	VMOVUPS (DI)(CX*2), Y2
+	VMOVUPS (R8)(CX*2), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)(CX*2)
+	VMOVUPS Y4, (SI)(CX*2)
+	VMOVUPS Y2, (DI)(CX*2)
+	VMOVUPS Y3, (R8)(CX*2)
+	VMOVUPS (AX)(BX*1), Y0
+	VMOVUPS (SI)(BX*1), Y1
+	VMOVUPS (DI)(BX*1), Y2
+	VMOVUPS (R8)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)(BX*1)
+	VMOVUPS Y4, (SI)(BX*1)
+	VMOVUPS Y2, (DI)(BX*1)
+	VMOVUPS Y3, (R8)(BX*1)
+	VMOVUPS (AX), Y0
+	VMOVUPS (AX)(CX*1), Y1
+	VMOVUPS (AX)(CX*2), Y2
+	VMOVUPS (AX)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y4, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(BX*1)
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (SI)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y4, (SI)(CX*1)
+	VMOVUPS Y2, (SI)(CX*2)
+	VMOVUPS Y3, (SI)(BX*1)
+	VMOVUPS (DI), Y0
+	VMOVUPS (DI)(CX*1), Y1
+	VMOVUPS (DI)(CX*2), Y2
+	VMOVUPS (DI)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y4, (DI)(CX*1)
+	VMOVUPS Y2, (DI)(CX*2)
+	VMOVUPS Y3, (DI)(BX*1)
+	VMOVUPS (R8), Y0
+	VMOVUPS (R8)(CX*1), Y1
+	VMOVUPS (R8)(CX*2), Y2
+	VMOVUPS (R8)(BX*1), Y3
+	VSUBPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y4
+	VSUBPS  Y1, Y2, Y2
+	VSUBPS  Y3, Y1, Y3
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y4, (R8)(CX*1)
+	VMOVUPS Y2, (R8)(CX*2)
+	VMOVUPS Y3, (R8)(BX*1)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, SI
+	ADDQ    $0x20, DI
+	ADDQ    $0x20, R8
+	DECQ    DX
+	JNZ     vector
+	VZEROUPPER
+	RET
+
+// func winogradOutAVX2(top *float32, bottom *float32, m *float32, stride int, n int, bias float32)
+// Requires: AVX
+TEXT ·winogradOutAVX2(SB), NOSPLIT, $0-44
+	MOVQ         top+0(FP), AX
+	MOVQ         bottom+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS bias+40(FP), Y0
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (DX)(BX*4), R8
+	LEAQ         (R8)(BX*4), R9
+	LEAQ         (R9)(BX*4), R10
+
+vector:
+	VMOVUPS    (R8), Y1
+	VMOVUPS    (R9), Y2
+	VADDPS     (DX), Y1, Y3
+	VADDPS     Y2, Y3, Y3
+	VSUBPS     Y2, Y1, Y1
+	VSUBPS     (R10), Y1, Y1
+	VMOVUPS    (R8)(BX*1), Y2
+	VMOVUPS    (R9)(BX*1), Y4
+	VADDPS     (DX)(BX*1), Y2, Y5
+	VADDPS     Y4, Y5, Y5
+	VSUBPS     Y4, Y2, Y2
+	VSUBPS     (R10)(BX*1), Y2, Y2
+	VMOVUPS    (R8)(BX*2), Y4
+	VMOVUPS    (R9)(BX*2), Y6
+	VADDPS     (DX)(BX*2), Y4, Y7
+	VADDPS     Y6, Y7, Y7
+	VSUBPS     Y6, Y4, Y4
+	VSUBPS     (R10)(BX*2), Y4, Y4
+	VMOVUPS    (R8)(DI*1), Y6
+	VMOVUPS    (R9)(DI*1), Y8
+	VADDPS     (DX)(DI*1), Y6, Y9
+	VADDPS     Y8, Y9, Y9
+	VSUBPS     Y8, Y6, Y6
+	VSUBPS     (R10)(DI*1), Y6, Y6
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y7, Y3, Y3
+	VADDPS     Y0, Y3, Y3
+	VSUBPS     Y7, Y5, Y5
+	VSUBPS     Y9, Y5, Y9
+	VADDPS     Y0, Y9, Y9
+	VUNPCKLPS  Y9, Y3, Y5
+	VUNPCKHPS  Y9, Y3, Y9
+	VPERM2F128 $0x31, Y9, Y5, Y3
+	VPERM2F128 $0x20, Y9, Y5, Y5
+	VMOVUPS    Y5, (AX)
+	VMOVUPS    Y3, 32(AX)
+	ADDQ       $0x00000040, AX
+	VADDPS     Y2, Y1, Y1
+	VADDPS     Y4, Y1, Y1
+	VADDPS     Y0, Y1, Y1
+	VSUBPS     Y4, Y2, Y2
+	VSUBPS     Y6, Y2, Y6
+	VADDPS     Y0, Y6, Y6
+	VUNPCKLPS  Y6, Y1, Y2
+	VUNPCKHPS  Y6, Y1, Y6
+	VPERM2F128 $0x31, Y6, Y2, Y1
+	VPERM2F128 $0x20, Y6, Y2, Y2
+	VMOVUPS    Y2, (CX)
+	VMOVUPS    Y1, 32(CX)
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x20, DX
+	ADDQ       $0x20, R8
+	ADDQ       $0x20, R9
+	ADDQ       $0x20, R10
+	DECQ       SI
+	JNZ        vector
 	VZEROUPPER
 	RET
 

@@ -89,6 +89,14 @@ var convShapes = []shape{
 	{1, 128, 128, 56, 3, 1, 1, 32},
 }
 
+var winogradShapes = []shape{
+	{1, 64, 64, 56, 3, 1, 1, 1},
+	{8, 64, 64, 56, 3, 1, 1, 1},
+	{1, 128, 128, 28, 3, 1, 1, 1},
+	{1, 256, 256, 28, 3, 1, 2, 1},
+	{1, 256, 256, 56, 3, 1, 1, 1},
+}
+
 var depthwiseShapes = []shape{
 	{1, 64, 64, 112, 3, 1, 1, 64},
 	{1, 64, 64, 112, 3, 2, 1, 64},
@@ -106,7 +114,7 @@ var deformShapes = []shape{
 	{1, 512, 256, 33, 3, 1, 6, 1},
 }
 
-func benchConv(b *testing.B, shapes []shape) {
+func benchConv(b *testing.B, shapes []shape, options ...Option) {
 	for _, name := range InstructionSets() {
 		for _, s := range shapes {
 			b.Run(name+"/"+s.String(), func(b *testing.B) {
@@ -117,7 +125,7 @@ func benchConv(b *testing.B, shapes []shape) {
 				pool := NewPool(*workers)
 				defer pool.Close()
 				p := s.problem(b)
-				plan, err := NewConv2D(pool, p, floats(p.Weight().Len()), floats(p.K))
+				plan, err := NewConv2D(pool, p, floats(p.Weight().Len()), floats(p.K), options...)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -129,6 +137,7 @@ func benchConv(b *testing.B, shapes []shape) {
 }
 
 func BenchmarkConv2D(b *testing.B)    { benchConv(b, convShapes) }
+func BenchmarkWinograd(b *testing.B)  { benchConv(b, winogradShapes, AllowWinograd) }
 func BenchmarkDepthwise(b *testing.B) { benchConv(b, depthwiseShapes) }
 
 func BenchmarkDeformConv2D(b *testing.B) {
@@ -161,7 +170,7 @@ func BenchmarkMicro(b *testing.B) {
 		if err := SetInstructionSet(name); err != nil {
 			b.Fatal(err)
 		}
-		ks, peak := current.Load(), Peak()
+		ks, peak := current.Load().ks, Peak()
 		SetInstructionSet("")
 		for _, mr := range ks.rows {
 			for nv := ks.nv; nv > 0; nv-- {

@@ -3,6 +3,7 @@ package fast
 import (
 	"context"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"vkconv/conv"
@@ -17,15 +18,25 @@ const depthwiseOutputs = 7
 // of goroutines.
 type Conv2D struct {
 	*layout
-	cols      []int32 // see columns
-	runs      bool    // vectors are mostly made of at most two runs of pixels
+	runs      bool // vectors are mostly made of at most two runs of pixels
 	depthwise *depthwise
+	winograd  *winograd
 }
+
+// Option changes how a plan computes.
+type Option uint8
+
+// AllowWinograd lets a plan compute 3×3 convolutions of stride 1, at any dilation
+// up to a quarter of the output, by Winograd's F(2×2, 3×3) where that saves: less
+// than half the multiplications, but sums that cancel, so that results are only
+// within [WinogradBounds], not within [conv.Sum.Bound], and an infinite input
+// makes NaN. [Conv2D.Describe] tells whether a plan does.
+const AllowWinograd Option = 1
 
 // NewConv2D packs weight (K×C/groups×R×S) and bias (K elements, only looked at
 // with p.Bias) into a plan for the problem. Errors match [conv.ErrShape],
 // [conv.ErrParams] or [conv.ErrUnsupported].
-func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32) (*Conv2D, error) {
+func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32, options ...Option) (*Conv2D, error) {
 	if p.Deformable() {
 		return nil, fmt.Errorf("fast: the problem has %d offset groups, NewConv2D computes ordinary convolutions: %w",
 			p.OffsetGroups, conv.ErrParams)
@@ -35,13 +46,14 @@ func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32) (*Conv2D, err
 		return nil, err
 	}
 	c := &Conv2D{layout: l}
-	if l.cg == 1 && l.kg <= depthwiseOutputs {
-		l.plain = true
-		c.depthwise = newDepthwise(l.ks, pool.workers, p)
-	} else {
-		c.cols = columns(p)
-		c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
+	c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
+	switch {
+	case slices.Contains(options, AllowWinograd) && winogradWorth(p):
+		c.winograd = newWinograd(l.ks, pool.workers, p)
+	case l.cg == 1 && l.kg <= depthwiseOutputs && p.R <= depthRows:
+		c.depthwise = newDepthwise(l.ks, pool.workers, p) // nil where its tiles would be too large
 	}
+	l.plain = c.winograd != nil || c.depthwise != nil
 	if err := c.SetWeights(weight, bias); err != nil {
 		return nil, err
 	}
@@ -60,11 +72,34 @@ func (c *Conv2D) Run(ctx context.Context, y, x []float32) error {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	tiles := c.tiles()
-	if c.depthwise != nil {
-		tiles = c.depthwise.tiles()
+	return c.pool.run(ctx, c, c.tiles(), y, x, nil, nil)
+}
+
+// tiles is the number of work units of a run.
+func (c *Conv2D) tiles() int {
+	switch {
+	case c.depthwise != nil:
+		return c.depthwise.tiles()
+	case c.winograd != nil:
+		return c.winograd.tiles()
 	}
-	return c.pool.run(ctx, c, tiles, y, x, nil, nil)
+	return c.layout.tiles()
+}
+
+// SetWeights packs other weights (K×C/groups×R×S) and biases (K elements; only
+// looked at with a problem that has a bias) into the plan. It waits for runs in
+// progress.
+func (c *Conv2D) SetWeights(weight, bias []float32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.setWeights(weight, bias); err != nil {
+		return err
+	}
+	if c.winograd != nil {
+		c.winograd.setWeights(c.weights, c.bias)
+		c.weights = nil
+	}
+	return nil
 }
 
 // Workspace returns the bytes that runs need beyond inputs, outputs and packed
@@ -74,12 +109,15 @@ func (c *Conv2D) Workspace() int64 {
 	if c.depthwise != nil {
 		return int64(l.pool.workers) * c.depthwise.bytes()
 	}
+	if c.winograd != nil {
+		return int64(l.pool.workers) * c.winograd.bytes()
+	}
 	return l.workspace() + int64(l.pool.workers)*c.planBytes()
 }
 
 // planBytes is what the plans of a tile's vectors take.
 func (c *Conv2D) planBytes() int64 {
-	n := c.tapChunk() * c.layout.cols / c.ks.lanes
+	n := c.tapChunk() * c.cols / c.ks.lanes
 	return int64(n * (int(unsafe.Sizeof(vectorPlan{})) + 4*c.ks.lanes))
 }
 
@@ -108,6 +146,9 @@ func (c *Conv2D) Describe() string {
 	if c.depthwise != nil {
 		return c.depthwise.describe()
 	}
+	if c.winograd != nil {
+		return c.winograd.describe()
+	}
 	return fmt.Sprintf("implicit GEMM, %s", c.layout.describe())
 }
 
@@ -119,6 +160,10 @@ func (l *layout) describe() string {
 func (c *Conv2D) tile(i int, j *job, s *scratch) {
 	if c.depthwise != nil {
 		c.depthwise.tile(i, j.y, j.x, c.weights, c.bias, s)
+		return
+	}
+	if c.winograd != nil {
+		c.winograd.tile(i, j.y, j.x, s)
 		return
 	}
 	u := c.unit(i)

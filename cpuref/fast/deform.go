@@ -60,6 +60,15 @@ func (d *DeformConv2D) Run(ctx context.Context, y, x, offset, mask []float32) er
 	return d.pool.run(ctx, d, d.tiles(), y, x, offset, mask)
 }
 
+// SetWeights packs other weights (K×C/groups×R×S) and biases (K elements; only
+// looked at with a problem that has a bias) into the plan. It waits for runs in
+// progress.
+func (d *DeformConv2D) SetWeights(weight, bias []float32) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.setWeights(weight, bias)
+}
+
 // Workspace returns the bytes that runs need beyond inputs, outputs and packed
 // weights. It does not depend on the image's size, and plans of one pool share it.
 func (d *DeformConv2D) Workspace() int64 {

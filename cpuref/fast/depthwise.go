@@ -10,6 +10,9 @@ const (
 	depthColumns = 1024    // output columns of a tile at most
 	depthFloats  = 16384   // padded input of a tile, so that it stays near the core
 	depthWork    = 1 << 17 // multiply-adds of a tile, about
+	depthMost    = 1 << 20 // padded input of a tile at most: else the general way is taken
+	depthRows    = 64      // kernel rows at most
+	depthCall    = 1 << 20 // multiply-adds of a call
 	maxLanes     = 16
 )
 
@@ -46,10 +49,11 @@ type rowRun struct {
 	taps, at []int32
 }
 
-// newDepthwise plans p, which has one input channel a group.
+// newDepthwise plans p, which has one input channel a group; nil where dilation
+// and stride make even the smallest tile too large.
 func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 	d := &depthwise{p: p, ks: ks}
-	d.colTiles = ceilDiv(p.Wo, depthColumns)
+	d.colTiles = ceilDiv(p.Wo, max(16, depthColumns/p.StrideX))
 	d.columns = ceilDiv(p.Wo, d.colTiles)
 	reach := (d.columns-1)*p.StrideX + (p.S-1)*p.DilationX + 1
 	phases := min(p.StrideX, reach)
@@ -65,6 +69,9 @@ func newDepthwise(ks *kernels, workers int, p conv.Problem) *depthwise {
 		if d.band == 1 || d.rows*d.pitch <= depthFloats {
 			break
 		}
+	}
+	if d.rows*d.pitch > depthMost {
+		return nil
 	}
 	d.bands = ceilDiv(p.Ho, d.band)
 	work := d.band * d.columns * p.Taps() * (p.K / p.C)
@@ -155,8 +162,7 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 			oy := oy0
 			for r := range d.runs {
 				run := &d.runs[r]
-				end := min(run.end, oy1)
-				if end <= oy {
+				if run.end <= oy {
 					continue
 				}
 				v := w
@@ -166,9 +172,13 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 						v[i] = w[t]
 					}
 				}
-				d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, end-oy, ox1-ox0,
-					padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
-				oy = end
+				// Assembly cannot be preempted: a call is some rows.
+				for most := max(1, depthCall/(len(v)*(ox1-ox0)+1)); oy < min(run.end, oy1); {
+					rows := min(run.end-oy, oy1-oy, most)
+					d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, rows, ox1-ox0,
+						padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
+					oy += rows
+				}
 			}
 			if p.Activation.Kind != conv.Identity {
 				for oy := oy0; oy < oy1; oy++ {

@@ -69,7 +69,7 @@ func TestWalls(t *testing.T) {
 // plan keeps in roomier buffers.
 func TestKernelWalls(t *testing.T) {
 	eachSet(t, func(t *testing.T) {
-		ks := current.Load()
+		ks := current.Load().ks
 		r := rand.New(rand.NewPCG(3, 9))
 		for range 300 {
 			mr, nv, segLen := pick(r, ks.rows...), 1+r.IntN(ks.nv), 1+r.IntN(5)

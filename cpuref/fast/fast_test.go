@@ -3,6 +3,7 @@ package fast
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,8 @@ import (
 	"vkconv/conv"
 	"vkconv/cpuref"
 )
+
+var seeds = flag.Int("seeds", 150, "random problems of each kind")
 
 // guarded is a slice between bands that nobody may touch.
 type guarded struct {
@@ -197,9 +200,9 @@ func TestRandom(t *testing.T) {
 			eachSet(t, func(t *testing.T) {
 				pool := NewPool(2)
 				defer pool.Close()
-				count := 150
+				count := *seeds
 				if testing.Short() {
-					count = 30
+					count = min(count, 30)
 				}
 				for seed := range count {
 					r := rand.New(rand.NewPCG(uint64(seed), 5))
@@ -239,6 +242,35 @@ func mustProblem(t testing.TB, p conv.Params, x, w conv.Shape, bias bool) conv.P
 		t.Fatal(err)
 	}
 	return q
+}
+
+// TestFarApart: taps and padding that reach further than any buffer.
+func TestFarApart(t *testing.T) {
+	eachSet(t, func(t *testing.T) {
+		pool := NewPool(2)
+		defer pool.Close()
+		for _, c := range []struct {
+			p    conv.Params
+			x, w conv.Shape
+		}{
+			{conv.Params{Dilation: [2]int{1, 1 << 30}, Padding: conv.Padding{Left: 1 << 30}, Groups: 2}, conv.Shape{1, 2, 3, 5}, conv.Shape{2, 1, 1, 2}},
+			{conv.Params{Dilation: [2]int{1 << 30, 1}, Padding: conv.Padding{Bottom: 1 << 30}, Groups: 2}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 1, 2, 1}},
+			{conv.Params{Dilation: [2]int{1 << 30, 1 << 30}, Padding: conv.Pad(1 << 30)}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 2, 3, 3}},
+			{conv.Params{Stride: [2]int{1 << 20, 1 << 20}, Padding: conv.Pad(1 << 21)}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 2, 3, 3}},
+			{conv.Params{Stride: [2]int{1 << 20, 1 << 20}, Padding: conv.Pad(1 << 21), Groups: 2}, conv.Shape{1, 2, 5, 3}, conv.Shape{2, 1, 3, 3}},
+			{conv.Params{Padding: conv.Pad(40)}, conv.Shape{1, 1, 50, 40}, conv.Shape{1, 1, 100, 3}},
+			{conv.Params{Padding: conv.Pad(6)}, conv.Shape{1, 2, 30, 20}, conv.Shape{9, 2, 17, 13}},
+		} {
+			p := mustProblem(t, c.p, c.x, c.w, true)
+			d := randomTensors(rand.New(rand.NewPCG(1, 15)), p)
+			judge(t, p, d, compute(t, pool, p, d))
+			if p.Mode == conv.Zeros {
+				p.OffsetGroups = 1
+				d = randomTensors(rand.New(rand.NewPCG(1, 15)), p)
+				judge(t, p, d, compute(t, pool, p, d))
+			}
+		}
+	})
 }
 
 // TestNotFinite: a NaN or infinite pixel reaches what it is a term of, and

@@ -72,7 +72,7 @@ func NewConv2DBackward(pool *Pool, p conv.Problem, weight []float32) (*Conv2DBac
 	if err != nil {
 		return nil, err
 	}
-	b.weight = newWeightGrad(&convPanels{&Conv2D{layout: l, cols: columns(p), runs: usesRuns(p, l.ks)}}, l)
+	b.weight = newWeightGrad(&convPanels{&Conv2D{layout: l, runs: usesRuns(p, l.ks)}}, l)
 	if b.input, err = newInputGrad(pool, p, false, conv.Activation{}); err != nil {
 		return nil, err
 	}

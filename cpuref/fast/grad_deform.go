@@ -192,6 +192,10 @@ func (d *columnGrad) setWeights(weight []float32) error {
 	return nil
 }
 
+// whole is the largest number of channels up to n made of tallest micro-tiles, so
+// that weights packed for all channels of a part serve a stretch of them.
+func (ks *kernels) whole(n int) int { return n / ks.rows[0] * ks.rows[0] }
+
 // packOuts packs dy of groups [g0, g1) at pixels [q0, q1) of image n: sub-panels
 // of [k][pixels].
 func (d *columnGrad) packOuts(s *scratch, dy []float32, n, g0, g1, q0, q1 int) []float32 {

@@ -114,7 +114,7 @@ func newInputGrad(pool *Pool, p conv.Problem, bias bool, act conv.Activation) (*
 			if d.fold {
 				l.rechunk(ceilDiv(6*pool.workers, max(p.N, 1)))
 			}
-			c := &Conv2D{layout: l, cols: columns(q), runs: l.ks.pack != nil}
+			c := &Conv2D{layout: l, runs: l.ks.pack != nil}
 			d.phases = append(d.phases, phase{c, y, x, d.tiles})
 			d.tiles += l.tiles()
 		}
@@ -261,7 +261,7 @@ func (d *inputGrad) place(ph *phase, u *unit, dx []float32, s *scratch) {
 	p := &d.p
 	for g := u.g0; g < u.g1; g++ {
 		for k := u.k0; k < u.k1; k++ {
-			from := s.sums[((g-u.g0)*ph.kg+k-u.k0)*ph.layout.cols:][:u.q1-u.q0]
+			from := s.sums[((g-u.g0)*ph.kg+k-u.k0)*ph.cols:][:u.q1-u.q0]
 			plane := dx[(u.n*p.C+g*ph.kg+k)*p.H*p.W:][:p.H*p.W]
 			oy, ox := u.z.place(u.q0)
 			for len(from) > 0 {

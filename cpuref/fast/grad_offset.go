@@ -2,7 +2,7 @@ package fast
 
 import "unsafe"
 
-// dotChannels is how many channels of a tile's column gradient are in memory.
+// dotChannels is how many channels of a tile's column gradient are in memory, about.
 const dotChannels = 64
 
 // offsetGrad computes the gradients by offset and mask. Both are made of four
@@ -28,6 +28,7 @@ func (d *offsetGrad) tile(i int, j *job, s *scratch) {
 	col := growAligned(&s.grad.cols, dotChannels*d.pixels)
 	all := growAligned(&s.grad.dots, 4*d.pixels)
 	plane := p.H * p.W
+	step := d.ks.whole(dotChannels)
 	for first, last := 0, 0; first < len(d.parts); first = last {
 		og := d.parts[first].og
 		for last < len(d.parts) && d.parts[last].og == og {
@@ -40,8 +41,8 @@ func (d *offsetGrad) tile(i int, j *job, s *scratch) {
 			if any {
 				for at := first; at < last; at++ {
 					q := &d.parts[at]
-					for c := q.c0; c < q.c1; c += dotChannels {
-						end := min(c+dotChannels, q.c1)
+					for c := q.c0; c < q.c1; c += step {
+						end := min(c+step, q.c1)
 						d.columnGrad.compute(col, q, c, end, t, outs, 0, p.Groups, pixels)
 						d.dots(sums, plans, col, d.pixels, j.x[(n*p.C+c)*plane:][:(end-c)*plane], plane, end-c)
 					}

@@ -42,6 +42,7 @@ func newSampleGrad(d *columnGrad) *sampleGrad {
 	for most > 16 && p.N*ceilDiv(p.C, most) < 2*d.pool.workers {
 		most /= 2
 	}
+	most = d.ks.whole(most)
 	for i, q := range d.parts {
 		for c := q.c0; c < q.c1; c += most {
 			end := min(c+most, q.c1)
@@ -102,7 +103,7 @@ func (d *sampleGrad) tile(i int, j *job, s *scratch) {
 				d.columnGrad.compute(col[(q.c0-b.c0)*d.pixels:], &d.parts[b.whole[k]], q.c0, q.c1, t, outs, g0, g1, q1-q0)
 			}
 			d.turn(turned, pitch, col, b.c1-b.c0, q1-q0, &s.grad.at)
-			d.ks.scatter(dst, plans, turned, pitch, q1-q0)
+			d.ks.scatter(dst, plans, turned, pitch)
 		}
 	}
 	d.write(j.g.X[(n*p.C+b.c0)*p.H*p.W+y0*p.W:], b.c1-b.c0, dst, pitch, (y1-y0)*p.W, &s.grad.at)

@@ -120,8 +120,8 @@ func (g *gradPlan) corners(i int, t *[16]float32) (s00, s01, s10, s11 float32) {
 }
 
 // scatterGo is kernels.scatter.
-func scatterGo(dst []float32, plans []gradPlan, col []float32, pitch, pixels int) {
-	for q := range pixels {
+func scatterGo(dst []float32, plans []gradPlan, col []float32, pitch int) {
+	for q := range 4 * len(plans) {
 		g, i := &plans[q/4], q%4
 		from := col[q*pitch:][:pitch]
 		for k := range 2 {

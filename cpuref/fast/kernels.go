@@ -1,11 +1,16 @@
 package fast
 
+//go:generate go run -C _gen . -pkg fast -out ../asm_amd64.s -stubs ../asm_amd64.go
+//go:generate go run -C _gen ./neon -out ../asm_arm64.s -stubs ../asm_arm64.go
+
 import (
 	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"vkconv/conv"
 )
 
 // kernels is one instruction set's way to do the inner loops. Every function
@@ -57,22 +62,16 @@ type kernels struct {
 	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
 	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
 
-	// transpose turns eight rows of n, a multiple of 8: dst[l·dstStride+i] = src[at[i]+l].
-	transpose func(dst []float32, dstStride int, src []float32, at *[8]int32, n int)
+	// winogradIn transforms 4×4 inputs d[a][b] = v[(4a+b)·stride+i] to BᵀdB in place,
+	// for i < n, a multiple of lanes.
+	winogradIn func(v []float32, stride, n int)
 
-	// dots adds to the sixteen sums of each plan, over n channels,
-	//
-	//	sums[16v + 8k+2i+e] += col[ch·colStride+4v+i] · src[ch·srcStride + plans[v].at[k][i] + e]
-	//
-	// for the pixels whose mask is set. src has two columns at least.
-	dots func(sums []float32, plans []gradPlan, col []float32, colStride int, src []float32, srcStride, n int)
+	// winogradOut transforms 4×4 sums s[a][b] = m[(4a+b)·stride+i], i < n, to 2×2
+	// outputs AᵀsA + bias, of which top and bottom get a row each at 2i and 2i+1; n is
+	// a multiple of lanes.
+	winogradOut func(top, bottom, m []float32, stride, n int, bias float32)
 
-	// scatter adds to dst, rows of pitch floats (whole vectors), for q < pixels and lane i = q%4 of plan q/4
-	//
-	//	dst[(at[k][i]+e)·pitch+c] += w[k][i][e] · col[q·pitch+c]
-	//
-	// for the pixels whose mask is set.
-	scatter func(dst []float32, plans []gradPlan, col []float32, pitch, pixels int)
+	gradKernels
 
 	// peak makes turns × 14 independent vector multiply-adds.
 	peak func(turns int)
@@ -88,23 +87,29 @@ func (ks *kernels) height(k int) int {
 	return 1
 }
 
-var (
-	available = append(machineKernels(), &portable) // best first
-	current   atomic.Pointer[kernels]
-	errChoice error // what was wrong with the environment's wish
-)
+var available = append(machineKernels(), &portable) // best first
+
+// choice is what new plans compute with, or why the environment's wish is none.
+type choice struct {
+	ks  *kernels
+	err error
+}
+
+var current atomic.Pointer[choice]
 
 func init() {
-	current.Store(available[0])
+	current.Store(&choice{ks: available[0]})
 	if name := os.Getenv("VKCONV_CPU"); name != "" {
-		errChoice = SetInstructionSet(name)
+		if err := SetInstructionSet(name); err != nil {
+			current.Store(&choice{available[0], fmt.Errorf("%w (environment variable VKCONV_CPU)", err)})
+		}
 	}
 }
 
 // InstructionSet names what plans made from now on compute with: "avx512",
-// "avx2" or "go". The best one that the machine has, unless the environment
+// "avx2", "neon" or "go". The best one that the machine has, unless the environment
 // variable VKCONV_CPU or [SetInstructionSet] chose another.
-func InstructionSet() string { return current.Load().name }
+func InstructionSet() string { return current.Load().ks.name }
 
 // InstructionSets lists what this machine and build have, best first.
 func InstructionSets() []string {
@@ -118,35 +123,27 @@ func InstructionSets() []string {
 // SetInstructionSet chooses what plans made from now on compute with; "" is the
 // best there is. Plans made before keep theirs.
 func SetInstructionSet(name string) error {
-	if name == "" {
-		current.Store(available[0])
-		errChoice = nil
-		return nil
-	}
 	for _, ks := range available {
-		if ks.name == name {
-			current.Store(ks)
-			errChoice = nil
+		if name == "" || ks.name == name {
+			current.Store(&choice{ks: ks})
 			return nil
 		}
 	}
-	return fmt.Errorf("fast: instruction set is %q, this machine and build have %s",
-		name, strings.Join(InstructionSets(), ", "))
+	return fmt.Errorf("fast: instruction set is %q, this machine and build have %s: %w",
+		name, strings.Join(InstructionSets(), ", "), conv.ErrUnsupported)
 }
 
 // choose returns the kernels for a new plan, or why the environment's wish
 // cannot be met.
 func choose() (*kernels, error) {
-	if errChoice != nil {
-		return nil, errChoice
-	}
-	return current.Load(), nil
+	c := current.Load()
+	return c.ks, c.err
 }
 
 // Peak measures for about eight milliseconds how many GFLOP/s one core makes when
 // it does nothing but multiply-adds of the current instruction set, in registers.
 func Peak() float64 {
-	ks := current.Load()
+	ks := current.Load().ks
 	const turns = 1 << 12
 	best := 0.0
 	for start := time.Now(); time.Since(start) < 8*time.Millisecond; {

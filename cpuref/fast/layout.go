@@ -223,20 +223,18 @@ func (l *layout) panel(b block, k, mr int) []float32 {
 	return l.weights[at:][:mr*rows]
 }
 
-// SetWeights packs other weights (K×C/groups×R×S) and biases (K elements; only
-// looked at with a problem that has a bias) into the plan. It waits for runs in
-// progress.
-func (l *layout) SetWeights(weight, bias []float32) error {
+// setWeights packs weights and biases.
+func (l *layout) setWeights(weight, bias []float32) error {
 	if err := length("weight", weight, l.p.Weight().Len(), l.p.Weight()); err != nil {
 		return err
 	}
 	if l.p.Bias && len(bias) != l.p.K {
 		return fmt.Errorf("fast: bias has %d elements, it must have %d, one an output channel: %w", len(bias), l.p.K, conv.ErrShape)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.weights == nil {
 		l.weights = make([]float32, len(weight))
+	}
+	if l.bias == nil {
 		l.bias = make([]float32, l.p.K)
 	}
 	if l.p.Bias {

@@ -12,18 +12,6 @@ type vectorPlan struct {
 	indexed bool
 }
 
-// columns maps every output column and horizontal tap to an input column, −1
-// outside: S×Wo.
-func columns(p conv.Problem) []int32 {
-	m := make([]int32, p.S*p.Wo)
-	for s := range p.S {
-		for ox := range p.Wo {
-			m[s*p.Wo+ox] = int32(conv.MapPad(p.Mode, ox*p.StrideX-p.Pad.Left+s*p.DilationX, p.W))
-		}
-	}
-	return m
-}
-
 // place returns the output pixel of a zone's pixel q.
 func (z *zone) place(q int) (oy, ox int) {
 	return z.y0 + q/z.width, z.x0 + q%z.width
@@ -50,7 +38,7 @@ func (c *Conv2D) planVectors(u *unit, s *scratch, t0, t1 int) (live []int32) {
 				any = any || plan.bits[0] != 0
 			} else {
 				*plan = vectorPlan{indexed: true}
-				if c.findPlaces(index[at*lanes:][:lanes], u.z, oy, ox, n, dy, t%p.S) {
+				if findPlaces(index[at*lanes:][:lanes], p, u.z, oy, ox, n, dy, dx) {
 					any = true
 				}
 				nextY, nextX = u.z.place(u.q0 + v*lanes + n)
@@ -98,17 +86,19 @@ func (v *vectorPlan) findRuns(p *conv.Problem, z *zone, oy, ox *int, n, dy, dx, 
 
 // findPlaces finds the place that each of n output pixels from (oy, ox) on reads,
 // −1 for a zero, and reports whether any is more than that.
-func (c *Conv2D) findPlaces(at []int32, z *zone, oy, ox, n, dy, tapX int) (any bool) {
-	p := &c.p
-	cols := c.cols[tapX*p.Wo:][:p.Wo]
+func findPlaces(at []int32, p *conv.Problem, z *zone, oy, ox, n, dy, dx int) (any bool) {
 	row := conv.MapPad(p.Mode, oy*p.StrideY+dy, p.H)
 	for i := range at {
 		at[i] = -1
 		if i >= n {
 			continue
 		}
-		if col := cols[ox]; row >= 0 && col >= 0 {
-			at[i] = int32(row*p.W) + col
+		col := ox*p.StrideX + dx
+		if uint(col) >= uint(p.W) {
+			col = conv.MapPad(p.Mode, col, p.W)
+		}
+		if row >= 0 && col >= 0 {
+			at[i] = int32(row*p.W + col)
 			any = true
 		}
 		if ox++; ox == z.x0+z.width {

@@ -1,19 +1,25 @@
 package fast
 
+import (
+	"runtime"
+	"unsafe"
+)
+
 // portable is plain Go, for machines without kernels of their own and for the
-// build tag noasm. Inner loops shrink slices instead of indexing them, which
-// leaves the compiler nothing to check.
+// build tag noasm.
 var portable = kernels{
-	name: "go", lanes: 8, nv: 3, rows: []int{4, 1},
-	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, transpose: transposeGo, dots: dotsGo, scatter: scatterGo, peak: peakGo,
+	name: "go", lanes: 8, nv: 3, rows: []int{3, 1},
+	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo,
+	winogradIn: winogradInGo, winogradOut: winogradOutGo, peak: peakGo,
 }
 
-// gemmGo walks a panel in strips two (mr = 4) or four (mr = 1) pixels wide:
-// eight accumulators fit amd64's sixteen registers with their operands.
+// gemmGo walks a panel in strips two (mr = 3) or four (mr = 1) pixels wide: six
+// accumulators and their products fit amd64's fifteen registers. Eight do not, and
+// one that goes through memory takes twice the time of all others.
 func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, skip, mr, nv, tail int) {
 	width := nv * 8
 	cols := width - 8 + tail
-	var acc [4 * 24]float32
+	var acc [3 * 24]float32
 	for i := range mr {
 		if bias != nil {
 			for j := range cols {
@@ -26,9 +32,9 @@ func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, sk
 	for q, seg := range segs {
 		a := a[int(seg)*segLen*mr:][:segLen*mr]
 		b := b[q*(segLen*width+skip):][:segLen*width]
-		if mr == 4 {
+		if mr == 3 {
 			for j := 0; j < width; j += 2 {
-				strip4x2((*[74]float32)(acc[j:j+74]), a, b[j:], width)
+				strip3x2((*[50]float32)(acc[j:j+50]), a, b[j:], width)
 			}
 		} else {
 			for j := 0; j < width; j += 4 {
@@ -41,43 +47,53 @@ func gemmGo(c []float32, ldc int, a, b, bias []float32, segs []int32, segLen, sk
 	}
 }
 
-// strip4x2 accumulates four output channels × two pixels; acc's rows lie 24 apart.
-func strip4x2(acc *[74]float32, a, b []float32, width int) {
+// strip3x2 accumulates three output channels × two pixels over len(a)/3 rows of a
+// panel; acc's rows lie 24 apart. Both ends are looked at once, and addressed
+// without checks in between: slicing would cost more than the arithmetic.
+func strip3x2(acc *[50]float32, a, b []float32, width int) {
+	rows := len(a) / 3
+	if rows == 0 {
+		return
+	}
+	_ = b[(rows-1)*width+1]
+	pa, pb := unsafe.Pointer(&a[0]), unsafe.Pointer(&b[0])
 	c00, c01 := acc[0], acc[1]
 	c10, c11 := acc[24], acc[25]
 	c20, c21 := acc[48], acc[49]
-	c30, c31 := acc[72], acc[73]
-	for len(a) >= 4 && len(b) >= 2 {
-		b0, b1 := b[0], b[1]
-		c00 += a[0] * b0
-		c01 += a[0] * b1
-		c10 += a[1] * b0
-		c11 += a[1] * b1
-		c20 += a[2] * b0
-		c21 += a[2] * b1
-		c30 += a[3] * b0
-		c31 += a[3] * b1
-		a = a[4:]
-		b = b[min(width, len(b)):]
+	at := 0
+	for l := range rows {
+		w := (*[3]float32)(unsafe.Add(pa, 12*l))
+		x := (*[2]float32)(unsafe.Add(pb, at))
+		b0, b1 := x[0], x[1]
+		c00 += w[0] * b0
+		c01 += w[0] * b1
+		c10 += w[1] * b0
+		c11 += w[1] * b1
+		c20 += w[2] * b0
+		c21 += w[2] * b1
+		at += 4 * width
 	}
 	acc[0], acc[1] = c00, c01
 	acc[24], acc[25] = c10, c11
 	acc[48], acc[49] = c20, c21
-	acc[72], acc[73] = c30, c31
 }
 
 // strip1x4 accumulates one output channel × four pixels.
 func strip1x4(acc *[4]float32, a, b []float32, width int) {
+	if len(a) == 0 {
+		return
+	}
+	_ = b[(len(a)-1)*width+3]
+	pb := unsafe.Pointer(&b[0])
 	c0, c1, c2, c3 := acc[0], acc[1], acc[2], acc[3]
+	at := 0
 	for _, w := range a {
-		if len(b) < 4 {
-			break
-		}
-		c0 += w * b[0]
-		c1 += w * b[1]
-		c2 += w * b[2]
-		c3 += w * b[3]
-		b = b[min(width, len(b)):]
+		x := (*[4]float32)(unsafe.Add(pb, at))
+		c0 += w * x[0]
+		c1 += w * x[1]
+		c2 += w * x[2]
+		c3 += w * x[3]
+		at += 4 * width
 	}
 	acc[0], acc[1], acc[2], acc[3] = c0, c1, c2, c3
 }
@@ -175,11 +191,11 @@ func splitRowsGo(dst []float32, odd, dstStride int, src []float32, srcStride, ro
 	}
 }
 
-// peakGo counts as one vector of 8 what portable Go does in 8 scalar steps; seven
-// chains are what its registers hold.
+// peakGo makes in 8 scalar steps what counts as one vector of 8; seven chains are
+// what registers hold.
 func peakGo(turns int) {
 	var a, b, c, d, e, f, g float32
-	x := sink
+	x := float32(turns)
 	for range turns * 14 * 8 / 7 {
 		a += x * x
 		b += x * x
@@ -190,7 +206,5 @@ func peakGo(turns int) {
 		g += x * x
 		x = -x
 	}
-	sink = (a + b + c + d + e + f + g) * 0
+	runtime.KeepAlive(a + b + c + d + e + f + g)
 }
-
-var sink float32 // keeps peakGo's work from being dropped

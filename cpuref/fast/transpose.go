@@ -73,7 +73,7 @@ func NewConvTranspose2DBackward(pool *Pool, t conv.Transposed, weight []float32)
 		return nil, err
 	}
 	b := &ConvTranspose2DBackward{t: t, pool: pool}
-	b.weight = newWeightGrad(&convPanels{&Conv2D{layout: l, cols: columns(t.Of), runs: usesRuns(t.Of, l.ks)}}, l)
+	b.weight = newWeightGrad(&convPanels{&Conv2D{layout: l, runs: usesRuns(t.Of, l.ks)}}, l)
 	b.input, err = NewConv2D(pool, t.Of, weight, nil)
 	return b, err
 }

@@ -26,7 +26,8 @@ func whole(p conv.Problem, _ int) []zone {
 //	 12 │ 4  │ 6 │ 4  │
 //	    └────┴───┴────┘
 func zonesOf(p conv.Problem, lanes int) []zone {
-	if p.Mode != conv.Zeros {
+	const most = 16 // kernel rows and columns worth the search
+	if p.Mode != conv.Zeros || p.R > most || p.S > most {
 		return whole(p, lanes)
 	}
 	rows := cuts(p.Ho, p.H, p.R, p.StrideY, p.DilationY, p.Pad.Top)
@@ -51,7 +52,7 @@ func zonesOf(p conv.Problem, lanes int) []zone {
 func cuts(out, in, kernel, stride, dilation, pad int) []int {
 	const narrow = 4
 	var all []int
-	for r := range min(kernel, 64) {
+	for r := range kernel {
 		lo, hi := span(out, in, stride, r*dilation-pad)
 		all = append(all, lo, hi)
 	}

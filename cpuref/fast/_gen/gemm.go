@@ -37,8 +37,11 @@ func gemm(s isa, mr, nv int) {
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	SHLQ(U8(2), ldc)
-	tail := Load(Param("tail"), GP64())
-	m := s.firstLanes(tail.(reg.GPVirtual))
+	tail := func() reg.GPVirtual { return Load(Param("tail"), GP64()).(reg.GPVirtual) }
+	var m mask
+	if s.wide() {
+		m = s.firstLanes(tail())
+	} // AVX2 has no register to keep a mask in
 
 	acc := make([][]reg.VecVirtual, mr)
 	for i := range acc {
@@ -60,6 +63,9 @@ func gemm(s isa, mr, nv int) {
 	}
 	JMP(LabelRef("begin"))
 	Label("collect")
+	if !s.wide() {
+		m = s.firstLanes(tail())
+	}
 	for i := range acc {
 		for v := range nv {
 			at := Mem{Base: row, Disp: s.size * v}
@@ -135,10 +141,11 @@ func gemm(s isa, mr, nv int) {
 		RET()
 	}
 	if !s.wide() {
-		CMPQ(tail, U8(s.lanes()))
+		CMPQ(tail(), U8(s.lanes()))
 		JNE(LabelRef("partial"))
 		write(false)
 		Label("partial")
+		m = s.firstLanes(tail())
 	}
 	write(true)
 }

@@ -7,7 +7,10 @@
 package main
 
 import (
+	"flag"
 	"fmt"
+	"os"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -33,7 +36,14 @@ func (s isa) lanes() int { return s.size / 4 }
 func (s isa) wide() bool { return s.size == 64 }
 
 func main() {
+	// The kernels of backward plans and activations make a file of their own.
+	flag.Bool("grad", false, "write the kernels of backward plans and activations")
 	ConstraintExpr("!noasm")
+	if slices.Contains(os.Args, "-grad") { // flags are parsed at the end, by Generate
+		gradients()
+		Generate()
+		return
+	}
 	tables()
 	for _, s := range []isa{avx512, avx2} {
 		for _, mr := range s.rows {
@@ -44,6 +54,8 @@ func main() {
 		pack(s)
 		packEven(s)
 		planeFMA(s)
+		winogradIn(s)
+		winogradOut(s)
 		peak(s)
 	}
 	sample()
@@ -53,8 +65,9 @@ func main() {
 }
 
 // iota is 0…7 and laneBits 1<<0…1<<7, for AVX2's masks; evens the even numbers
-// below 32, for permutations.
-var iota, laneBits, evens Mem
+// below 32, zipLow and zipHigh what puts two vectors' lanes alternately, for
+// permutations.
+var iota, laneBits, evens, zipLow, zipHigh Mem
 
 func tables() {
 	iota = GLOBL("iota", RODATA|NOPTR)
@@ -68,6 +81,14 @@ func tables() {
 	evens = GLOBL("evens", RODATA|NOPTR)
 	for i := range 16 {
 		DATA(4*i, U32(2*i))
+	}
+	zipLow = GLOBL("zipLow", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(i/2+i%2*16))
+	}
+	zipHigh = GLOBL("zipHigh", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(8+i/2+i%2*16))
 	}
 }
 

@@ -1,0 +1,89 @@
+package vkconv
+
+import (
+	"context"
+	"fmt"
+
+	"vkconv/conv"
+)
+
+// Gradients are the tensors that a backward pass writes. A nil one is not
+// computed and costs nothing. X, Offset and Mask have the shapes of the forward
+// pass's operands, Weight that of the weight, Bias 1×K×1×1.
+type Gradients struct{ X, Weight, Bias, Offset, Mask *Tensor }
+
+// operands are the gradients of a layer of the given shapes, as operands.
+func (g Gradients) operands(x, weight conv.Shape, biases int, offset, mask conv.Shape) []operand {
+	return []operand{
+		{"gradient by the input", g.X, x, wish},
+		{"gradient by the weight", g.Weight, weight, wish},
+		{"gradient by the bias", g.Bias, conv.Shape{1, biases, 1, 1}, wish},
+		{"gradient by the offset", g.Offset, offset, wish},
+		{"gradient by the mask", g.Mask, mask, wish},
+	}
+}
+
+// Conv2DBackward is a planned backward pass of [Conv2D].
+type Conv2DBackward struct{ *layer }
+
+// NewConv2DBackward plans the gradients of a convolution, with the arguments
+// of [Engine.NewConv2D]. They do not go through an activation: params with one
+// are refused with [conv.ErrUnsupported]. A run gives the same bits every time.
+func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, options ...LayerOption) (*Conv2DBackward, error) {
+	p, err := params.Problem(x, w, true)
+	if err != nil {
+		return nil, err
+	}
+	l, err := e.plan("conv2d backward", p, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.conv2DBackward(p, weight) })
+	if err != nil {
+		return nil, err
+	}
+	return &Conv2DBackward{l}, nil
+}
+
+// Run queues the gradients by the input x, the weight and the bias, given dy,
+// the gradient by the output.
+func (l *Conv2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
+	p := l.p
+	return l.run(ctx, append(g.operands(p.Input(), p.Weight(), p.K, conv.Shape{}, conv.Shape{}),
+		operand{"input", x, p.Input(), input}, operand{"dy", dy, p.Output(), input})...)
+}
+
+// DeformConv2DBackward is a planned backward pass of [DeformConv2D].
+type DeformConv2DBackward struct{ *layer }
+
+// NewDeformConv2DBackward plans the gradients of a deformable convolution, with
+// the arguments of [Engine.NewDeformConv2D], like [Engine.NewConv2DBackward]. At
+// whole-pixel positions, where the bilinear sample has a kink, the gradient by
+// the offset is torchvision's: the one towards larger y and x.
+func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformConv2DBackward, error) {
+	p, err := params.DeformProblem(d, x, w, true)
+	if err != nil {
+		return nil, err
+	}
+	if p.Border != conv.BorderFade {
+		return nil, fmt.Errorf("%w: border %v is only in the oracle so far", conv.ErrUnsupported, p.Border)
+	}
+	l, err := e.plan("deform_conv2d backward", p, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.deformConv2DBackward(p, weight) })
+	if err != nil {
+		return nil, err
+	}
+	return &DeformConv2DBackward{l}, nil
+}
+
+// Run queues the gradients by x, weight, bias, offset and mask, given dy, the
+// gradient by the output. mask is nil for a layer without one.
+func (l *DeformConv2DBackward) Run(ctx context.Context, g Gradients, x, offset, mask, dy *Tensor) error {
+	p := l.p
+	return l.run(ctx, append(g.operands(p.Input(), p.Weight(), p.K, p.Offset(), maskShape(p)),
+		operand{"input", x, p.Input(), input}, operand{"offset", offset, p.Offset(), input},
+		operand{"mask", mask, maskShape(p), input}, operand{"dy", dy, p.Output(), input})...)
+}
+
+// maskShape is the mask's shape, zero for a problem without one.
+func maskShape(p conv.Problem) conv.Shape {
+	if !p.Mask {
+		return conv.Shape{}
+	}
+	return p.MaskShape()
+}

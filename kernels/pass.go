@@ -1,0 +1,211 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+	"vkconv/shaders"
+)
+
+// Gradients take several dispatches, each a pass; this file is what they share.
+// None uses a float atomic, and how a sum is cut into parts depends on the
+// problem and the device alone, so the same call gives the same bits.
+
+// Grads are the tensors that a backward pass writes: gradients in the shapes of
+// what they differentiate by, N×C×H×W, K×(C/G)×R×S, K, N×(2·og·R·S)×Ho×Wo and
+// N×(og·R·S)×Ho×Wo. A zero Tensor is not wanted and costs nothing.
+type Grads struct{ X, Weight, Bias, Offset, Mask Tensor }
+
+// wants reports whether a tensor was given.
+func (t Tensor) wants() bool { return t.Buf != nil }
+
+// span is a tensor or a part of a workspace, with its number of elements.
+type span struct {
+	Tensor
+	elements int
+}
+
+// maxSpans is the most buffers that a pass binds.
+const maxSpans = 6
+
+// pass is one dispatch with all numbers known.
+type pass struct {
+	module *shaders.Module
+	pipe   *gpu.Pipeline
+	groups [3]uint32
+	push   []byte
+	access [maxSpans]gpu.Access
+}
+
+// newPass builds a pass of so many workgroups of local invocations. values must
+// hold every push constant of the module but tiles, and may hold more.
+func newPass(d *gpu.Device, name string, local, tiles int, values map[string]int) (*pass, error) {
+	m, err := shaders.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &pass{module: m}
+	if p.groups, err = fold(tiles, traitsOf(d.Info())); err != nil {
+		return nil, fmt.Errorf("kernels: %w", err)
+	}
+	own := map[string]int{}
+	for _, member := range m.Push {
+		v, ok := values[member.Name]
+		if member.Name == "tiles" {
+			v, ok = tiles, true
+		}
+		if ok {
+			own[member.Name] = v
+		}
+	}
+	if p.push, err = m.PackPush(own); err != nil {
+		return nil, err
+	}
+	size, err := m.ConstantID("localSizeX")
+	if err != nil {
+		return nil, err
+	}
+	if p.pipe, err = d.Pipeline(moduleOf(m), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
+		return nil, fmt.Errorf("kernels: %w", err)
+	}
+	for i, b := range m.Bindings {
+		switch b.Access {
+		case "read":
+			p.access[i] = gpu.Read
+		case "write":
+			p.access[i] = gpu.Write
+		}
+	}
+	return p, nil
+}
+
+// record records the pass; bound are its bindings in order.
+func (p *pass) record(s *gpu.Stream, bound *[maxSpans]span) error {
+	var bindings [maxSpans]gpu.Binding
+	n := len(p.module.Bindings)
+	for i := range n {
+		b := &bound[i]
+		bindings[i] = gpu.Binding{Buffer: b.Buf, Offset: b.Offset, Size: 4 * int64(b.elements), Access: p.access[i]}
+	}
+	return s.Dispatch(p.pipe, p.groups, p.push, bindings[:n])
+}
+
+// checkSpan refuses a tensor that is too short.
+func checkSpan(name string, b span) error {
+	size := 4 * int64(b.elements)
+	if b.Buf == nil || b.Offset < 0 || b.Buf.Size()-b.Offset < size {
+		return fmt.Errorf("kernels: %w: %s needs %d bytes, the buffer has %d from offset %d on", conv.ErrShape, name, size, bufferSize(b.Tensor), b.Offset)
+	}
+	return nil
+}
+
+// problemValues are the push constants that say which convolution it is.
+func problemValues(p conv.Problem) map[string]int {
+	v := map[string]int{
+		"c": p.C, "h": p.H, "w": p.W, "k": p.K, "ho": p.Ho, "wo": p.Wo, "r": p.R, "s": p.S,
+		"cg": p.C / p.Groups, "kg": p.K / p.Groups,
+		"strideY": p.StrideY, "strideX": p.StrideX, "dilationY": p.DilationY, "dilationX": p.DilationX,
+		"top": p.Pad.Top, "left": p.Pad.Left, "mode": int(p.Mode), "blocks": 1, "groupBlocks": 1,
+	}
+	if p.Deformable() {
+		// Passes that work on all of dy look at none of these.
+		v["wants"], v["firstImage"], v["firstPixel"], v["pixels"] = 0, 0, 0, 0
+		v["offsetGroups"], v["offsetChannels"] = p.OffsetGroups, p.C/p.OffsetGroups
+		v["run"] = gcd(p.C/p.OffsetGroups, p.C/p.Groups)
+		if v["masked"] = 0; p.Mask {
+			v["masked"] = 1
+		}
+	}
+	return v
+}
+
+// tile is a way to run a product.
+type tile struct {
+	module       string
+	tm, tn       int
+	lanes, local int
+}
+
+// chooseTile takes the cheapest of the variants prefix_… for a product of rows
+// × columns, where an invocation covers spread of its TN columns at once.
+func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (tile, error) {
+	names, err := shaders.Names()
+	if err != nil {
+		return tile{}, err
+	}
+	best, cheapest, k := tile{}, math.Inf(1), t.costs()
+	for _, name := range names {
+		if len(name) <= len(prefix) || name[:len(prefix)+1] != prefix+"_" {
+			continue
+		}
+		m, err := shaders.Get(name)
+		if err != nil {
+			return tile{}, err
+		}
+		s := shapeOf(m)
+		v := tile{name, s.tm, s.tn, s.lanes, 32}
+		if s.lanes > 1 {
+			if t.Subgroup != s.lanes || !t.SubgroupOps {
+				continue
+			}
+			v.local = 8
+		}
+		if v.local > t.Invocations {
+			continue
+		}
+		loads := float64(s.tm) * k.load
+		if s.lanes > 1 {
+			loads = float64(s.tm/s.lanes)*k.load + float64(s.tm)*k.hand
+		}
+		step := loads + float64(s.tn)*k.load + float64(s.tm*s.tn)*(k.product+k.keep)
+		cost := step * float64(groups*ceil(rows, s.tm)*ceil(columns, v.local*v.tn/spread)*v.local)
+		if cost < cheapest {
+			best, cheapest = v, cost
+		}
+	}
+	if best.module == "" {
+		return tile{}, fmt.Errorf("%w: no variant of %s for this device", conv.ErrUnsupported, prefix)
+	}
+	return best, nil
+}
+
+// checkGradient refuses what 32-bit indices or the device's bindings cannot hold.
+func checkGradient(p conv.Problem, t traits) error {
+	for _, s := range []struct {
+		name     string
+		elements int
+	}{{"the input", p.Input().Len()}, {"the output", p.Output().Len()}, {"the weight", p.Weight().Len()}, {"the offset tensor", offsetLen(p)}} {
+		if bytes := 4 * int64(s.elements); bytes > t.StorageRange || s.elements > math.MaxInt32-1<<20 {
+			return fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, s.name, bytes, t.StorageRange)
+		}
+	}
+	f := func(n int) float64 { return float64(n) }
+	reach := func(out, stride, dilation, kernel, before, behind, in int) bool {
+		return f(out)*f(stride)+f(dilation)*f(kernel) < farthest && f(before)+f(behind)+2*f(in) < farthest
+	}
+	if !reach(p.Ho, p.StrideY, p.DilationY, p.R, p.Pad.Top, p.Pad.Bottom, p.H) ||
+		!reach(p.Wo, p.StrideX, p.DilationX, p.S, p.Pad.Left, p.Pad.Right, p.W) {
+		return fmt.Errorf("kernels: %w: positions reach beyond %d, the most that the kernels index", gpu.ErrTooLarge, farthest)
+	}
+	return nil
+}
+
+func offsetLen(p conv.Problem) int {
+	if !p.Deformable() {
+		return 0
+	}
+	return p.Offset().Len()
+}
+
+// bytesOf views floats as bytes.
+func bytesOf(v []float32) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v))
+}

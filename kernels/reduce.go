@@ -1,0 +1,99 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"fmt"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+)
+
+// A gradient by weight or bias is a long sum for each of few elements. It is
+// cut into parts that write partial results to the workspace, and a second pass
+// adds those up in order.
+
+// mostPartial bounds the workspace of partial results, in elements: 32 MiB.
+const mostPartial = 8 << 20
+
+// sum is a gradient computed in those two passes.
+type sum struct {
+	partial, reduce *pass // reduce is nil where there is one part
+	elements, parts int
+	at              int64 // of the partial results in the workspace, bytes
+}
+
+// newSum adds the second pass to the first, which writes parts partial results.
+func newSum(d *gpu.Device, partial *pass, elements, parts int) (*sum, error) {
+	s := &sum{partial: partial, elements: elements, parts: parts}
+	if parts == 1 {
+		return s, nil
+	}
+	local := localSize(traitsOf(d.Info()))
+	var err error
+	s.reduce, err = newPass(d, "conv2d_grad_reduce", local, ceil(elements, local), map[string]int{"items": elements, "parts": parts})
+	return s, err
+}
+
+// bytes is the workspace taken.
+func (s *sum) bytes() int64 {
+	if s == nil || s.reduce == nil {
+		return 0
+	}
+	return 4 * int64(s.elements) * int64(s.parts)
+}
+
+// describe names the kernel.
+func (s *sum) describe() string {
+	return fmt.Sprintf("%s in %d parts", s.partial.module.Name, s.parts)
+}
+
+// record records both passes into to; bound are the first pass's bindings,
+// whose last is the partial result.
+func (s *sum) record(stream *gpu.Stream, to Tensor, workspace *gpu.Buffer, bound *[maxSpans]span) error {
+	last := len(s.partial.module.Bindings) - 1
+	if s.reduce == nil {
+		bound[last] = span{to, s.elements}
+		return s.partial.record(stream, bound)
+	}
+	parts := span{Tensor{workspace, s.at}, s.elements * s.parts}
+	bound[last] = parts
+	if err := s.partial.record(stream, bound); err != nil {
+		return err
+	}
+	return s.reduce.record(stream, &[maxSpans]span{parts, {to, s.elements}})
+}
+
+// localSize is the workgroup size of passes that share nothing: software
+// drivers run a workgroup on one core, so small ones share the work out best.
+func localSize(t traits) int {
+	if t.Software {
+		return 8
+	}
+	return min(64, t.Invocations)
+}
+
+// split says into how many parts a sum over items is cut, and how many items
+// each takes: enough workgroups to fill the device, and no more than the
+// workspace has room for.
+func split(t traits, items, tiles, elements int) (parts, share int) {
+	target := 2048
+	if t.Software {
+		target = 16
+	}
+	parts = max(1, min(ceil(target, tiles), items, mostPartial/max(elements, 1)))
+	share = max(1, ceil(items, parts))
+	return max(1, ceil(items, share)), share
+}
+
+// newBiasSum plans dbias = Σ dy.
+func newBiasSum(d *gpu.Device, p conv.Problem) (*sum, error) {
+	local := localSize(traitsOf(d.Info()))
+	v := problemValues(p)
+	v["items"] = p.N * p.Ho * p.Wo
+	pass, err := newPass(d, "conv2d_grad_bias", local, p.K, v)
+	if err != nil {
+		return nil, err
+	}
+	return newSum(d, pass, p.K, local)
+}

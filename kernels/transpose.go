@@ -1,0 +1,206 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"fmt"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+)
+
+// ConvTranspose2D is a plan of a transposed convolution: the gradient by the
+// input of the convolution that goes the other way, with a bias and an
+// activation behind.
+type ConvTranspose2D struct {
+	of      conv.Problem
+	bias    bool
+	device  *gpu.Device
+	pass    *pass // nil for an empty batch
+	weights *gpu.Buffer
+	biases  *gpu.Buffer
+}
+
+// NewConvTranspose2D plans t, which comes from [conv.Params.TransposedProblem],
+// with weights C×(K/G)×R×S and biases K, nil without. A problem beyond the
+// device's limits gives [gpu.ErrTooLarge].
+func NewConvTranspose2D(d *gpu.Device, t conv.Transposed, weight, bias []float32) (*ConvTranspose2D, error) {
+	c := &ConvTranspose2D{of: normal(t.Of), bias: t.Bias, device: d}
+	if err := checkGradient(c.of, traitsOf(d.Info())); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.of.N > 0 {
+		if c.pass, err = newInputPass(d, c.of, t.Bias, t.Activation); err != nil {
+			return nil, err
+		}
+	}
+	if c.weights, err = d.NewBuffer(4 * int64(c.of.Weight().Len())); err == nil {
+		c.biases, err = d.NewBuffer(4 * int64(c.of.C))
+	}
+	if err == nil {
+		err = c.SetWeights(weight, bias)
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("kernels: weight: %w", err)
+	}
+	return c, nil
+}
+
+// SetWeights replaces the weights and the biases. What was submitted before
+// computes with the old ones.
+func (c *ConvTranspose2D) SetWeights(weight, bias []float32) error {
+	if want := c.of.Weight(); len(weight) != want.Len() {
+		return fmt.Errorf("kernels: %w: weight has %d elements, %v has %d", conv.ErrShape, len(weight), want, want.Len())
+	}
+	want := 0
+	if c.bias {
+		want = c.of.C
+	}
+	if len(bias) != want {
+		return fmt.Errorf("kernels: %w: bias has %d elements, the problem %d", conv.ErrShape, len(bias), want)
+	}
+	if err := c.device.Upload(c.weights, 0, bytesOf(weight)); err != nil {
+		return err
+	}
+	return c.device.Upload(c.biases, 0, bytesOf(bias))
+}
+
+// Record records y = convᵀ(x), x N×C×H×W and y N×K×Ho×Wo.
+func (c *ConvTranspose2D) Record(s *gpu.Stream, y, x Tensor) error {
+	in, out := span{x, c.of.Output().Len()}, span{y, c.of.Input().Len()}
+	if c.pass == nil {
+		return nil
+	}
+	if err := checkSpan("x", in); err != nil {
+		return err
+	}
+	if err := checkSpan("y", out); err != nil {
+		return err
+	}
+	return c.pass.record(s, &[maxSpans]span{in, {Tensor{Buf: c.weights}, c.of.Weight().Len()}, {Tensor{Buf: c.biases}, c.of.C}, out})
+}
+
+// Describe names the kernel.
+func (c *ConvTranspose2D) Describe() string {
+	if c.pass == nil {
+		return "an empty batch"
+	}
+	return c.pass.module.Name
+}
+
+// Workspace is the device memory in bytes that running takes beyond tensors and
+// weights: none.
+func (c *ConvTranspose2D) Workspace() int64 { return 0 }
+
+// Close frees the weights. What was submitted before goes on.
+func (c *ConvTranspose2D) Close() {
+	c.weights.Free()
+	c.biases.Free()
+}
+
+// ConvTranspose2DBackward is a plan of a transposed convolution's gradients,
+// see [vkconv/cpuref.ConvTranspose2DBackward]: the one by the input is the
+// convolution that goes the other way.
+type ConvTranspose2DBackward struct {
+	*operator // of dy: the gradient by the input
+	weights   backward
+	bias      *sum
+	channels  int
+	planes    int // elements of dy
+}
+
+// NewConvTranspose2DBackward plans the gradients of t with a weight of
+// C×(K/G)×R×S. dy is the gradient by the output before any activation.
+func NewConvTranspose2DBackward(d *gpu.Device, t conv.Transposed, weight []float32) (*ConvTranspose2DBackward, error) {
+	of := t.Of
+	of.Bias, of.Activation = false, conv.Activation{}
+	c := &ConvTranspose2DBackward{channels: of.C, planes: of.Input().Len()}
+	if err := c.weights.init(d, of); err != nil {
+		return nil, err
+	}
+	if of.N > 0 {
+		var err error
+		if c.weights.weights, err = newWeightSum(d, c.weights.problem); err != nil {
+			return nil, err
+		}
+		// dbias sums dy, whose shape is the other way's input.
+		dy := of
+		dy.K, dy.Ho, dy.Wo = of.C, of.H, of.W
+		if c.weights.bias, err = newBiasSum(d, dy); err != nil {
+			return nil, err
+		}
+	}
+	forward, err := NewConv2D(d, of, weight, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.operator = forward.operator
+	if err := c.weights.reserve(0); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// SetWeights replaces the weight.
+func (c *ConvTranspose2DBackward) SetWeights(weight []float32) error {
+	return c.operator.SetWeights(weight, nil)
+}
+
+// Workspace is the device memory in bytes that the gradients take beyond
+// tensors and weights.
+func (c *ConvTranspose2DBackward) Workspace() int64 { return c.weights.size }
+
+// Close frees weight and workspace. What was submitted before goes on.
+func (c *ConvTranspose2DBackward) Close() {
+	c.weights.Close()
+	c.operator.Close()
+}
+
+// Describe names the kernels.
+func (c *ConvTranspose2DBackward) Describe() string {
+	text := c.operator.Describe()
+	if c.weights.weights != nil {
+		text += "; " + c.weights.weights.describe()
+	}
+	return text
+}
+
+// Record records the gradients that g wants: dx N×C×H×W, dweight C×(K/G)×R×S,
+// dbias K. x is only read for the gradient by the weight; dy is N×K×Ho×Wo.
+func (c *ConvTranspose2DBackward) Record(s *gpu.Stream, g Grads, x, dy Tensor) error {
+	p := &c.weights.problem // from dy to x
+	if g.Offset.wants() || g.Mask.wants() {
+		return fmt.Errorf("kernels: %w: a transposed convolution has no gradient by offset or mask", conv.ErrParams)
+	}
+	in, grad := span{x, p.Output().Len()}, span{dy, c.planes}
+	err := checkSpan("dy", grad)
+	if err == nil && g.Weight.wants() {
+		if err = checkSpan("x", in); err == nil {
+			err = checkSpan("dweight", span{g.Weight, p.Weight().Len()})
+		}
+	}
+	if err == nil && g.Bias.wants() {
+		err = checkSpan("dbias", span{g.Bias, c.channels})
+	}
+	if err != nil {
+		return err
+	}
+	if p.N == 0 {
+		return c.weights.empty(s, g, c.channels)
+	}
+	if g.X.wants() {
+		err := c.operator.record(s, &[slots]Tensor{slotX: dy, slotY: g.X}, &[slots]int{slotX: grad.elements, slotY: in.elements})
+		if err != nil {
+			return err
+		}
+	}
+	if g.Weight.wants() { // the other way's input is dy, its output's gradient x
+		if err := c.weights.weights.record(s, g.Weight, c.weights.workspace, &[maxSpans]span{grad, in}); err != nil {
+			return err
+		}
+	}
+	return c.weights.recordBias(s, g, grad)
+}

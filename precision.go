@@ -1,0 +1,141 @@
+package vkconv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"vkconv/conv"
+)
+
+// Stored makes a layer whose tensors are all of the type t, made by
+// [Engine.NewTensorAs]. Its weights and biases are rounded to t, products and
+// sums are in float32, results are rounded to t once; [conv.Type.Stored] bounds
+// that. It halves the memory of what lies between layers. To compute, the
+// operands are widened into a workspace that belongs to the layer, see Workspace.
+func Stored(t conv.Type) LayerOption { return func(o *layerOptions) { o.stored = t } }
+
+// staging widens a layer's operands to float32 and narrows its results. A nil
+// staging is that of a float32 layer.
+type staging struct {
+	engine *Engine
+	t      conv.Type
+
+	mu    sync.Mutex // one run at a time between widening and narrowing
+	slots [maxOperands]stage
+}
+
+// stage is the staging of one operand, made when it is first used.
+type stage struct {
+	wide storage
+	cast caster
+	size int64 // bytes
+}
+
+func newStaging(e *Engine, t conv.Type) (*staging, error) {
+	if err := t.Check(); err != nil || t == conv.Float32 {
+		return nil, err
+	}
+	return &staging{engine: e, t: t}, nil
+}
+
+// kind is the type of the layer's tensors.
+func (s *staging) kind() conv.Type {
+	if s == nil {
+		return conv.Float32
+	}
+	return s.t
+}
+
+// bytes is the workspace in use.
+func (s *staging) bytes() (n int64) {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, slot := range s.slots {
+		n += slot.size
+	}
+	return n
+}
+
+// round returns v as the type holds it.
+func (s *staging) round(v []float32) []float32 {
+	if s == nil {
+		return v
+	}
+	v = slices.Clone(v)
+	for i := range v {
+		v[i] = s.t.Round(v[i])
+	}
+	return v
+}
+
+// slot returns the staging of operand i.
+func (s *staging) slot(i int, o operand) (*stage, error) {
+	at := &s.slots[i]
+	if at.wide != nil {
+		return at, nil
+	}
+	n := o.want.Len()
+	cast, err := s.engine.back.cast(n, s.t, o.role != input)
+	if err != nil {
+		return nil, fmt.Errorf("%s as %v: %w", o.name, s.t, err)
+	}
+	wide, err := s.engine.back.alloc(n, conv.Float32)
+	if err != nil {
+		return nil, fmt.Errorf("%s in float32: %w", o.name, err)
+	}
+	*at = stage{wide, cast, 4 * int64(n)}
+	return at, nil
+}
+
+// run widens the inputs, runs the operator and narrows the outputs.
+func (s *staging) run(ctx context.Context, op operator, operands []operand, stores []storage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var wide [maxOperands]storage
+	for i, o := range operands {
+		if stores[i] == nil {
+			continue
+		}
+		slot, err := s.slot(i, o)
+		if err != nil {
+			return err
+		}
+		wide[i] = slot.wide
+		if o.role == input {
+			if err := slot.cast.cast(slot.wide, stores[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := op.run(ctx, wide[:len(operands)]); err != nil {
+		return err
+	}
+	for i, o := range operands {
+		if stores[i] != nil && o.role != input {
+			if err := s.slots[i].cast.cast(stores[i], wide[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// free gives the workspace back.
+func (s *staging) free() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.slots {
+		if s.slots[i].wide != nil {
+			s.slots[i].wide.free()
+		}
+		s.slots[i] = stage{}
+	}
+}

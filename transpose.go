@@ -1,0 +1,72 @@
+package vkconv
+
+import (
+	"context"
+
+	"vkconv/conv"
+)
+
+// ConvTranspose2D is a planned transposed convolution: PyTorch's ConvTranspose2d.
+type ConvTranspose2D struct {
+	*layer
+	t conv.Transposed
+}
+
+// NewConvTranspose2D plans a transposed convolution of inputs of shape x
+// (N×C×H×W) with a weight of shape w (C×K/groups×R×S) and a bias of K elements,
+// or nil. outputPadding adds rows and columns at the end, where a stride leaves
+// the output's size open. Errors are those of [conv.Params.TransposedProblem].
+func (e *Engine) NewConvTranspose2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, outputPadding [2]int, options ...LayerOption) (*ConvTranspose2D, error) {
+	t, err := params.TransposedProblem(x, w, outputPadding, bias != nil)
+	if err != nil {
+		return nil, err
+	}
+	biases := 0
+	if t.Bias {
+		biases = t.Of.C
+	}
+	l, err := e.plan("conv_transpose2d", t.Of, biases, weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.convTranspose2D(t, weight, bias) })
+	if err != nil {
+		return nil, err
+	}
+	return &ConvTranspose2D{l, t}, nil
+}
+
+// Problem returns what the layer computes.
+func (l *ConvTranspose2D) Problem() conv.Transposed { return l.t }
+
+// Run queues y = conv_transpose2d(x).
+func (l *ConvTranspose2D) Run(ctx context.Context, y, x *Tensor) error {
+	return l.run(ctx, operand{"output", y, l.t.Output(), output}, operand{"input", x, l.t.Input(), input})
+}
+
+// ConvTranspose2DBackward is a planned backward pass of [ConvTranspose2D].
+type ConvTranspose2DBackward struct {
+	*layer
+	t conv.Transposed
+}
+
+// NewConvTranspose2DBackward plans the gradients of a transposed convolution,
+// with the arguments of [Engine.NewConvTranspose2D], like
+// [Engine.NewConv2DBackward].
+func (e *Engine) NewConvTranspose2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, outputPadding [2]int, options ...LayerOption) (*ConvTranspose2DBackward, error) {
+	t, err := params.TransposedProblem(x, w, outputPadding, true)
+	if err != nil {
+		return nil, err
+	}
+	l, err := e.plan("conv_transpose2d backward", t.Of, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
+	if err != nil {
+		return nil, err
+	}
+	return &ConvTranspose2DBackward{l, t}, nil
+}
+
+// Problem returns what the layer differentiates.
+func (l *ConvTranspose2DBackward) Problem() conv.Transposed { return l.t }
+
+// Run queues the gradients by the input x, the weight and the bias, given dy,
+// the gradient by the output.
+func (l *ConvTranspose2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
+	return l.run(ctx, append(g.operands(l.t.Input(), l.t.Weight(), l.t.Output()[1], conv.Shape{}, conv.Shape{}),
+		operand{"input", x, l.t.Input(), input}, operand{"dy", dy, l.t.Output(), input})...)
+}

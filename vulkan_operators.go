@@ -1,0 +1,135 @@
+//go:build cgo
+
+package vkconv
+
+import (
+	"context"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+	"vkconv/kernels"
+)
+
+// vulkanPlan is what plans of package kernels share.
+type vulkanPlan interface {
+	Describe() string
+	Workspace() int64
+	Close()
+}
+
+// onDevice are an operator's tensors, the outputs first.
+type onDevice = *[maxOperands]kernels.Tensor
+
+// vulkanOperator records a plan's dispatches into the backend's open stream.
+type vulkanOperator struct {
+	vulkanPlan
+	v      *vulkan
+	record func(s *gpu.Stream, t onDevice) error
+	set    func(weight, bias []float32) error
+}
+
+func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
+	var t [maxOperands]kernels.Tensor
+	for i, s := range operands {
+		if s != nil {
+			t[i].Buf = s.(*deviceTensor).buf
+		}
+	}
+	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
+}
+
+func (o *vulkanOperator) setWeights(weight, bias []float32) error {
+	if err := o.v.flush(); err != nil { // what is queued computes with the old weights
+		return err
+	}
+	return o.set(weight, bias)
+}
+
+func (o *vulkanOperator) describe() string { return o.Describe() }
+func (o *vulkanOperator) workspace() int64 { return o.Workspace() }
+func (o *vulkanOperator) close()           { o.Close() }
+
+func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
+	plan, err := kernels.NewConv2D(v.dev, p, weight, bias)
+	if err != nil {
+		return nil, err
+	}
+	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error { return plan.Record(s, t[0], t[1]) }, plan.SetWeights}, nil
+}
+
+func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
+	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias)
+	if err != nil {
+		return nil, err
+	}
+	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
+		return plan.Record(s, t[0], t[1], t[2], t[3])
+	}, plan.SetWeights}, nil
+}
+
+func (v *vulkan) convTranspose2D(q conv.Transposed, weight, bias []float32) (operator, error) {
+	plan, err := kernels.NewConvTranspose2D(v.dev, q, weight, bias)
+	if err != nil {
+		return nil, err
+	}
+	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error { return plan.Record(s, t[0], t[1]) }, plan.SetWeights}, nil
+}
+
+// gradients are the first five operands of a backward pass.
+func gradients(t onDevice) kernels.Grads {
+	return kernels.Grads{X: t[0], Weight: t[1], Bias: t[2], Offset: t[3], Mask: t[4]}
+}
+
+// weightOnly makes a setter of one that takes no bias.
+func weightOnly(set func(weight []float32) error) func(weight, bias []float32) error {
+	return func(weight, _ []float32) error { return set(weight) }
+}
+
+func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+	plan, err := kernels.NewConv2DBackward(v.dev, p, weight)
+	if err != nil {
+		return nil, err
+	}
+	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
+		return plan.Record(s, gradients(t), t[5], t[6])
+	}, weightOnly(plan.SetWeights)}, nil
+}
+
+func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+	plan, err := kernels.NewDeformConv2DBackward(v.dev, p, weight)
+	if err != nil {
+		return nil, err
+	}
+	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
+		return plan.Record(s, gradients(t), t[5], t[6], t[7], t[8])
+	}, weightOnly(plan.SetWeights)}, nil
+}
+
+func (v *vulkan) convTranspose2DBackward(q conv.Transposed, weight []float32) (operator, error) {
+	plan, err := kernels.NewConvTranspose2DBackward(v.dev, q, weight)
+	if err != nil {
+		return nil, err
+	}
+	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
+		return plan.Record(s, gradients(t), t[5], t[6])
+	}, weightOnly(plan.SetWeights)}, nil
+}
+
+func (v *vulkan) cast(elements int, t conv.Type, narrow bool) (caster, error) {
+	c, err := kernels.NewCast(v.dev, t, elements, narrow)
+	if err != nil {
+		return nil, err
+	}
+	return deviceCast{v, c}, nil
+}
+
+type deviceCast struct {
+	v    *vulkan
+	plan *kernels.Cast
+}
+
+func (c deviceCast) cast(to, from storage) error {
+	return c.v.record(func(s *gpu.Stream) error {
+		return c.plan.Record(s, kernels.Tensor{Buf: to.(*deviceTensor).buf}, kernels.Tensor{Buf: from.(*deviceTensor).buf})
+	})
+}
