@@ -513,6 +513,15 @@ func peakAVX2(turns int)
 //go:noescape
 func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
 
+// clampAVX2 is kernels.clamp, n a multiple of 8, at least 8:
+//
+//	for i := range n {
+//		y[i] = min(max(y[i], lo), hi)
+//	}
+//
+//go:noescape
+func clampAVX2(y *float32, n int, lo float32, hi float32)
+
 // copyRowsAVX2 is kernels.copyRows, rows and n at least 1:
 //
 //	for y := range rows {

@@ -3295,6 +3295,25 @@ next:
 	JNZ  quad
 	RET
 
+// func clampAVX2(y *float32, n int, lo float32, hi float32)
+// Requires: AVX
+TEXT ·clampAVX2(SB), NOSPLIT, $0-24
+	MOVQ         y+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS lo+16(FP), Y0
+	VBROADCASTSS hi+20(FP), Y1
+
+eight:
+	VMOVUPS (AX), Y2
+	VMAXPS  Y2, Y0, Y2
+	VMINPS  Y2, Y1, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, CX
+	JNZ     eight
+	VZEROUPPER
+	RET
+
 // func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)
 // Requires: AVX, AVX2
 TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-48

@@ -175,8 +175,7 @@ func (c *Conv2D) tile(i int, j *job, s *scratch) {
 		c.packBlock(&u, s, panel, j.x, b.c0, b.c1, live)
 		c.multiply(&u, b, live, panel, j.y, s)
 	})
-	c.activate(&u, j.y, s)
-	c.spread(&u, j.y, s)
+	c.finish(&u, j.y, s)
 }
 
 // multiply adds a packed block to the outputs of a unit. Output channels are the
@@ -217,6 +216,24 @@ func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32, s 
 			k += mr
 		}
 	}
+}
+
+// finish applies the activation to a unit's outputs and puts them in their places.
+func (l *layout) finish(u *unit, y []float32, s *scratch) {
+	p := &l.p
+	if p.Activation.Kind != conv.Identity {
+		n := u.q1 - u.q0
+		for g := u.g0; g < u.g1; g++ {
+			for k := u.k0; k < u.k1; k++ {
+				if l.sumsLen() > 0 {
+					l.ks.activate(p.Activation, s.sums[((g-u.g0)*l.kg+k-u.k0)*l.cols:][:n])
+				} else {
+					l.ks.activate(p.Activation, y[(u.n*p.K+g*l.kg+k)*p.Ho*p.Wo+u.z.y0*p.Wo+u.q0:][:n])
+				}
+			}
+		}
+	}
+	l.spread(u, y, s)
 }
 
 // spread copies outputs that were collected elsewhere to their places: the rest

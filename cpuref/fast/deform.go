@@ -95,7 +95,7 @@ func (d *DeformConv2D) tile(i int, j *job, s *scratch) {
 		d.sampleBlock(&u, s, panel, j.x, b.c0, b.c1, live)
 		d.multiply(&u, b, live, panel, j.y, s)
 	})
-	d.activate(&u, j.y, s)
+	d.finish(&u, j.y, s)
 }
 
 // sampleBlock samples channels [c0, c1) of image n at the live taps into panels.

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	depthColumns = 1024    // output columns of a tile at most
+	depthColumns = 1024    // input columns of a tile, about
 	depthFloats  = 16384   // padded input of a tile, so that it stays near the core
 	depthWork    = 1 << 17 // multiply-adds of a tile, about
 	depthMost    = 1 << 20 // padded input of a tile at most: else the general way is taken
@@ -177,12 +177,12 @@ func (d *depthwise) tile(i int, y, x, weights, bias []float32, s *scratch) {
 					rows := min(run.end-oy, oy1-oy, most)
 					d.ks.planeFMA(out[oy*p.Wo+ox0:], p.Wo, rows, ox1-ox0,
 						padded[(oy-oy0)*p.StrideY*d.pitch:], p.StrideY*d.pitch, run.at, v, bias[k])
+					if p.Activation.Kind != conv.Identity {
+						for r := range rows {
+							d.ks.activate(p.Activation, out[(oy+r)*p.Wo+ox0:][:ox1-ox0])
+						}
+					}
 					oy += rows
-				}
-			}
-			if p.Activation.Kind != conv.Identity {
-				for oy := oy0; oy < oy1; oy++ {
-					activate(p.Activation, out[oy*p.Wo+ox0:oy*p.Wo+ox1])
 				}
 			}
 		}

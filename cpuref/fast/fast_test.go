@@ -99,6 +99,10 @@ func randomProblem(r *rand.Rand, deform bool) conv.Problem {
 		if err != nil || q.Output().Len()*w[1]*w[2]*w[3] > 1<<21 {
 			continue
 		}
+		if r.IntN(3) == 0 {
+			kinds := []conv.ActivationKind{conv.ReLU, conv.ReLU6, conv.LeakyReLU, conv.SiLU, conv.GELU, conv.Sigmoid, conv.Clamp}
+			q.Activation = conv.Activation{Kind: pick(r, kinds...), Slope: 0.1, Min: -0.5, Max: 1.5}
+		}
 		if !deform {
 			return q
 		}
@@ -107,6 +111,7 @@ func randomProblem(r *rand.Rand, deform bool) conv.Problem {
 			q.OffsetGroups = x[1]
 		}
 		q.Mask = r.IntN(2) == 0
+		q.Border = pick(r, conv.BorderFade, conv.BorderFade, conv.BorderCut)
 		if x[1]%q.OffsetGroups == 0 {
 			return q
 		}

@@ -25,6 +25,7 @@ import (
 type inputGrad struct {
 	p      conv.Problem // of the convolution
 	pool   *Pool
+	ks     *kernels
 	bias   bool            // one value a channel of the result
 	act    conv.Activation // behind it
 	direct *Conv2D         // everything, where one plan can do it
@@ -84,7 +85,11 @@ func gcd(a, b int) int {
 // newInputGrad plans the way back of p. bias and act are what a transposed
 // convolution has behind it.
 func newInputGrad(pool *Pool, p conv.Problem, bias bool, act conv.Activation) (*inputGrad, error) {
-	d := &inputGrad{p: p, pool: pool, bias: bias, act: act, fold: p.Mode != conv.Zeros}
+	ks, err := choose()
+	if err != nil {
+		return nil, err
+	}
+	d := &inputGrad{p: p, pool: pool, ks: ks, bias: bias, act: act, fold: p.Mode != conv.Zeros}
 	y0, y1, x0, x1 := p.Pad.Top, p.Pad.Top+p.H, p.Pad.Left, p.Pad.Left+p.W
 	if d.fold {
 		y0, y1, x0, x1 = 0, y1+p.Pad.Bottom, 0, x1+p.Pad.Right
@@ -100,7 +105,6 @@ func newInputGrad(pool *Pool, p conv.Problem, bias bool, act conv.Activation) (*
 			q.Pad.Bottom = q.Ho - 1 + conv.Reach(q.R, q.DilationY) - q.H - q.Pad.Top
 			q.Pad.Right = q.Wo - 1 + conv.Reach(q.S, q.DilationX) - q.W - q.Pad.Left
 			if !d.fold && p.StrideY == 1 && p.StrideX == 1 {
-				var err error
 				// Biases and weights come later, by setWeights.
 				d.direct, err = NewConv2D(pool, q, make([]float32, q.Weight().Len()), make([]float32, q.K))
 				d.phases = append(d.phases, phase{Conv2D: d.direct, y: y, x: x})
@@ -203,7 +207,7 @@ func (d *gapFill) tile(i int, j *job, _ *scratch) {
 			plane[k] = d.biases[i%d.p.C]
 		}
 	}
-	activate(d.act, plane)
+	d.ks.activate(d.act, plane)
 }
 
 func (d *inputGrad) tile(i int, j *job, s *scratch) {
@@ -253,7 +257,11 @@ func (ph *phase) compute(u *unit, x []float32, s *scratch) {
 		ph.packBlock(u, s, panel, x, b.c0, b.c1, live)
 		ph.multiply(u, b, live, panel, nil, s)
 	})
-	ph.activate(u, nil, s)
+	if ph.p.Activation.Kind != conv.Identity {
+		for i := range (u.g1 - u.g0) * (u.k1 - u.k0) {
+			ph.ks.activate(ph.p.Activation, s.sums[i*ph.cols:][:u.q1-u.q0])
+		}
+	}
 }
 
 // place writes or adds a unit's outputs to their places in dx.

@@ -51,6 +51,7 @@ func TestBackwardAllocations(t *testing.T) {
 		for seed := range 16 {
 			r := rand.New(rand.NewPCG(uint64(seed), 12))
 			p := randomProblem(r, seed%2 == 1)
+			p.Activation = conv.Activation{}
 			d := randomTensors(r, p)
 			run, _ := backwardOf(t, pool, p, d)
 			g, dy := allGrads(p), floats(p.Output().Len())
@@ -72,6 +73,7 @@ func TestBackwardWorkspace(t *testing.T) {
 		for seed := range 60 {
 			r := rand.New(rand.NewPCG(uint64(seed), 13))
 			p := randomProblem(r, seed%2 == 1)
+			p.Activation = conv.Activation{}
 			d := randomTensors(r, p)
 			pool := NewPool(1)
 			var s scratch

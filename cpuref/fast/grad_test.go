@@ -105,6 +105,20 @@ func TestBackwardSuite(t *testing.T) {
 	eachSet(t, 3, func(t *testing.T, pool *fast.Pool) { convtest.Backward(t, convtest.Cases(250), runBackward(pool)) })
 }
 
+// The original code's border.
+func TestBackwardBorderCut(t *testing.T) {
+	eachSet(t, 3, func(t *testing.T, pool *fast.Pool) {
+		worst := map[string]float64{}
+		for i := range convtest.Cases(200) {
+			if c := convtest.Random(convtest.Seed()+9, i); c.Problem.Deformable() {
+				c.Problem.Border = conv.BorderCut
+				convtest.OneBackward(t, c, runBackward(pool), worst)
+			}
+		}
+		t.Log("worst share of the bound", worst)
+	})
+}
+
 // larger draws problems with several tiles, blocks of channels and bands.
 func larger(r *rand.Rand, i int) conv.Problem {
 	pick := func(of ...int) int { return of[r.IntN(len(of))] }
@@ -126,7 +140,7 @@ func larger(r *rand.Rand, i int) conv.Problem {
 			continue
 		}
 		if i%2 == 1 {
-			p.OffsetGroups, p.Mask = pick(1, 1, groups, p.C), r.IntN(2) == 0
+			p.OffsetGroups, p.Mask, p.Border = pick(1, 1, groups, p.C), r.IntN(2) == 0, conv.Border(r.IntN(2))
 		}
 		return p
 	}
@@ -141,7 +155,7 @@ func TestBackwardLarger(t *testing.T) {
 			c.Name = convtest.Describe(c.Problem)
 			convtest.OneBackward(t, c, runBackward(pool), worst)
 		}
-		t.Log(worst)
+		t.Log("worst share of the bound", worst)
 	})
 }
 
@@ -251,7 +265,7 @@ func TestOutsideGradients(t *testing.T) {
 				}
 			}
 		}
-		t.Log(worst)
+		t.Log("worst share of the bound", worst)
 	})
 }
 
@@ -294,7 +308,7 @@ func TestTransposed(t *testing.T) {
 				return
 			}
 		}
-		t.Log(worst)
+		t.Log("worst share of the bound", worst)
 	})
 }
 

@@ -1,12 +1,14 @@
 package fast
 
+import "vkconv/conv"
+
 // gradPlan is a sampling plan for the way back: sample4's addresses, weights
 // (with the mask) and which pixels count, and apart from them what the
 // derivatives by the position and the mask need.
 type gradPlan struct {
 	sample4
 	fy, fx, f [4]float32 // fractions and mask
-	shift     [4]int32   // columns that the pair was moved to lie inside
+	shift     [4]int32   // what became of the pair, inPlace and so on
 }
 
 // planTap plans pixels [q0, q1) of image n at a tap of an offset group, for the
@@ -32,7 +34,7 @@ func (d *columnGrad) planTap(s *scratch, offset, mask []float32, n, og, t, q0, q
 		}
 		y, ly := split(oy*p.StrideY+baseY, dy[i])
 		x, lx := split(ox*p.StrideX+baseX, dx[i])
-		if plans[i/4].set(i%4, p.W, y0, y1, y, x, ly, lx, f) {
+		if plans[i/4].set(i%4, p.W, p.H, y0, y1, y, x, ly, lx, f, p.Border) {
 			any = true
 		}
 		if ox++; ox == p.Wo {
@@ -40,15 +42,15 @@ func (d *columnGrad) planTap(s *scratch, offset, mask []float32, n, og, t, q0, q
 		}
 	}
 	for i := len(dy); i < 4*len(plans); i++ {
-		plans[i/4].set(i%4, p.W, 0, 0, 0, 0, 0, 0, 0)
+		plans[i/4].set(i%4, p.W, p.H, 0, 0, 0, 0, 0, 0, 0, p.Border)
 	}
 	return plans, any
 }
 
-// set plans lane i: a sample at (y+ly, x+lx) with mask f, of rows [y0, y1) of w
-// columns. Rows are counted from y0.
-func (g *gradPlan) set(i, w, y0, y1, y, x int, ly, lx, f float32) bool {
-	g.fy[i], g.fx[i], g.f[i], g.shift[i] = ly, lx, f, 0
+// set plans lane i: a sample of an image of h rows at (y+ly, x+lx) with mask f, of
+// its rows [y0, y1) alone, which are counted from y0, of w columns.
+func (g *gradPlan) set(i, w, h, y0, y1, y, x int, ly, lx, f float32, border conv.Border) bool {
+	g.fy[i], g.fx[i], g.f[i], g.shift[i] = ly, lx, f, inPlace
 	hy, hx := 1-ly, 1-lx
 	if y >= y0 && y+1 < y1 && uint(x) < uint(w-1) { // all four inside, as most are
 		at := int32((y-y0)*w + x)
@@ -59,29 +61,50 @@ func (g *gradPlan) set(i, w, y0, y1, y, x int, ly, lx, f float32) bool {
 		return true
 	}
 	g.clear(i)
-	if y+1 < y0 || y >= y1 || x < -1 || x >= w {
+	rows := [2]int{y, y + 1}
+	if border == conv.BorderCut {
+		if uint(y) >= uint(h) || uint(x) >= uint(w) {
+			return false
+		}
+		rows[1] = min(y+1, h-1)
+	}
+	if x < -1 || x >= w {
 		return false
 	}
 	pair, left, right := x, hx, lx
 	counts := [2]uint32{on, on}
-	switch { // as in sample4.set
+	switch { // as in sample4.set and setCut
 	case x < 0:
-		pair, left, right, counts, g.shift[i] = 0, lx, 0, [2]uint32{on, 0}, 1
+		pair, left, right, counts, g.shift[i] = 0, lx, 0, [2]uint32{on, 0}, movedRight
+	case x == w-1 && border == conv.BorderCut:
+		if pair, left, right, counts, g.shift[i] = w-2, 0, hx+lx, [2]uint32{0, on}, bothRight; w == 1 {
+			pair, left, right, counts, g.shift[i] = 0, right, 0, [2]uint32{on, 0}, bothLeft
+		}
 	case x == w-1 && w > 1:
-		pair, left, right, counts, g.shift[i] = w-2, 0, hx, [2]uint32{0, on}, -1
+		pair, left, right, counts, g.shift[i] = w-2, 0, hx, [2]uint32{0, on}, movedLeft
 	case x == w-1:
 		right, counts = 0, [2]uint32{on, 0}
 	}
-	if y >= y0 {
-		g.at[0][i] = int32((y-y0)*w + pair)
-		g.w[0][i], g.m[0][i] = [2]float32{hy * left * f, hy * right * f}, counts
+	any := false
+	for k, wy := range [2]float32{hy, ly} {
+		if y := rows[k]; y >= y0 && y < y1 {
+			g.at[k][i] = int32((y-y0)*w + pair)
+			g.w[k][i], g.m[k][i] = [2]float32{wy * left * f, wy * right * f}, counts
+			any = true
+		}
 	}
-	if y+1 < y1 {
-		g.at[1][i] = int32((y+1-y0)*w + pair)
-		g.w[1][i], g.m[1][i] = [2]float32{ly * left * f, ly * right * f}, counts
-	}
-	return true
+	return any
 }
+
+// What became of a pair of columns to lie inside the image, and which of its
+// pixels are the left and the right neighbour of the position.
+const (
+	inPlace    = iota
+	movedRight // its left pixel is the right neighbour, the left one is outside
+	movedLeft  // the reverse
+	bothLeft   // its left pixel is both neighbours
+	bothRight  // its right one is
+)
 
 // dotsGo is kernels.dots.
 func dotsGo(sums []float32, plans []gradPlan, col []float32, colStride int, src []float32, srcStride, n int) {
@@ -111,10 +134,14 @@ func dotsGo(sums []float32, plans []gradPlan, col []float32, colStride int, src 
 func (g *gradPlan) corners(i int, t *[16]float32) (s00, s01, s10, s11 float32) {
 	s00, s01, s10, s11 = t[2*i], t[2*i+1], t[8+2*i], t[8+2*i+1]
 	switch g.shift[i] {
-	case 1:
+	case movedRight:
 		return 0, s00, 0, s10
-	case -1:
+	case movedLeft:
 		return s01, 0, s11, 0
+	case bothLeft:
+		return s00, s00, s10, s10
+	case bothRight:
+		return s01, s01, s11, s11
 	}
 	return s00, s01, s10, s11
 }

@@ -62,6 +62,9 @@ type kernels struct {
 	//	dst[y·dstStride+i] = src[y·srcStride+2·i];  dst[y·dstStride+odd+i] = src[y·srcStride+2·i+1]
 	splitRows func(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int)
 
+	// clamp bounds values: y[i] = min(max(y[i], lo), hi), NaN stays NaN.
+	clamp func(y []float32, lo, hi float32)
+
 	// winogradIn transforms 4×4 inputs d[a][b] = v[(4a+b)·stride+i] to BᵀdB in place,
 	// for i < n, a multiple of lanes.
 	winogradIn func(v []float32, stride, n int)

@@ -11,11 +11,11 @@ import (
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, peak: peakAVX2})
 	}
 	return sets
 }
@@ -192,4 +192,12 @@ func winoInAVX2(v []float32, stride, n int) {
 func winoOutAVX2(top, bottom, m []float32, stride, n int, bias float32) {
 	_, _, _ = top[2*n-1], bottom[2*n-1], m[15*stride+n-1]
 	winogradOutAVX2(&top[0], &bottom[0], &m[0], stride, n/8, bias)
+}
+
+func clampWide(y []float32, lo, hi float32) {
+	n := len(y) &^ 7
+	if n > 0 {
+		clampAVX2(&y[0], n, lo, hi)
+	}
+	clampGo(y[n:], lo, hi)
 }

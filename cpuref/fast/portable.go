@@ -9,7 +9,7 @@ import (
 // build tag noasm.
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{3, 1},
-	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo,
+	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, clamp: clampGo,
 	winogradIn: winogradInGo, winogradOut: winogradOutGo, peak: peakGo,
 }
 

@@ -1,5 +1,7 @@
 package fast
 
+import "vkconv/conv"
+
 // sample4 says how to sample four neighbouring output pixels at one tap: for
 // each lane two addresses in a channel's plane, of the left pixel of the upper
 // and of the lower pair, and for the left and the right of each pair a weight
@@ -41,7 +43,7 @@ func (d *DeformConv2D) planSamples(u *unit, s *scratch, offset, mask []float32, 
 			}
 			y, ly := split(oy*p.StrideY+baseY, dy[i])
 			x, lx := split(ox*p.StrideX+baseX, dx[i])
-			if plans[i/4].set(i%4, p.H, p.W, y, x, ly, lx, f) {
+			if plans[i/4].set(i%4, p.H, p.W, y, x, ly, lx, f, p.Border) {
 				any = true
 			}
 			if ox++; ox == p.Wo {
@@ -87,10 +89,10 @@ func (s *sample4) clear(i int) {
 
 // set plans lane i: a bilinear sample of an h×w plane at (y+ly, x+lx), times f.
 // It reports whether the lane samples anything but 0.
-func (s *sample4) set(i, h, w, y, x int, ly, lx, f float32) bool {
+func (s *sample4) set(i, h, w, y, x int, ly, lx, f float32, border conv.Border) bool {
 	hy, hx := 1-ly, 1-lx
 	if ly != ly || lx != lx || f-f != 0 {
-		return s.setSpecial(i, h, w, y, x, ly, lx, f)
+		return s.setSpecial(i, h, w, y, x, ly, lx, f, border)
 	}
 	if uint(y) < uint(h-1) && uint(x) < uint(w-1) { // all four inside, as most are
 		at := int32(y*w + x)
@@ -100,7 +102,9 @@ func (s *sample4) set(i, h, w, y, x int, ly, lx, f float32) bool {
 		s.m[0][i], s.m[1][i] = [2]uint32{on, on}, [2]uint32{on, on}
 		return true
 	}
-	s.clear(i)
+	if s.clear(i); border == conv.BorderCut {
+		return s.setCut(i, h, w, y, x, ly, lx, f)
+	}
 	if y < -1 || y >= h || x < -1 || x >= w {
 		return false
 	}
@@ -127,10 +131,31 @@ func (s *sample4) set(i, h, w, y, x int, ly, lx, f float32) bool {
 	return true
 }
 
+// setCut is what set does at the edge under BorderCut: a position beyond the last
+// row or column takes its value.
+func (s *sample4) setCut(i, h, w, y, x int, ly, lx, f float32) bool {
+	if uint(y) >= uint(h) || uint(x) >= uint(w) {
+		return false
+	}
+	pair, left, right := x, 1-lx, lx
+	counts := [2]uint32{on, on}
+	switch {
+	case x == w-1 && w > 1:
+		pair, left, right, counts = w-2, 0, 1, [2]uint32{0, on}
+	case x == w-1:
+		left, right, counts = 1, 0, [2]uint32{on, 0}
+	}
+	s.at[0][i], s.at[1][i] = int32(y*w+pair), int32(min(y+1, h-1)*w+pair)
+	hy := 1 - ly
+	s.w[0][i], s.m[0][i] = [2]float32{hy * left * f, hy * right * f}, counts
+	s.w[1][i], s.m[1][i] = [2]float32{ly * left * f, ly * right * f}, counts
+	return true
+}
+
 // setSpecial plans a lane whose offset is NaN or whose mask is not finite.
-func (s *sample4) setSpecial(i, h, w, y, x int, ly, lx, f float32) bool {
+func (s *sample4) setSpecial(i, h, w, y, x int, ly, lx, f float32, border conv.Border) bool {
 	nan := f != f || ly != ly || lx != lx
-	if !nan && s.set(i, h, w, y, x, ly, lx, 1) {
+	if !nan && s.set(i, h, w, y, x, ly, lx, 1, border) {
 		for k := range 2 { // the infinite mask counts where the sample has weight
 			for e := range 2 {
 				if s.w[k][i][e] != 0 {

@@ -184,10 +184,10 @@ func (w *winograd) output(y, panel, sums, rows []float32, n, k, mr, v, nv int) {
 		a := w.weights[16*p.C*k+t*p.C*mr:][:p.C*mr]
 		w.ks.gemm(sums[t*mr*width:][:mr*width], width, a, panel[t*p.C*width:][:p.C*width], w.zeros[:mr], onlySegment, p.C, 0, mr, nv, lanes)
 	}
-	top, bottom := rows[:2*width], rows[2*width:][:2*width]
+	top, bottom := rows[:2*width], rows[2*width:4*width]
 	for i := range mr {
 		w.ks.winogradOut(top, bottom, sums[i*width:], mr*width, width, w.bias[k+i])
-		activate(p.Activation, rows[:4*width])
+		w.ks.activate(p.Activation, rows[:4*width])
 		out := y[(n*p.K+k+i)*p.Ho*p.Wo:][:p.Ho*p.Wo]
 		q := v * lanes
 		for end := min(q+width, w.z.pixels()); q < end; {

@@ -25,6 +25,7 @@ func TestWinograd(t *testing.T) {
 			c, k := 16+r.IntN(40), 16+r.IntN(40)
 			p := mustProblem(t, conv.Params{Dilation: [2]int{dy, dx}, Padding: pad},
 				conv.Shape{1 + r.IntN(2), c, 6*dy + r.IntN(20), 6*dx + r.IntN(20)}, conv.Shape{k, c, 3, 3}, r.IntN(2) == 0)
+			p.Activation.Kind = pick(r, conv.Identity, conv.ReLU)
 			d := randomTensors(r, p)
 			plan, err := NewConv2D(pool, p, d.w.s, d.b.s, AllowWinograd)
 			if err != nil {

@@ -59,6 +59,7 @@ func main() {
 		peak(s)
 	}
 	sample()
+	clamp()
 	copyRows()
 	splitRows()
 	Generate()
