@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	gradOutputs = 128 // output channels of a unit
-	gradUnits   = 16  // units that a small gradient is split into, by pixels
-	gradReduce  = 1 << 14
+	gradOutputs = 128     // output channels of a unit, twice that where there are enough units
+	gradUnits   = 16      // units that a small gradient is split into, by pixels
+	gradPixels  = 256     // pixels of a slice at least
+	gradReduce  = 1 << 14 // elements of a unit that adds up slices
 )
 
 // panels packs a tile's input as the forward pass does: [Conv2D] or [DeformConv2D].
@@ -66,9 +67,10 @@ func (d *deformPanels) planBytes() int64 { return d.d.planBytes() }
 type weightGrad struct {
 	*layout
 	panels
-	list   []weightBlock
-	slices int
-	units  int
+	list    []weightBlock
+	outputs int // output channels of a unit at most, about
+	slices  int
+	units   int
 
 	parts freeList[[]float32]
 	sum   sumSlices
@@ -82,17 +84,36 @@ type weightBlock struct {
 
 func newWeightGrad(panels panels, l *layout) *weightGrad {
 	w := &weightGrad{layout: l, panels: panels}
-	og := 0
-	l.blocks(0, l.p.Groups, func(o, _, _ int) { og = o }, func(b block) {
-		for k0 := 0; k0 < l.kg; k0 += gradOutputs {
-			w.list = append(w.list, weightBlock{b, og, k0, min(k0+gradOutputs, l.kg)})
-		}
-	})
-	w.slices = max(1, min(ceilDiv(gradUnits, len(w.list)), l.p.N*l.spans))
+	// The fewest tiles: what is reduced is better long, and tiles are no units here.
+	l.subs = tileSubs
+	l.cut()
+	w.outputs = 2 * gradOutputs
+	if w.cut(); len(w.list) < gradUnits {
+		w.outputs = gradOutputs
+		w.cut()
+	}
+	pixels := l.p.N * l.p.Ho * l.p.Wo
+	w.slices = max(1, min(ceilDiv(gradUnits, len(w.list)), l.p.N*l.spans, pixels/gradPixels))
 	w.units = len(w.list) * w.slices
 	w.sum = sumSlices{w.slices, l.p.Weight().Len()}
 	return w
 }
+
+// cut lists the blocks, for at most w.outputs output channels each.
+func (w *weightGrad) cut() {
+	w.list = w.list[:0]
+	og := 0
+	w.blocks(0, w.p.Groups, func(o, _, _ int) { og = o }, func(b block) {
+		parts := ceilDiv(w.kg, w.outputs)
+		for i := range parts {
+			w.list = append(w.list, weightBlock{b, og, w.whole(i * w.kg / parts), w.whole((i + 1) * w.kg / parts)})
+		}
+		w.list[len(w.list)-1].k1 = w.kg
+	})
+}
+
+// whole rounds output channels down to whole micro-tiles.
+func (w *weightGrad) whole(k int) int { return w.ks.whole(k) }
 
 func (w *weightGrad) run(ctx context.Context, dw, x, offset, mask, dy []float32) error {
 	a := gradArgs{dy: dy}
@@ -146,13 +167,35 @@ func (w *weightGrad) tile(i int, j *job, s *scratch) {
 		part := w.of(b.block, g)
 		n := part.c1 - part.c0
 		for k := b.k0; k < b.k1; k++ {
-			kernels := to[((g*w.kg+k)*w.cg+part.c0-g*w.cg)*w.taps:]
-			for t := b.t0; t < b.t1; t++ {
-				for c, v := range acc[:n] {
-					kernels[c*w.taps+t] = v
-				}
-				acc = acc[n:]
+			kernels := to[((g*w.kg+k)*w.cg+part.c0-g*w.cg)*w.taps+b.t0:]
+			w.unpack(kernels, acc, n, b.t1-b.t0, s)
+			acc = acc[n*(b.t1-b.t0):]
+		}
+	}
+}
+
+// unpack writes kernels of n channels, whose taps lie together, from sums of which
+// channels do.
+func (w *weightGrad) unpack(kernels, sums []float32, n, taps int, s *scratch) {
+	if taps == 1 && w.taps == 1 {
+		copy(kernels, sums[:n])
+		return
+	}
+	t, eights := 0, n&^7
+	for ; eights > 0 && t+8 <= taps; t += 8 {
+		for i := range s.grad.at {
+			s.grad.at[i] = int32((t + i) * n)
+		}
+		w.ks.transpose(kernels[t:], w.taps, sums, &s.grad.at, eights)
+		for i := range 8 {
+			for c := eights; c < n; c++ {
+				kernels[c*w.taps+t+i] = sums[(t+i)*n+c]
 			}
+		}
+	}
+	for ; t < taps; t++ {
+		for c, v := range sums[t*n:][:n] {
+			kernels[c*w.taps+t] = v
 		}
 	}
 }
@@ -292,7 +335,7 @@ func (w *weightGrad) accLen() int {
 
 func (w *weightGrad) rowsLen() int { return w.cols * w.ks.nv * w.ks.lanes }
 
-func (w *weightGrad) outsLen() int { return w.cols * min(w.kg, gradOutputs) }
+func (w *weightGrad) outsLen() int { return w.cols * min(w.kg, w.outputs+w.ks.rows[0]) }
 
 // workspace is what runs need of a pool's workers, and the slices of one run.
 func (w *weightGrad) workspace() int64 {
