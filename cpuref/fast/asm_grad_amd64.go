@@ -44,6 +44,58 @@ func dotsAVX2(sums *float32, plans *int32, quads int, col *float32, colStride in
 //go:noescape
 func scatterAVX512(dst *float32, plans *int32, quads int, col *float32, pitch int)
 
+// planeDot9AVX512 is kernels.planeDot for 9 taps, rows and n at least 1:
+//
+//	for t := range 9 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot9AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+
+// planeDot5AVX512 is kernels.planeDot for 5 taps, rows and n at least 1:
+//
+//	for t := range 5 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot5AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+
+// planeDot3AVX512 is kernels.planeDot for 3 taps, rows and n at least 1:
+//
+//	for t := range 3 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot3AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+
+// planeDot1AVX512 is kernels.planeDot for 1 taps, rows and n at least 1:
+//
+//	for t := range 1 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot1AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+
 // scatterAVX2 is kernels.scatter, quads at least 1, pitch whole vectors:
 //
 //	for v, g := range plans {
@@ -58,3 +110,55 @@ func scatterAVX512(dst *float32, plans *int32, quads int, col *float32, pitch in
 //
 //go:noescape
 func scatterAVX2(dst *float32, plans *int32, quads int, col *float32, pitch int)
+
+// planeDot9AVX2 is kernels.planeDot for 9 taps, rows and n at least 1:
+//
+//	for t := range 9 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot9AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+
+// planeDot5AVX2 is kernels.planeDot for 5 taps, rows and n at least 1:
+//
+//	for t := range 5 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot5AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+
+// planeDot3AVX2 is kernels.planeDot for 3 taps, rows and n at least 1:
+//
+//	for t := range 3 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot3AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+
+// planeDot1AVX2 is kernels.planeDot for 1 taps, rows and n at least 1:
+//
+//	for t := range 1 {
+//		for oy := range rows {
+//			for i := range n {
+//				sums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])
+//			}
+//		}
+//	}
+//
+//go:noescape
+func planeDot1AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)

@@ -4,6 +4,80 @@
 
 #include "textflag.h"
 
+DATA iota<>+0(SB)/4, $0x00000000
+DATA iota<>+4(SB)/4, $0x00000001
+DATA iota<>+8(SB)/4, $0x00000002
+DATA iota<>+12(SB)/4, $0x00000003
+DATA iota<>+16(SB)/4, $0x00000004
+DATA iota<>+20(SB)/4, $0x00000005
+DATA iota<>+24(SB)/4, $0x00000006
+DATA iota<>+28(SB)/4, $0x00000007
+GLOBL iota<>(SB), RODATA|NOPTR, $32
+
+DATA laneBits<>+0(SB)/4, $0x00000001
+DATA laneBits<>+4(SB)/4, $0x00000002
+DATA laneBits<>+8(SB)/4, $0x00000004
+DATA laneBits<>+12(SB)/4, $0x00000008
+DATA laneBits<>+16(SB)/4, $0x00000010
+DATA laneBits<>+20(SB)/4, $0x00000020
+DATA laneBits<>+24(SB)/4, $0x00000040
+DATA laneBits<>+28(SB)/4, $0x00000080
+GLOBL laneBits<>(SB), RODATA|NOPTR, $32
+
+DATA evens<>+0(SB)/4, $0x00000000
+DATA evens<>+4(SB)/4, $0x00000002
+DATA evens<>+8(SB)/4, $0x00000004
+DATA evens<>+12(SB)/4, $0x00000006
+DATA evens<>+16(SB)/4, $0x00000008
+DATA evens<>+20(SB)/4, $0x0000000a
+DATA evens<>+24(SB)/4, $0x0000000c
+DATA evens<>+28(SB)/4, $0x0000000e
+DATA evens<>+32(SB)/4, $0x00000010
+DATA evens<>+36(SB)/4, $0x00000012
+DATA evens<>+40(SB)/4, $0x00000014
+DATA evens<>+44(SB)/4, $0x00000016
+DATA evens<>+48(SB)/4, $0x00000018
+DATA evens<>+52(SB)/4, $0x0000001a
+DATA evens<>+56(SB)/4, $0x0000001c
+DATA evens<>+60(SB)/4, $0x0000001e
+GLOBL evens<>(SB), RODATA|NOPTR, $64
+
+DATA zipLow<>+0(SB)/4, $0x00000000
+DATA zipLow<>+4(SB)/4, $0x00000010
+DATA zipLow<>+8(SB)/4, $0x00000001
+DATA zipLow<>+12(SB)/4, $0x00000011
+DATA zipLow<>+16(SB)/4, $0x00000002
+DATA zipLow<>+20(SB)/4, $0x00000012
+DATA zipLow<>+24(SB)/4, $0x00000003
+DATA zipLow<>+28(SB)/4, $0x00000013
+DATA zipLow<>+32(SB)/4, $0x00000004
+DATA zipLow<>+36(SB)/4, $0x00000014
+DATA zipLow<>+40(SB)/4, $0x00000005
+DATA zipLow<>+44(SB)/4, $0x00000015
+DATA zipLow<>+48(SB)/4, $0x00000006
+DATA zipLow<>+52(SB)/4, $0x00000016
+DATA zipLow<>+56(SB)/4, $0x00000007
+DATA zipLow<>+60(SB)/4, $0x00000017
+GLOBL zipLow<>(SB), RODATA|NOPTR, $64
+
+DATA zipHigh<>+0(SB)/4, $0x00000008
+DATA zipHigh<>+4(SB)/4, $0x00000018
+DATA zipHigh<>+8(SB)/4, $0x00000009
+DATA zipHigh<>+12(SB)/4, $0x00000019
+DATA zipHigh<>+16(SB)/4, $0x0000000a
+DATA zipHigh<>+20(SB)/4, $0x0000001a
+DATA zipHigh<>+24(SB)/4, $0x0000000b
+DATA zipHigh<>+28(SB)/4, $0x0000001b
+DATA zipHigh<>+32(SB)/4, $0x0000000c
+DATA zipHigh<>+36(SB)/4, $0x0000001c
+DATA zipHigh<>+40(SB)/4, $0x0000000d
+DATA zipHigh<>+44(SB)/4, $0x0000001d
+DATA zipHigh<>+48(SB)/4, $0x0000000e
+DATA zipHigh<>+52(SB)/4, $0x0000001e
+DATA zipHigh<>+56(SB)/4, $0x0000000f
+DATA zipHigh<>+60(SB)/4, $0x0000001f
+GLOBL zipHigh<>(SB), RODATA|NOPTR, $64
+
 // func transpose8AVX2(dst *float32, dstStride int, src *float32, at *int32, n int)
 // Requires: AVX
 TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
@@ -460,6 +534,452 @@ skip311:
 	VZEROUPPER
 	RET
 
+// func planeDot9AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX512F
+TEXT ·planeDot9AVX512(SB), NOSPLIT, $0-64
+	MOVQ    n+32(FP), AX
+	MOVQ    AX, DX
+	ANDQ    $0x0f, DX
+	MOVQ    DX, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	SUBQ    DX, AX
+	MOVQ    x+40(FP), CX
+	MOVQ    at+56(FP), DX
+	MOVLQSX (DX), BX
+	LEAQ    (CX)(BX*4), BX
+	VPXORD  Z0, Z0, Z0
+	MOVLQSX 4(DX), SI
+	LEAQ    (CX)(SI*4), SI
+	VPXORD  Z1, Z1, Z1
+	MOVLQSX 8(DX), DI
+	LEAQ    (CX)(DI*4), DI
+	VPXORD  Z2, Z2, Z2
+	MOVLQSX 12(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	VPXORD  Z3, Z3, Z3
+	MOVLQSX 16(DX), R9
+	LEAQ    (CX)(R9*4), R9
+	VPXORD  Z4, Z4, Z4
+	MOVLQSX 20(DX), R10
+	LEAQ    (CX)(R10*4), R10
+	VPXORD  Z5, Z5, Z5
+	MOVLQSX 24(DX), R11
+	LEAQ    (CX)(R11*4), R11
+	VPXORD  Z6, Z6, Z6
+	MOVLQSX 28(DX), R12
+	LEAQ    (CX)(R12*4), R12
+	VPXORD  Z7, Z7, Z7
+	MOVLQSX 32(DX), DX
+	LEAQ    (CX)(DX*4), DX
+	VPXORD  Z8, Z8, Z8
+	MOVQ    dy+8(FP), CX
+	MOVQ    rows+24(FP), R13
+
+row:
+	XORQ  R14, R14
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(R14*4), Z9
+	VFMADD231PS (BX)(R14*4), Z9, Z0
+	VFMADD231PS (SI)(R14*4), Z9, Z1
+	VFMADD231PS (DI)(R14*4), Z9, Z2
+	VFMADD231PS (R8)(R14*4), Z9, Z3
+	VFMADD231PS (R9)(R14*4), Z9, Z4
+	VFMADD231PS (R10)(R14*4), Z9, Z5
+	VFMADD231PS (R11)(R14*4), Z9, Z6
+	VFMADD231PS (R12)(R14*4), Z9, Z7
+	VFMADD231PS (DX)(R14*4), Z9, Z8
+	ADDQ        $0x10, R14
+	CMPQ        R14, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), R15
+	CMPQ        R14, R15
+	JGE         next
+	VMOVUPS.Z   (CX)(R14*4), K1, Z9
+	VMOVUPS.Z   (BX)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z0
+	VMOVUPS.Z   (SI)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z1
+	VMOVUPS.Z   (DI)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z2
+	VMOVUPS.Z   (R8)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z3
+	VMOVUPS.Z   (R9)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z4
+	VMOVUPS.Z   (R10)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z5
+	VMOVUPS.Z   (R11)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z6
+	VMOVUPS.Z   (R12)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z7
+	VMOVUPS.Z   (DX)(R14*4), K1, Z10
+	VFMADD231PS Z10, Z9, Z8
+
+next:
+	MOVQ          xStride+48(FP), R14
+	LEAQ          (BX)(R14*4), BX
+	LEAQ          (SI)(R14*4), SI
+	LEAQ          (DI)(R14*4), DI
+	LEAQ          (R8)(R14*4), R8
+	LEAQ          (R9)(R14*4), R9
+	LEAQ          (R10)(R14*4), R10
+	LEAQ          (R11)(R14*4), R11
+	LEAQ          (R12)(R14*4), R12
+	LEAQ          (DX)(R14*4), DX
+	MOVQ          yStride+16(FP), R14
+	LEAQ          (CX)(R14*4), CX
+	DECQ          R13
+	JNZ           row
+	MOVQ          sums+0(FP), AX
+	VEXTRACTF64X4 $0x01, Z0, Y9
+	VADDPS        Y9, Y0, Y9
+	VEXTRACTF128  $0x01, Y9, X0
+	VADDPS        X0, X9, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VADDSS        (AX), X0, X0
+	VMOVSS        X0, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        4(AX), X1, X1
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        8(AX), X1, X1
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        12(AX), X1, X1
+	VMOVSS        X1, 12(AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        16(AX), X1, X1
+	VMOVSS        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        20(AX), X1, X1
+	VMOVSS        X1, 20(AX)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        24(AX), X1, X1
+	VMOVSS        X1, 24(AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        28(AX), X1, X1
+	VMOVSS        X1, 28(AX)
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y0, Y8, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        32(AX), X1, X1
+	VMOVSS        X1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func planeDot5AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX512F
+TEXT ·planeDot5AVX512(SB), NOSPLIT, $0-64
+	MOVQ    n+32(FP), AX
+	MOVQ    AX, DX
+	ANDQ    $0x0f, DX
+	MOVQ    DX, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	SUBQ    DX, AX
+	MOVQ    x+40(FP), CX
+	MOVQ    at+56(FP), DX
+	MOVLQSX (DX), BX
+	LEAQ    (CX)(BX*4), BX
+	VPXORD  Z0, Z0, Z0
+	MOVLQSX 4(DX), SI
+	LEAQ    (CX)(SI*4), SI
+	VPXORD  Z1, Z1, Z1
+	MOVLQSX 8(DX), DI
+	LEAQ    (CX)(DI*4), DI
+	VPXORD  Z2, Z2, Z2
+	MOVLQSX 12(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	VPXORD  Z3, Z3, Z3
+	MOVLQSX 16(DX), DX
+	LEAQ    (CX)(DX*4), DX
+	VPXORD  Z4, Z4, Z4
+	MOVQ    dy+8(FP), CX
+	MOVQ    rows+24(FP), R9
+
+row:
+	XORQ  R10, R10
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(R10*4), Z5
+	VFMADD231PS (BX)(R10*4), Z5, Z0
+	VFMADD231PS (SI)(R10*4), Z5, Z1
+	VFMADD231PS (DI)(R10*4), Z5, Z2
+	VFMADD231PS (R8)(R10*4), Z5, Z3
+	VFMADD231PS (DX)(R10*4), Z5, Z4
+	ADDQ        $0x10, R10
+	CMPQ        R10, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), R11
+	CMPQ        R10, R11
+	JGE         next
+	VMOVUPS.Z   (CX)(R10*4), K1, Z5
+	VMOVUPS.Z   (BX)(R10*4), K1, Z6
+	VFMADD231PS Z6, Z5, Z0
+	VMOVUPS.Z   (SI)(R10*4), K1, Z6
+	VFMADD231PS Z6, Z5, Z1
+	VMOVUPS.Z   (DI)(R10*4), K1, Z6
+	VFMADD231PS Z6, Z5, Z2
+	VMOVUPS.Z   (R8)(R10*4), K1, Z6
+	VFMADD231PS Z6, Z5, Z3
+	VMOVUPS.Z   (DX)(R10*4), K1, Z6
+	VFMADD231PS Z6, Z5, Z4
+
+next:
+	MOVQ          xStride+48(FP), R10
+	LEAQ          (BX)(R10*4), BX
+	LEAQ          (SI)(R10*4), SI
+	LEAQ          (DI)(R10*4), DI
+	LEAQ          (R8)(R10*4), R8
+	LEAQ          (DX)(R10*4), DX
+	MOVQ          yStride+16(FP), R10
+	LEAQ          (CX)(R10*4), CX
+	DECQ          R9
+	JNZ           row
+	MOVQ          sums+0(FP), AX
+	VEXTRACTF64X4 $0x01, Z0, Y5
+	VADDPS        Y5, Y0, Y5
+	VEXTRACTF128  $0x01, Y5, X0
+	VADDPS        X0, X5, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VADDSS        (AX), X0, X0
+	VMOVSS        X0, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        4(AX), X1, X1
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        8(AX), X1, X1
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        12(AX), X1, X1
+	VMOVSS        X1, 12(AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        16(AX), X1, X1
+	VMOVSS        X1, 16(AX)
+	VZEROUPPER
+	RET
+
+// func planeDot3AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX512F
+TEXT ·planeDot3AVX512(SB), NOSPLIT, $0-64
+	MOVQ    n+32(FP), AX
+	MOVQ    AX, DX
+	ANDQ    $0x0f, DX
+	MOVQ    DX, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	SUBQ    DX, AX
+	MOVQ    x+40(FP), CX
+	MOVQ    at+56(FP), DX
+	MOVLQSX (DX), BX
+	LEAQ    (CX)(BX*4), BX
+	VPXORD  Z0, Z0, Z0
+	MOVLQSX 4(DX), SI
+	LEAQ    (CX)(SI*4), SI
+	VPXORD  Z1, Z1, Z1
+	MOVLQSX 8(DX), DX
+	LEAQ    (CX)(DX*4), DX
+	VPXORD  Z2, Z2, Z2
+	MOVQ    dy+8(FP), CX
+	MOVQ    rows+24(FP), DI
+
+row:
+	XORQ  R8, R8
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(R8*4), Z3
+	VFMADD231PS (BX)(R8*4), Z3, Z0
+	VFMADD231PS (SI)(R8*4), Z3, Z1
+	VFMADD231PS (DX)(R8*4), Z3, Z2
+	ADDQ        $0x10, R8
+	CMPQ        R8, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), R9
+	CMPQ        R8, R9
+	JGE         next
+	VMOVUPS.Z   (CX)(R8*4), K1, Z3
+	VMOVUPS.Z   (BX)(R8*4), K1, Z4
+	VFMADD231PS Z4, Z3, Z0
+	VMOVUPS.Z   (SI)(R8*4), K1, Z4
+	VFMADD231PS Z4, Z3, Z1
+	VMOVUPS.Z   (DX)(R8*4), K1, Z4
+	VFMADD231PS Z4, Z3, Z2
+
+next:
+	MOVQ          xStride+48(FP), R8
+	LEAQ          (BX)(R8*4), BX
+	LEAQ          (SI)(R8*4), SI
+	LEAQ          (DX)(R8*4), DX
+	MOVQ          yStride+16(FP), R8
+	LEAQ          (CX)(R8*4), CX
+	DECQ          DI
+	JNZ           row
+	MOVQ          sums+0(FP), AX
+	VEXTRACTF64X4 $0x01, Z0, Y3
+	VADDPS        Y3, Y0, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPS        X0, X3, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VADDSS        (AX), X0, X0
+	VMOVSS        X0, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        4(AX), X1, X1
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VHADDPS       X1, X1, X1
+	VHADDPS       X1, X1, X1
+	VADDSS        8(AX), X1, X1
+	VMOVSS        X1, 8(AX)
+	VZEROUPPER
+	RET
+
+// func planeDot1AVX512(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX512F
+TEXT ·planeDot1AVX512(SB), NOSPLIT, $0-64
+	MOVQ    n+32(FP), AX
+	MOVQ    AX, DX
+	ANDQ    $0x0f, DX
+	MOVQ    DX, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	SUBQ    DX, AX
+	MOVQ    x+40(FP), CX
+	MOVQ    at+56(FP), DX
+	MOVLQSX (DX), DX
+	LEAQ    (CX)(DX*4), DX
+	VPXORD  Z0, Z0, Z0
+	MOVQ    dy+8(FP), CX
+	MOVQ    rows+24(FP), BX
+
+row:
+	XORQ  SI, SI
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(SI*4), Z1
+	VFMADD231PS (DX)(SI*4), Z1, Z0
+	ADDQ        $0x10, SI
+	CMPQ        SI, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), DI
+	CMPQ        SI, DI
+	JGE         next
+	VMOVUPS.Z   (CX)(SI*4), K1, Z1
+	VMOVUPS.Z   (DX)(SI*4), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+next:
+	MOVQ          xStride+48(FP), SI
+	LEAQ          (DX)(SI*4), DX
+	MOVQ          yStride+16(FP), SI
+	LEAQ          (CX)(SI*4), CX
+	DECQ          BX
+	JNZ           row
+	MOVQ          sums+0(FP), AX
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VADDSS        (AX), X0, X0
+	VMOVSS        X0, (AX)
+	VZEROUPPER
+	RET
+
 // func scatterAVX2(dst *float32, plans *int32, quads int, col *float32, pitch int)
 // Requires: AVX, FMA3
 TEXT ·scatterAVX2(SB), NOSPLIT, $0-40
@@ -758,5 +1278,425 @@ skip311:
 	ADDQ $0x000000e0, CX
 	DECQ DX
 	JNZ  quad
+	VZEROUPPER
+	RET
+
+// func planeDot9AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·planeDot9AVX2(SB), NOSPLIT, $0-64
+	MOVQ         n+32(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x07, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	SUBQ         CX, AX
+	MOVQ         x+40(FP), CX
+	MOVQ         at+56(FP), DX
+	MOVLQSX      (DX), BX
+	LEAQ         (CX)(BX*4), BX
+	VXORPS       Y1, Y1, Y1
+	MOVLQSX      4(DX), SI
+	LEAQ         (CX)(SI*4), SI
+	VXORPS       Y2, Y2, Y2
+	MOVLQSX      8(DX), DI
+	LEAQ         (CX)(DI*4), DI
+	VXORPS       Y3, Y3, Y3
+	MOVLQSX      12(DX), R8
+	LEAQ         (CX)(R8*4), R8
+	VXORPS       Y4, Y4, Y4
+	MOVLQSX      16(DX), R9
+	LEAQ         (CX)(R9*4), R9
+	VXORPS       Y5, Y5, Y5
+	MOVLQSX      20(DX), R10
+	LEAQ         (CX)(R10*4), R10
+	VXORPS       Y6, Y6, Y6
+	MOVLQSX      24(DX), R11
+	LEAQ         (CX)(R11*4), R11
+	VXORPS       Y7, Y7, Y7
+	MOVLQSX      28(DX), R12
+	LEAQ         (CX)(R12*4), R12
+	VXORPS       Y8, Y8, Y8
+	MOVLQSX      32(DX), DX
+	LEAQ         (CX)(DX*4), DX
+	VXORPS       Y9, Y9, Y9
+	MOVQ         dy+8(FP), CX
+	MOVQ         rows+24(FP), R13
+
+row:
+	XORQ  R14, R14
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(R14*4), Y10
+	VFMADD231PS (BX)(R14*4), Y10, Y1
+	VFMADD231PS (SI)(R14*4), Y10, Y2
+	VFMADD231PS (DI)(R14*4), Y10, Y3
+	VFMADD231PS (R8)(R14*4), Y10, Y4
+	VFMADD231PS (R9)(R14*4), Y10, Y5
+	VFMADD231PS (R10)(R14*4), Y10, Y6
+	VFMADD231PS (R11)(R14*4), Y10, Y7
+	VFMADD231PS (R12)(R14*4), Y10, Y8
+	VFMADD231PS (DX)(R14*4), Y10, Y9
+	ADDQ        $0x08, R14
+	CMPQ        R14, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), R15
+	CMPQ        R14, R15
+	JGE         next
+	VMASKMOVPS  (CX)(R14*4), Y0, Y10
+	VMASKMOVPS  (BX)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y1
+	VMASKMOVPS  (SI)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y2
+	VMASKMOVPS  (DI)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y3
+	VMASKMOVPS  (R8)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y4
+	VMASKMOVPS  (R9)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y5
+	VMASKMOVPS  (R10)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y6
+	VMASKMOVPS  (R11)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y7
+	VMASKMOVPS  (R12)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y8
+	VMASKMOVPS  (DX)(R14*4), Y0, Y11
+	VFMADD231PS Y11, Y10, Y9
+
+next:
+	MOVQ         xStride+48(FP), R14
+	LEAQ         (BX)(R14*4), BX
+	LEAQ         (SI)(R14*4), SI
+	LEAQ         (DI)(R14*4), DI
+	LEAQ         (R8)(R14*4), R8
+	LEAQ         (R9)(R14*4), R9
+	LEAQ         (R10)(R14*4), R10
+	LEAQ         (R11)(R14*4), R11
+	LEAQ         (R12)(R14*4), R12
+	LEAQ         (DX)(R14*4), DX
+	MOVQ         yStride+16(FP), R14
+	LEAQ         (CX)(R14*4), CX
+	DECQ         R13
+	JNZ          row
+	MOVQ         sums+0(FP), AX
+	VMOVAPS      Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       (AX), X1, X1
+	VMOVSS       X1, (AX)
+	VMOVAPS      Y2, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       4(AX), X1, X1
+	VMOVSS       X1, 4(AX)
+	VMOVAPS      Y3, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       8(AX), X1, X1
+	VMOVSS       X1, 8(AX)
+	VMOVAPS      Y4, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       12(AX), X1, X1
+	VMOVSS       X1, 12(AX)
+	VMOVAPS      Y5, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       16(AX), X1, X1
+	VMOVSS       X1, 16(AX)
+	VMOVAPS      Y6, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       20(AX), X1, X1
+	VMOVSS       X1, 20(AX)
+	VMOVAPS      Y7, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       24(AX), X1, X1
+	VMOVSS       X1, 24(AX)
+	VMOVAPS      Y8, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       28(AX), X1, X1
+	VMOVSS       X1, 28(AX)
+	VMOVAPS      Y9, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       32(AX), X1, X1
+	VMOVSS       X1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func planeDot5AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·planeDot5AVX2(SB), NOSPLIT, $0-64
+	MOVQ         n+32(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x07, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	SUBQ         CX, AX
+	MOVQ         x+40(FP), CX
+	MOVQ         at+56(FP), DX
+	MOVLQSX      (DX), BX
+	LEAQ         (CX)(BX*4), BX
+	VXORPS       Y1, Y1, Y1
+	MOVLQSX      4(DX), SI
+	LEAQ         (CX)(SI*4), SI
+	VXORPS       Y2, Y2, Y2
+	MOVLQSX      8(DX), DI
+	LEAQ         (CX)(DI*4), DI
+	VXORPS       Y3, Y3, Y3
+	MOVLQSX      12(DX), R8
+	LEAQ         (CX)(R8*4), R8
+	VXORPS       Y4, Y4, Y4
+	MOVLQSX      16(DX), DX
+	LEAQ         (CX)(DX*4), DX
+	VXORPS       Y5, Y5, Y5
+	MOVQ         dy+8(FP), CX
+	MOVQ         rows+24(FP), R9
+
+row:
+	XORQ  R10, R10
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(R10*4), Y6
+	VFMADD231PS (BX)(R10*4), Y6, Y1
+	VFMADD231PS (SI)(R10*4), Y6, Y2
+	VFMADD231PS (DI)(R10*4), Y6, Y3
+	VFMADD231PS (R8)(R10*4), Y6, Y4
+	VFMADD231PS (DX)(R10*4), Y6, Y5
+	ADDQ        $0x08, R10
+	CMPQ        R10, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), R11
+	CMPQ        R10, R11
+	JGE         next
+	VMASKMOVPS  (CX)(R10*4), Y0, Y6
+	VMASKMOVPS  (BX)(R10*4), Y0, Y7
+	VFMADD231PS Y7, Y6, Y1
+	VMASKMOVPS  (SI)(R10*4), Y0, Y7
+	VFMADD231PS Y7, Y6, Y2
+	VMASKMOVPS  (DI)(R10*4), Y0, Y7
+	VFMADD231PS Y7, Y6, Y3
+	VMASKMOVPS  (R8)(R10*4), Y0, Y7
+	VFMADD231PS Y7, Y6, Y4
+	VMASKMOVPS  (DX)(R10*4), Y0, Y7
+	VFMADD231PS Y7, Y6, Y5
+
+next:
+	MOVQ         xStride+48(FP), R10
+	LEAQ         (BX)(R10*4), BX
+	LEAQ         (SI)(R10*4), SI
+	LEAQ         (DI)(R10*4), DI
+	LEAQ         (R8)(R10*4), R8
+	LEAQ         (DX)(R10*4), DX
+	MOVQ         yStride+16(FP), R10
+	LEAQ         (CX)(R10*4), CX
+	DECQ         R9
+	JNZ          row
+	MOVQ         sums+0(FP), AX
+	VMOVAPS      Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       (AX), X1, X1
+	VMOVSS       X1, (AX)
+	VMOVAPS      Y2, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       4(AX), X1, X1
+	VMOVSS       X1, 4(AX)
+	VMOVAPS      Y3, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       8(AX), X1, X1
+	VMOVSS       X1, 8(AX)
+	VMOVAPS      Y4, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       12(AX), X1, X1
+	VMOVSS       X1, 12(AX)
+	VMOVAPS      Y5, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       16(AX), X1, X1
+	VMOVSS       X1, 16(AX)
+	VZEROUPPER
+	RET
+
+// func planeDot3AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·planeDot3AVX2(SB), NOSPLIT, $0-64
+	MOVQ         n+32(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x07, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	SUBQ         CX, AX
+	MOVQ         x+40(FP), CX
+	MOVQ         at+56(FP), DX
+	MOVLQSX      (DX), BX
+	LEAQ         (CX)(BX*4), BX
+	VXORPS       Y1, Y1, Y1
+	MOVLQSX      4(DX), SI
+	LEAQ         (CX)(SI*4), SI
+	VXORPS       Y2, Y2, Y2
+	MOVLQSX      8(DX), DX
+	LEAQ         (CX)(DX*4), DX
+	VXORPS       Y3, Y3, Y3
+	MOVQ         dy+8(FP), CX
+	MOVQ         rows+24(FP), DI
+
+row:
+	XORQ  R8, R8
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(R8*4), Y4
+	VFMADD231PS (BX)(R8*4), Y4, Y1
+	VFMADD231PS (SI)(R8*4), Y4, Y2
+	VFMADD231PS (DX)(R8*4), Y4, Y3
+	ADDQ        $0x08, R8
+	CMPQ        R8, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), R9
+	CMPQ        R8, R9
+	JGE         next
+	VMASKMOVPS  (CX)(R8*4), Y0, Y4
+	VMASKMOVPS  (BX)(R8*4), Y0, Y5
+	VFMADD231PS Y5, Y4, Y1
+	VMASKMOVPS  (SI)(R8*4), Y0, Y5
+	VFMADD231PS Y5, Y4, Y2
+	VMASKMOVPS  (DX)(R8*4), Y0, Y5
+	VFMADD231PS Y5, Y4, Y3
+
+next:
+	MOVQ         xStride+48(FP), R8
+	LEAQ         (BX)(R8*4), BX
+	LEAQ         (SI)(R8*4), SI
+	LEAQ         (DX)(R8*4), DX
+	MOVQ         yStride+16(FP), R8
+	LEAQ         (CX)(R8*4), CX
+	DECQ         DI
+	JNZ          row
+	MOVQ         sums+0(FP), AX
+	VMOVAPS      Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       (AX), X1, X1
+	VMOVSS       X1, (AX)
+	VMOVAPS      Y2, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       4(AX), X1, X1
+	VMOVSS       X1, 4(AX)
+	VMOVAPS      Y3, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       8(AX), X1, X1
+	VMOVSS       X1, 8(AX)
+	VZEROUPPER
+	RET
+
+// func planeDot1AVX2(sums *float32, dy *float32, yStride int, rows int, n int, x *float32, xStride int, at *int32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·planeDot1AVX2(SB), NOSPLIT, $0-64
+	MOVQ         n+32(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x07, CX
+	VMOVD        CX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	SUBQ         CX, AX
+	MOVQ         x+40(FP), CX
+	MOVQ         at+56(FP), DX
+	MOVLQSX      (DX), DX
+	LEAQ         (CX)(DX*4), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         dy+8(FP), CX
+	MOVQ         rows+24(FP), BX
+
+row:
+	XORQ  SI, SI
+	TESTQ AX, AX
+	JZ    last
+
+vector:
+	VMOVUPS     (CX)(SI*4), Y2
+	VFMADD231PS (DX)(SI*4), Y2, Y1
+	ADDQ        $0x08, SI
+	CMPQ        SI, AX
+	JLT         vector
+
+last:
+	MOVQ        n+32(FP), DI
+	CMPQ        SI, DI
+	JGE         next
+	VMASKMOVPS  (CX)(SI*4), Y0, Y2
+	VMASKMOVPS  (DX)(SI*4), Y0, Y3
+	VFMADD231PS Y3, Y2, Y1
+
+next:
+	MOVQ         xStride+48(FP), SI
+	LEAQ         (DX)(SI*4), DX
+	MOVQ         yStride+16(FP), SI
+	LEAQ         (CX)(SI*4), CX
+	DECQ         BX
+	JNZ          row
+	MOVQ         sums+0(FP), AX
+	VMOVAPS      Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VADDSS       (AX), X1, X1
+	VMOVSS       X1, (AX)
 	VZEROUPPER
 	RET

@@ -19,9 +19,14 @@ type gradKernels struct {
 	//
 	// for the pixels whose mask is set.
 	scatter func(dst []float32, plans []gradPlan, col []float32, pitch int)
+
+	// planeDot adds to sums[t], for each tap, the products of rows of n:
+	//
+	//	sums[t] += Σ_{oy<rows, i<n} dy[oy·yStride+i] · x[oy·xStride + at[t] + i]
+	planeDot func(sums, dy []float32, yStride, rows, n int, x []float32, xStride int, at []int32)
 }
 
-var portableGrad = gradKernels{transpose: transposeGo, dots: dotsGo, scatter: scatterGo}
+var portableGrad = gradKernels{transpose: transposeGo, dots: dotsGo, scatter: scatterGo, planeDot: planeDotGo}
 
 func init() {
 	for _, ks := range available {

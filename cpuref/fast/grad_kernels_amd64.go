@@ -15,9 +15,9 @@ func machineGrad(ks *kernels) {
 		return
 	}
 	ks.transpose, ks.dots = transposeEights, dotsQuads
-	ks.scatter = scatterAVX2Ends
+	ks.scatter, ks.planeDot = scatterAVX2Ends, planeDotYMM
 	if ks.lanes == 16 {
-		ks.scatter = scatterAVX512Ends
+		ks.scatter, ks.planeDot = scatterAVX512Ends, planeDotZMM
 	}
 }
 
@@ -95,4 +95,67 @@ func planEnd(plans []gradPlan) int {
 		panic("fast: a place before the first")
 	}
 	return int(most)
+}
+
+func planeDotZMM(sums, dy []float32, yStride, rows, n int, x []float32, xStride int, at []int32) {
+	if !planeDotEnds(sums, dy, yStride, rows, n, x, xStride, at) {
+		return
+	}
+	for len(at) > 0 {
+		taps := planeDotTaps(len(at))
+		switch taps {
+		case 9:
+			planeDot9AVX512(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		case 5:
+			planeDot5AVX512(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		case 3:
+			planeDot3AVX512(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		default:
+			planeDot1AVX512(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		}
+		sums, at = sums[taps:], at[taps:]
+	}
+}
+
+func planeDotYMM(sums, dy []float32, yStride, rows, n int, x []float32, xStride int, at []int32) {
+	if !planeDotEnds(sums, dy, yStride, rows, n, x, xStride, at) {
+		return
+	}
+	for len(at) > 0 {
+		taps := planeDotTaps(len(at))
+		switch taps {
+		case 9:
+			planeDot9AVX2(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		case 5:
+			planeDot5AVX2(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		case 3:
+			planeDot3AVX2(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		default:
+			planeDot1AVX2(&sums[0], &dy[0], yStride, rows, n, &x[0], xStride, &at[0])
+		}
+		sums, at = sums[taps:], at[taps:]
+	}
+}
+
+// planeDotTaps is how many of the taps that are left are taken at once.
+func planeDotTaps(left int) int {
+	for _, taps := range [...]int{9, 5, 3} {
+		if taps <= left {
+			return taps
+		}
+	}
+	return 1
+}
+
+// planeDotEnds also reports whether there is anything to add at all.
+func planeDotEnds(sums, dy []float32, yStride, rows, n int, x []float32, xStride int, at []int32) bool {
+	if rows < 1 || n < 1 || len(at) == 0 {
+		return false
+	}
+	_, _ = sums[len(at)-1], dy[(rows-1)*yStride+n-1]
+	last := x[(rows-1)*xStride+n-1:]
+	for _, o := range at {
+		_, _ = last[o], x[o]
+	}
+	return true
 }

@@ -72,6 +72,8 @@ type weightGrad struct {
 	slices  int
 	units   int
 
+	depth *depthGrad // everything, where groups have one input channel
+
 	parts freeList[[]float32]
 	sum   sumSlices
 }
@@ -83,7 +85,7 @@ type weightBlock struct {
 }
 
 func newWeightGrad(panels panels, l *layout) *weightGrad {
-	w := &weightGrad{layout: l, panels: panels}
+	w := &weightGrad{layout: l, panels: panels, depth: newDepthGrad(l)}
 	// The fewest tiles: what is reduced is better long, and tiles are no units here.
 	l.subs = tileSubs
 	l.cut()
@@ -117,6 +119,9 @@ func (w *weightGrad) whole(k int) int { return w.ks.whole(k) }
 
 func (w *weightGrad) run(ctx context.Context, dw, x, offset, mask, dy []float32) error {
 	a := gradArgs{dy: dy}
+	if w.depth != nil {
+		return w.pool.runGrad(ctx, w.depth, w.depth.units(), a, dw, x, nil, nil)
+	}
 	if w.slices > 1 {
 		if a.part = w.parts.get(); a.part == nil {
 			a.part = make([]float32, w.slices*len(dw))
@@ -339,6 +344,9 @@ func (w *weightGrad) outsLen() int { return w.cols * min(w.kg, w.outputs+w.ks.ro
 
 // workspace is what runs need of a pool's workers, and the slices of one run.
 func (w *weightGrad) workspace() int64 {
+	if w.depth != nil {
+		return int64(w.pool.workers) * w.depth.bytes()
+	}
 	tile := 4 * (w.panelLen() + w.tapChunk() + w.accLen() + w.rowsLen() + w.outsLen())
 	n := int64(w.pool.workers) * (int64(tile) + w.planBytes())
 	if w.slices > 1 {
@@ -348,6 +356,9 @@ func (w *weightGrad) workspace() int64 {
 }
 
 func (w *weightGrad) describe() string {
+	if w.depth != nil {
+		return w.depth.describeGrad()
+	}
 	return fmt.Sprintf("product over pixels of transposed panels, %s, %d units of work in %d slices", w.ks.name, w.units, w.slices)
 }
 

@@ -8,10 +8,14 @@ import (
 
 // gradients writes the kernels of backward plans and activations.
 func gradients() {
+	tables()
 	transpose()
 	dots()
 	for _, s := range []isa{avx512, avx2} {
 		scatter(s)
+		for _, taps := range []int{9, 5, 3, 1} {
+			planeDot(s, taps)
+		}
 	}
 }
 
@@ -227,6 +231,90 @@ func scatter(s isa) {
 	ADDQ(U32(gradPlanSize), plan)
 	DECQ(quads)
 	JNZ(LabelRef("quad"))
+	VZEROUPPER()
+	RET()
+}
+
+// planeDot writes dot products of rows of dy with the rows that some taps read,
+// one vector of sums a tap.
+func planeDot(s isa, taps int) {
+	name := label("planeDot%d%s", taps, s.name)
+	TEXT(name, NOSPLIT, "func(sums, dy *float32, yStride, rows, n int, x *float32, xStride int, at *int32)")
+	Pragma("noescape")
+	Doc(label("%s is kernels.planeDot for %d taps, rows and n at least 1:", name, taps), "",
+		label("\tfor t := range %d {", taps),
+		"\t\tfor oy := range rows {", "\t\t\tfor i := range n {",
+		"\t\t\t\tsums[t] = fma(dy[oy*yStride+i], x[oy*xStride+at[t]+i], sums[t])", "\t\t\t}", "\t\t}", "\t}")
+	n := Load(Param("n"), GP64()).(reg.GPVirtual)
+	rest := GP64()
+	MOVQ(n, rest)
+	ANDQ(U8(s.lanes()-1), rest)
+	m := s.firstLanes(rest)
+	SUBQ(rest, n)
+	x := Load(Param("x"), GP64())
+	at := Load(Param("at"), GP64())
+	base, sum := make([]reg.GPVirtual, taps), make([]reg.VecVirtual, taps)
+	for t := range base {
+		base[t], sum[t] = GP64(), s.vec()
+		MOVLQSX(Mem{Base: at, Disp: 4 * t}, base[t])
+		LEAQ(Mem{Base: x, Index: base[t], Scale: 4}, base[t])
+		if s.wide() {
+			VPXORD(sum[t], sum[t], sum[t])
+		} else {
+			VXORPS(sum[t], sum[t], sum[t])
+		}
+	}
+	dy := Load(Param("dy"), GP64())
+	rows := Load(Param("rows"), GP64())
+	i, d := GP64(), s.vec()
+	Label("row")
+	XORQ(i, i)
+	TESTQ(n, n)
+	JZ(LabelRef("last"))
+	Label("vector")
+	VMOVUPS(Mem{Base: dy, Index: i, Scale: 4}, d)
+	for t := range base {
+		VFMADD231PS(Mem{Base: base[t], Index: i, Scale: 4}, d, sum[t])
+	}
+	ADDQ(U8(s.lanes()), i)
+	CMPQ(i, n)
+	JLT(LabelRef("vector"))
+	Label("last")
+	total := Load(Param("n"), GP64())
+	CMPQ(i, total)
+	JGE(LabelRef("next"))
+	s.load(m, Mem{Base: dy, Index: i, Scale: 4}, d)
+	for t := range base { // what lies behind may be NaN
+		v := s.vec()
+		s.load(m, Mem{Base: base[t], Index: i, Scale: 4}, v)
+		VFMADD231PS(v, d, sum[t])
+	}
+	Label("next")
+	step := Load(Param("xStride"), GP64())
+	for t := range base {
+		LEAQ(Mem{Base: base[t], Index: step, Scale: 4}, base[t])
+	}
+	step = Load(Param("yStride"), GP64())
+	LEAQ(Mem{Base: dy, Index: step, Scale: 4}, dy)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	to := Load(Param("sums"), GP64())
+	for t := range sum {
+		half := YMM()
+		low := XMM()
+		if s.wide() {
+			VEXTRACTF64X4(U8(1), sum[t], half)
+			VADDPS(half, sum[t].AsY(), half)
+		} else {
+			VMOVAPS(sum[t], half)
+		}
+		VEXTRACTF128(U8(1), half, low)
+		VADDPS(low, half.AsX(), low)
+		VHADDPS(low, low, low)
+		VHADDPS(low, low, low)
+		VADDSS(Mem{Base: to, Disp: 4 * t}, low, low)
+		VMOVSS(low, Mem{Base: to, Disp: 4 * t})
+	}
 	VZEROUPPER()
 	RET()
 }
