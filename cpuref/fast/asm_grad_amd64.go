@@ -29,6 +29,15 @@ func transpose8AVX2(dst *float32, dstStride int, src *float32, at *int32, n int)
 //go:noescape
 func dotsAVX2(sums *float32, plans *int32, quads int, col *float32, colStride int, src *float32, srcStride int, n int)
 
+// mergeAVX2 is kernels.merge, n a multiple of 8, at least that:
+//
+//	for i := range n {
+//		dst[2*i], dst[2*i+1] = even[i], odd[i]
+//	}
+//
+//go:noescape
+func mergeAVX2(dst *float32, even *float32, odd *float32, n int)
+
 // scatterAVX512 is kernels.scatter, quads at least 1, pitch whole vectors:
 //
 //	for v, g := range plans {

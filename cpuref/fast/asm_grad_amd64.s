@@ -233,6 +233,31 @@ next:
 	JNZ     quad
 	RET
 
+// func mergeAVX2(dst *float32, even *float32, odd *float32, n int)
+// Requires: AVX
+TEXT ·mergeAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ even+8(FP), CX
+	MOVQ odd+16(FP), DX
+	MOVQ n+24(FP), BX
+
+eight:
+	VMOVUPS    (CX), Y0
+	VMOVUPS    (DX), Y1
+	VUNPCKLPS  Y1, Y0, Y2
+	VUNPCKHPS  Y1, Y0, Y0
+	VPERM2F128 $0x20, Y0, Y2, Y1
+	VMOVUPS    Y1, (AX)
+	VPERM2F128 $0x31, Y0, Y2, Y1
+	VMOVUPS    Y1, 32(AX)
+	ADDQ       $0x20, CX
+	ADDQ       $0x20, DX
+	ADDQ       $0x40, AX
+	SUBQ       $0x08, BX
+	JNZ        eight
+	VZEROUPPER
+	RET
+
 // func scatterAVX512(dst *float32, plans *int32, quads int, col *float32, pitch int)
 // Requires: AVX, AVX512F
 TEXT ·scatterAVX512(SB), NOSPLIT, $0-40

@@ -29,6 +29,7 @@ type inputGrad struct {
 	bias   bool            // one value a channel of the result
 	act    conv.Activation // behind it
 	direct *Conv2D         // everything, where one plan can do it
+	depth  *depthPhases    // the same
 	phases []phase
 	fold   bool // a padding mode maps places onto others
 	gaps   bool // places that no tap feeds
@@ -36,6 +37,7 @@ type inputGrad struct {
 
 	mu     sync.RWMutex
 	biases []float32
+	plain  []float32 // weights as they come, for depth
 }
 
 // phase is the part of the result at places (y.at + i·StrideY, x.at + j·StrideX) of the padded input.
@@ -85,6 +87,9 @@ func gcd(a, b int) int {
 // newInputGrad plans the way back of p. bias and act are what a transposed
 // convolution has behind it.
 func newInputGrad(pool *Pool, p conv.Problem, bias bool, act conv.Activation) (*inputGrad, error) {
+	if pool == nil {
+		return nil, fmt.Errorf("fast: the pool is nil, a plan needs one: %w", conv.ErrParams)
+	}
 	ks, err := choose()
 	if err != nil {
 		return nil, err
@@ -97,6 +102,11 @@ func newInputGrad(pool *Pool, p conv.Problem, bias bool, act conv.Activation) (*
 	phasesY, gapsY := axisPhases(y0, y1, p.R, p.StrideY, p.DilationY)
 	phasesX, gapsX := axisPhases(x0, x1, p.S, p.StrideX, p.DilationX)
 	d.gaps = gapsY || gapsX
+	if p.StrideY > 1 || p.StrideX > 1 {
+		if d.depth = newDepthPhases(d, pool.workers); d.depth != nil {
+			return d, nil
+		}
+	}
 	for _, y := range phasesY {
 		for _, x := range phasesX {
 			q := conv.Problem{N: p.N, C: p.K, H: p.Ho, W: p.Wo, K: p.C, R: len(y.taps), S: len(x.taps), Ho: y.n, Wo: x.n,
@@ -156,6 +166,10 @@ func (d *inputGrad) setWeights(weight, bias []float32) error {
 	if d.bias {
 		d.biases = append(d.biases[:0], bias...)
 	}
+	if d.depth != nil {
+		d.plain = append(d.plain[:0], weight...)
+		return nil
+	}
 	kg, cg := p.K/p.Groups, p.C/p.Groups
 	for i := range d.phases {
 		ph := &d.phases[i]
@@ -187,6 +201,9 @@ func (d *inputGrad) run(ctx context.Context, dx, dy []float32) error {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	if d.depth != nil {
+		return d.pool.run(ctx, d.depth, d.depth.units(), dx, dy, nil, nil)
+	}
 	if d.gaps && !d.fold {
 		if err := d.pool.run(ctx, (*gapFill)(d), d.p.N*d.p.C, dx, nil, nil, nil); err != nil {
 			return err
@@ -303,6 +320,9 @@ func (d *inputGrad) workspace() int64 {
 	if d.direct != nil {
 		return d.direct.Workspace()
 	}
+	if d.depth != nil {
+		return int64(d.pool.workers) * d.depth.bytes()
+	}
 	floats, plans := [3]int{}, int64(0)
 	for i := range d.phases {
 		ph := &d.phases[i]
@@ -317,6 +337,9 @@ func (d *inputGrad) workspace() int64 {
 func (d *inputGrad) describe() string {
 	if d.direct != nil {
 		return d.direct.Describe()
+	}
+	if d.depth != nil {
+		return fmt.Sprintf("depthwise, %s, %d phases together, tiles of %d channels × %d rows", d.ks.name, len(d.depth.list), d.depth.channels, d.depth.band)
 	}
 	if len(d.phases) == 0 {
 		return "nothing reaches the image"

@@ -24,9 +24,12 @@ type gradKernels struct {
 	//
 	//	sums[t] += Σ_{oy<rows, i<n} dy[oy·yStride+i] · x[oy·xStride + at[t] + i]
 	planeDot func(sums, dy []float32, yStride, rows, n int, x []float32, xStride int, at []int32)
+
+	// merge interleaves two rows of n: dst[2i], dst[2i+1] = even[i], odd[i].
+	merge func(dst, even, odd []float32, n int)
 }
 
-var portableGrad = gradKernels{transpose: transposeGo, dots: dotsGo, scatter: scatterGo, planeDot: planeDotGo}
+var portableGrad = gradKernels{transpose: transposeGo, dots: dotsGo, scatter: scatterGo, planeDot: planeDotGo, merge: mergeGo}
 
 func init() {
 	for _, ks := range available {

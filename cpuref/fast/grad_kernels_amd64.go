@@ -14,7 +14,7 @@ func machineGrad(ks *kernels) {
 	if ks.lanes < 8 || ks.name == portable.name {
 		return
 	}
-	ks.transpose, ks.dots = transposeEights, dotsQuads
+	ks.transpose, ks.dots, ks.merge = transposeEights, dotsQuads, mergeEights
 	ks.scatter, ks.planeDot = scatterAVX2Ends, planeDotYMM
 	if ks.lanes == 16 {
 		ks.scatter, ks.planeDot = scatterAVX512Ends, planeDotZMM
@@ -158,4 +158,13 @@ func planeDotEnds(sums, dy []float32, yStride, rows, n int, x []float32, xStride
 		_, _ = last[o], x[o]
 	}
 	return true
+}
+
+func mergeEights(dst, even, odd []float32, n int) {
+	eights := n &^ 7
+	if eights > 0 {
+		_, _, _ = dst[2*eights-1], even[eights-1], odd[eights-1]
+		mergeAVX2(&dst[0], &even[0], &odd[0], eights)
+	}
+	mergeGo(dst[2*eights:], even[eights:], odd[eights:], n-eights)
 }

@@ -110,7 +110,9 @@ func TestBackwardWorkspace(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if j.y, j.x = j.g.X, j.dy; b.input.direct == nil {
+				if j.y, j.x = j.g.X, j.dy; b.input.depth != nil {
+					walk(b.input.depth, b.input.depth.units())
+				} else if b.input.direct == nil {
 					walk(b.input, b.input.tiles)
 				}
 				j.x = d.x.s

@@ -11,6 +11,7 @@ func gradients() {
 	tables()
 	transpose()
 	dots()
+	merge()
 	for _, s := range []isa{avx512, avx2} {
 		scatter(s)
 		for _, taps := range []int{9, 5, 3, 1} {
@@ -315,6 +316,34 @@ func planeDot(s isa, taps int) {
 		VADDSS(Mem{Base: to, Disp: 4 * t}, low, low)
 		VMOVSS(low, Mem{Base: to, Disp: 4 * t})
 	}
+	VZEROUPPER()
+	RET()
+}
+
+// merge writes the interleaving of two rows, splitRows backwards.
+func merge() {
+	TEXT("mergeAVX2", NOSPLIT, "func(dst, even, odd *float32, n int)")
+	Pragma("noescape")
+	Doc("mergeAVX2 is kernels.merge, n a multiple of 8, at least that:", "",
+		"\tfor i := range n {", "\t\tdst[2*i], dst[2*i+1] = even[i], odd[i]", "\t}")
+	dst := Load(Param("dst"), GP64())
+	even, odd := Load(Param("even"), GP64()), Load(Param("odd"), GP64())
+	n := Load(Param("n"), GP64())
+	a, b, low, high, out := YMM(), YMM(), YMM(), YMM(), YMM()
+	Label("eight")
+	VMOVUPS(Mem{Base: even}, a)
+	VMOVUPS(Mem{Base: odd}, b)
+	VUNPCKLPS(b, a, low)
+	VUNPCKHPS(b, a, high)
+	VPERM2F128(U8(0x20), high, low, out)
+	VMOVUPS(out, Mem{Base: dst})
+	VPERM2F128(U8(0x31), high, low, out)
+	VMOVUPS(out, Mem{Base: dst, Disp: 32})
+	ADDQ(U8(32), even)
+	ADDQ(U8(32), odd)
+	ADDQ(U8(64), dst)
+	SUBQ(U8(8), n)
+	JNZ(LabelRef("eight"))
 	VZEROUPPER()
 	RET()
 }
