@@ -21,7 +21,7 @@ func transpose8AVX2(dst *float32, dstStride int, src *float32, at *int32, n int)
 //		for ch := range n {
 //			for k, i, e := range 2, 4, 2 {
 //				p := src[ch*srcStride+g.at[k][i]+e] & g.m[k][i][e]
-//				sums[16*v+8*k+2*i+e] = fma(col[ch*colStride+4*v+i], p, sums[16*v+8*k+2*i+e])
+//				sums[16*v+8*k+2*i+e] = fma(col[ch*colStride+4*v+i] & g.m[k][i][e], p, sums[16*v+8*k+2*i+e])
 //			}
 //		}
 //	}

@@ -55,7 +55,8 @@ func (b *DeformConv2DBackward) SetWeights(weight []float32) error { return b.col
 // [Conv2DBackward.Run].
 //
 // At whole pixels the gradient by the offset is the slope towards larger y and x,
-// as in torchvision; where an offset is NaN, so are the gradients it takes part in.
+// as in torchvision. Where an offset is NaN, so are the gradients it takes part in;
+// a neighbour outside the image takes no part, whatever dy and its pixel would be.
 func (b *DeformConv2DBackward) Run(ctx context.Context, g Grads, x, offset, mask, dy []float32) error {
 	p := &b.p
 	if err := checkGrads(b.p, g, x, dy); err != nil {

@@ -3,12 +3,14 @@ package fast
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"unsafe"
 
 	"vkconv/conv"
+	"vkconv/cpuref"
 )
 
 // backwardOf makes the backward plan of a problem: its run and what it tells.
@@ -195,4 +197,57 @@ func TestBackwardConcurrent(t *testing.T) {
 		}
 		wg.Wait()
 	}
+}
+
+// TestBackwardNotFinite: a NaN reaches the gradients it is a term of, and no others.
+func TestBackwardNotFinite(t *testing.T) {
+	eachSet(t, func(t *testing.T) {
+		pool := NewPool(2)
+		defer pool.Close()
+		nan := float32(math.NaN())
+		for seed := range 60 {
+			r := rand.New(rand.NewPCG(uint64(seed), 16))
+			p := randomProblem(r, seed%3 != 0)
+			p.Activation = conv.Activation{}
+			d := randomTensors(r, p)
+			dy := floats(p.Output().Len())
+			if p.Deformable() || seed%2 == 0 {
+				d.x.s[r.IntN(len(d.x.s))] = nan
+			} else {
+				dy[r.IntN(len(dy))] = nan
+			}
+			if p.Deformable() {
+				for range 2 {
+					d.off.s[r.IntN(len(d.off.s))] = nan
+				}
+				if p.Mask {
+					d.mask.s[r.IntN(len(d.mask.s))] = nan
+				}
+			}
+			run, _ := backwardOf(t, pool, p, d)
+			g := allGrads(p)
+			if err := run(context.Background(), g, dy); err != nil {
+				t.Fatal(err)
+			}
+			roundings := conv.ProductRoundings
+			var sums cpuref.Gradients
+			if p.Deformable() {
+				roundings = conv.SampleRoundings
+				sums = cpuref.DeformConv2DBackward(p, d.x.s, d.off.s, d.mask.s, d.w.s, dy)
+			} else {
+				sums = cpuref.Conv2DBackward(p, d.x.s, d.w.s, dy)
+			}
+			for i, pair := range []struct {
+				got  []float32
+				want []conv.Sum
+			}{{g.X, sums.X}, {g.Weight, sums.Weight}, {g.Bias, sums.Bias}, {g.Offset, sums.Offset}, {g.Mask, sums.Mask}} {
+				if i == 1 && !p.Deformable() && seed%2 == 1 {
+					continue // padding is multiplied by dy, as zeros: see the package's documentation
+				}
+				if v := conv.Judge(pair.got, pair.want, nil, roundings); !v.OK() {
+					t.Fatalf("%+v: gradient %d, element %d is %v, must be %v ± %v", p, i, v.Index, v.Got, v.Want, v.Bound)
+				}
+			}
+		}
+	})
 }

@@ -90,7 +90,7 @@ func dots() {
 		"\t\tfor ch := range n {",
 		"\t\t\tfor k, i, e := range 2, 4, 2 {",
 		"\t\t\t\tp := src[ch*srcStride+g.at[k][i]+e] & g.m[k][i][e]",
-		"\t\t\t\tsums[16*v+8*k+2*i+e] = fma(col[ch*colStride+4*v+i], p, sums[16*v+8*k+2*i+e])", "\t\t\t}", "\t\t}", "\t}")
+		"\t\t\t\tsums[16*v+8*k+2*i+e] = fma(col[ch*colStride+4*v+i] & g.m[k][i][e], p, sums[16*v+8*k+2*i+e])", "\t\t\t}", "\t\t}", "\t}")
 	plan := Load(Param("plans"), GP64())
 	srcStride := Load(Param("srcStride"), GP64())
 	colStride := Load(Param("colStride"), GP64())
@@ -141,10 +141,13 @@ func dots() {
 				x := XMM()
 				VMOVSD(Mem{Base: src, Index: at[k][2*h], Scale: 4}, x)
 				VMOVHPS(Mem{Base: src, Index: at[k][2*h+1], Scale: 4}, x, x)
-				if masked {
+				f := twice[h]
+				if masked { // both, since either may be NaN
+					f = XMM()
 					VANDPS(m[k][h], x, x)
+					VANDPS(m[k][h], twice[h], f)
 				}
-				VFMADD231PS(twice[h], x, sum[k][h])
+				VFMADD231PS(f, x, sum[k][h])
 			}
 		}
 		ADDQ(srcStride, src)
