@@ -75,15 +75,14 @@ func run(e *vkconv.Engine, c convtest.Case, y, x, weight, bias, offset, mask []f
 		}
 		in[i], free = v, append(free, v.Free)
 	}
-	params := conv.Params{Stride: [2]int{p.StrideY, p.StrideX}, Dilation: [2]int{p.DilationY, p.DilationX},
-		Padding: p.Pad, Groups: p.Groups, Mode: p.Mode}
+	params := paramsOf(p)
 	if !p.Bias {
 		bias = nil
 	}
 	var err error
 	if p.Deformable() {
 		var l *vkconv.DeformConv2D
-		if l, err = e.NewDeformConv2D(p.Input(), weight, bias, p.Weight(), params, conv.Deform{OffsetGroups: p.OffsetGroups, Mask: p.Mask}); err != nil {
+		if l, err = e.NewDeformConv2D(p.Input(), weight, bias, p.Weight(), params, deformOf(p)); err != nil {
 			return err
 		}
 		free = append(free, l.Close)
@@ -104,7 +103,7 @@ func run(e *vkconv.Engine, c convtest.Case, y, x, weight, bias, offset, mask []f
 
 func TestForward(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		convtest.Forward(t, convtest.Cases(100), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
+		convtest.ForwardActivated(t, convtest.Cases(100), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
 			return run(e, c, y, x, weight, bias, offset, mask)
 		})
 		if m := e.Memory(); m.InUse != 0 || m.Peak == 0 {
@@ -358,4 +357,33 @@ func TestFallback(t *testing.T) {
 		convtest.Random(1, 1).X, convtest.Random(1, 1).Weight, convtest.Random(1, 1).Bias, convtest.Random(1, 1).Offset, convtest.Random(1, 1).Mask); err != nil {
 		t.Error(err)
 	}
+}
+
+// Exactly on the border at −1 a sample is 0 whatever the pixel at 0 holds;
+// anywhere beyond it, an infinite or NaN pixel shows, as in torchvision.
+func TestBorderPixels(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		shape, w := conv.Shape{1, 1, 1, 8}, conv.Shape{1, 1, 1, 1}
+		l, err := e.NewDeformConv2D(shape, []float32{1}, nil, w, conv.Params{}, conv.Deform{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		x := tensor(t, e, shape, []float32{nan, inf, nan, inf, 1, 1, nan, 1})
+		y := tensor(t, e, shape, make([]float32, 8))
+		// Rows move by Δy: to −1, to −1, to −0.5, to 1 (=H), by NaN, by ±∞; the last column stays.
+		offset := tensor(t, e, l.Problem().Offset(), []float32{-1, -1, -0.5, 1, nan, inf, -inf, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+		if err := l.Run(ctx, y, x, offset, nil); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, 8)
+		if err := y.Download(ctx, got); err != nil {
+			t.Fatal(err)
+		}
+		want := []float32{0, 0, nan, 0, nan, 0, 0, 1}
+		if !slices.EqualFunc(got, want, func(a, b float32) bool { return a == b || a != a && b != b }) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
 }

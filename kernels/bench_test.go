@@ -57,10 +57,10 @@ func BenchmarkForward(b *testing.B) {
 				b.Fatal(err)
 			}
 			name := info.Name[:4] + "/" + q.name + "/"
-			b.Run(name+"chosen="+best.variant.module, func(b *testing.B) { benchmark(b, d, p, best) })
+			b.Run(name+"chosen="+best.variant.String(), func(b *testing.B) { benchmark(b, d, p, best) })
 			for _, v := range variants {
 				if l, why, err := plan(p, traitsOf(info), v); all != "" && err == nil && why == "" && v != best.variant && (all == "1" || strings.Contains(v.module, all)) {
-					b.Run(name+v.module, func(b *testing.B) { benchmark(b, d, p, l) })
+					b.Run(name+v.String(), func(b *testing.B) { benchmark(b, d, p, l) })
 				}
 			}
 		}

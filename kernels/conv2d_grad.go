@@ -5,7 +5,6 @@ package kernels
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -19,7 +18,8 @@ import (
 // at the places the padding mode maps to; see [vkconv/cpuref.Conv2DBackward].
 type Conv2DBackward struct {
 	backward
-	x *pass
+	x      *pass     // dx, where it is not
+	mirror *operator // a forward convolution, see mirrored
 }
 
 // backward is what plans of gradients share.
@@ -36,54 +36,79 @@ type backward struct {
 // [conv.Params.Problem]. weight, K×(C/G)×R×S, is needed for the gradient by the
 // input. A problem beyond the device's limits gives [gpu.ErrTooLarge].
 func NewConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*Conv2DBackward, error) {
+	return newConv2DBackward(makerFor(d), p, weight, true)
+}
+
+// newConv2DBackward uses forward kernels for dx where it can and mirror is set.
+func newConv2DBackward(m maker, p conv.Problem, weight []float32, mirror bool) (*Conv2DBackward, error) {
 	if p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: a deformable problem is for NewDeformConv2DBackward", conv.ErrParams)
 	}
 	b := &Conv2DBackward{}
-	if err := b.init(d, p); err != nil {
+	if err := b.init(m, p); err != nil {
 		return nil, err
 	}
-	if p.N > 0 {
-		var err error
-		if b.x, err = newInputPass(d, b.problem, false, conv.Activation{}); err != nil {
-			return nil, err
-		}
-		if b.weights, err = newWeightSum(d, b.problem); err != nil {
-			return nil, err
-		}
-		if b.bias, err = newBiasSum(d, b.problem); err != nil {
-			return nil, err
-		}
+	err := b.checkWeight(weight)
+	if err == nil && p.N > 0 {
+		err = b.plan(m, weight, mirror)
 	}
-	if err := b.allocate(weight, 0); err != nil {
+	if err == nil {
+		err = b.allocate(weight)
+	}
+	if err != nil {
+		b.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-// init checks the problem.
-func (b *backward) init(d *gpu.Device, p conv.Problem) error {
-	b.device, b.problem = d, normal(p)
-	return checkGradient(b.problem, traitsOf(d.Info()))
+func (b *Conv2DBackward) plan(m maker, weight []float32, mirrors bool) (err error) {
+	if of, ok := mirrored(b.problem); ok && mirrors {
+		// Where no forward kernel takes it, this file's own does.
+		if l, why := choose(of, m.traits); why == nil {
+			if b.mirror, err = newOperator(m.device, l, mirror(b.problem, weight), nil); err != nil {
+				return err
+			}
+		}
+	}
+	if b.mirror == nil {
+		if b.x, err = newInputPass(m, b.problem, false, conv.Activation{}); err != nil {
+			return err
+		}
+	}
+	if b.weights, err = newWeightSum(m, b.problem); err != nil {
+		return err
+	}
+	b.bias, err = newBiasSum(m, b.problem)
+	return err
 }
 
-// reserve makes the workspace, which holds the partial sums behind the first
-// bytes.
-func (b *backward) reserve(first int64) (err error) {
+// init checks the problem.
+func (b *backward) init(m maker, p conv.Problem) error {
+	b.device, b.problem = m.device, normal(p)
+	return checkGradient(b.problem, m.traits)
+}
+
+// room adds n bytes to the workspace and says where they are.
+func (b *backward) room(n int64) int64 {
 	align := max(b.device.Info().Limits.StorageAlign, 4)
-	next := func(n int64) int64 {
-		at := (b.size + align - 1) / align * align
-		b.size = at + n
-		return at
-	}
-	b.size = first
+	at := (b.size + align - 1) / align * align
+	b.size = at + n
+	return at
+}
+
+// reserve makes the workspace, with room for the partial sums. They may lie
+// over what was given room before: the sums are done by then.
+func (b *backward) reserve() (err error) {
+	before := b.size
+	b.size = 0
 	if n := b.weights.bytes(); n > 0 {
-		b.weights.at = next(n)
+		b.weights.at = b.room(n)
 	}
 	if n := b.bias.bytes(); n > 0 {
-		b.bias.at = next(n)
+		b.bias.at = b.room(n)
 	}
-	if b.size == 0 {
+	if b.size = max(b.size, before); b.size == 0 {
 		return nil
 	}
 	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
@@ -93,8 +118,8 @@ func (b *backward) reserve(first int64) (err error) {
 }
 
 // allocate also uploads the weight.
-func (b *backward) allocate(weight []float32, first int64) error {
-	err := b.reserve(first)
+func (b *backward) allocate(weight []float32) error {
+	err := b.reserve()
 	if err != nil {
 		return err
 	}
@@ -102,7 +127,6 @@ func (b *backward) allocate(weight []float32, first int64) error {
 		err = b.SetWeights(weight)
 	}
 	if err != nil {
-		b.Close()
 		return fmt.Errorf("kernels: weight: %w", err)
 	}
 	return nil
@@ -111,10 +135,17 @@ func (b *backward) allocate(weight []float32, first int64) error {
 // SetWeights replaces the weight, K×(C/G)×R×S. What was submitted before
 // computes with the old one.
 func (b *backward) SetWeights(weight []float32) error {
+	if err := b.checkWeight(weight); err != nil {
+		return err
+	}
+	return b.device.Upload(b.raw, 0, bytesOf(weight))
+}
+
+func (b *backward) checkWeight(weight []float32) error {
 	if want := b.problem.Weight(); len(weight) != want.Len() {
 		return fmt.Errorf("kernels: %w: weight has %d elements, %v has %d", conv.ErrShape, len(weight), want, want.Len())
 	}
-	return b.device.Upload(b.raw, 0, bytesOf(weight))
+	return nil
 }
 
 // Workspace is the device memory in bytes that the gradients take beyond
@@ -129,12 +160,66 @@ func (b *backward) Close() {
 
 func (b *backward) weightSpan() span { return span{Tensor{Buf: b.raw}, b.problem.Weight().Len()} }
 
+// mirrored is the convolution of dy that dx is where the stride is 1: with the
+// kernel turned by half a turn, and inputs and outputs exchanged,
+//
+//	dx[n,c,iy,ix] = Σ_{k,r,s} weight[k,c,R−1−r,S−1−s] · dy[n,k, iy + top − (R−1−r)·dy, …]
+//
+// ok is false where dx is no such convolution.
+func mirrored(p conv.Problem) (m conv.Problem, ok bool) {
+	m = conv.Problem{
+		N: p.N, C: p.K, H: p.Ho, W: p.Wo, K: p.C, R: p.R, S: p.S, Ho: p.H, Wo: p.W,
+		StrideY: 1, StrideX: 1, DilationY: p.DilationY, DilationX: p.DilationX, Groups: p.Groups,
+	}
+	m.Pad.Top, m.Pad.Left = p.DilationY*(p.R-1)-p.Pad.Top, p.DilationX*(p.S-1)-p.Pad.Left
+	// Padding beyond the kernel's reach leaves dy's border without use: the
+	// forward kernels are not asked to crop.
+	ok = p.StrideY == 1 && p.StrideX == 1 && p.Mode == conv.Zeros && m.Pad.Top >= 0 && m.Pad.Left >= 0
+	return m, ok
+}
+
+// mirror is the weight of that convolution.
+func mirror(p conv.Problem, weight []float32) []float32 {
+	out := make([]float32, len(weight))
+	cg, kg, taps := p.C/p.Groups, p.K/p.Groups, p.Taps()
+	for k := range p.K {
+		for c := range cg {
+			from := weight[(k*cg+c)*taps:][:taps]
+			to := out[((k/kg*cg+c)*kg+k%kg)*taps:][:taps]
+			for i, w := range from {
+				to[taps-1-i] = w
+			}
+		}
+	}
+	return out
+}
+
+// SetWeights replaces the weight, K×(C/G)×R×S. What was submitted before
+// computes with the old one.
+func (b *Conv2DBackward) SetWeights(weight []float32) error {
+	if err := b.backward.SetWeights(weight); err != nil || b.mirror == nil {
+		return err
+	}
+	return b.mirror.SetWeights(mirror(b.problem, weight), nil)
+}
+
+// Close frees weight and workspace. What was submitted before goes on.
+func (b *Conv2DBackward) Close() {
+	b.backward.Close()
+	if b.mirror != nil {
+		b.mirror.Close()
+	}
+}
+
 // Describe names the kernels.
 func (b *Conv2DBackward) Describe() string {
-	if b.x == nil {
-		return "an empty batch"
+	switch {
+	case b.mirror != nil:
+		return "dx by " + b.mirror.Describe() + "; " + b.weights.describe()
+	case b.x != nil:
+		return b.x.module.Name + "; " + b.weights.describe()
 	}
-	return b.x.module.Name + "; " + b.weights.describe()
+	return "an empty batch"
 }
 
 // Record records the gradients that g wants. x, N×C×H×W, is only read for the
@@ -152,7 +237,12 @@ func (b *Conv2DBackward) Record(s *gpu.Stream, g Grads, x, dy Tensor) error {
 		return b.empty(s, g, p.K)
 	}
 	out := span{dy, p.Output().Len()}
-	if g.X.wants() {
+	if g.X.wants() && b.mirror != nil {
+		err := b.mirror.record(s, &[slots]Tensor{slotX: dy, slotY: g.X}, &[slots]int{slotX: out.elements, slotY: in.elements})
+		if err != nil {
+			return err
+		}
+	} else if g.X.wants() {
 		w := b.weightSpan()
 		if err := b.x.record(s, &[maxSpans]span{out, w, w, {g.X, in.elements}}); err != nil {
 			return err
@@ -205,12 +295,12 @@ func (b *backward) recordBias(s *gpu.Stream, g Grads, dy span) error {
 
 // newInputPass plans dx, or the transposed convolution with a bias and an
 // activation behind. Bindings: dy, weight, bias, dx.
-func newInputPass(d *gpu.Device, p conv.Problem, biased bool, a conv.Activation) (*pass, error) {
-	t := traitsOf(d.Info())
+func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pass, error) {
+	t := m.traits
 	cg := p.C / p.Groups
 	phases := min(p.StrideY, p.H) * min(p.StrideX, p.W)
 	items := p.N * ceil(p.H, p.StrideY) * ceil(p.W, p.StrideX) // of a phase
-	best, err := chooseTile(t, "conv2d_grad_input", p.Groups, cg, items, 1)
+	best, err := matrix{groups: p.Groups, rows: cg, columns: items, value: t.machine().load}.choose(t, "conv2d_grad_input")
 	if err != nil {
 		return nil, err
 	}
@@ -225,14 +315,12 @@ func newInputPass(d *gpu.Device, p conv.Problem, biased bool, a conv.Activation)
 	case conv.Replicate:
 		v["imagesY"], v["imagesX"] = 1+p.Pad.Top+p.Pad.Bottom, 1+p.Pad.Left+p.Pad.Right
 	}
-	v["activation"], v["low"], v["high"] = int(a.Kind), int(math.Float32bits(a.Min)), int(math.Float32bits(a.Max))
-	if a.Kind == conv.LeakyReLU {
-		v["low"] = int(math.Float32bits(a.Slope))
-	}
+	v["activation"] = int(a.Kind)
+	v["low"], v["high"] = activationParameters(a)
 	if v["biased"] = 0; biased {
 		v["biased"] = 1
 	}
-	return newPass(d, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
+	return newPass(m.device, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
 }
 
 // fewChannels is up to how many output channels of a group the gradient by the
@@ -240,24 +328,14 @@ func newInputPass(d *gpu.Device, p conv.Problem, biased bool, a conv.Activation)
 const fewChannels = 2
 
 // newWeightSum plans dweight. Bindings: x, dy.
-func newWeightSum(d *gpu.Device, p conv.Problem) (*sum, error) {
-	t := traitsOf(d.Info())
+func newWeightSum(m maker, p conv.Problem) (*sum, error) {
+	t := m.traits
 	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
 	v := problemValues(p)
-	if kg <= fewChannels && cg*p.Taps() <= 4*9 {
-		const taps = 9 // of an invocation
-		local := localSize(t)
-		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.K*cg, ceil(p.Taps(), taps)
-		tiles := v["blocks"] * v["rowItems"]
-		parts, share := split(t, ceil(v["items"], local), tiles, elements*local)
-		v["share"] = share * local
-		pass, err := newPass(d, "conv2d_grad_depthwise_n9", local, tiles*parts, v)
-		if err != nil {
-			return nil, err
-		}
-		return newSum(d, pass, elements, parts*local)
+	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*localSize(t) <= mostPartial {
+		return newFewSum(m, p)
 	}
-	best, err := chooseTile(t, "conv2d_grad_weight", p.Groups, kg, cg*p.Taps(), 1)
+	best, err := matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.machine().load, padded: p.Mode != conv.Zeros}.choose(t, "conv2d_grad_weight")
 	if err != nil {
 		return nil, err
 	}
@@ -266,9 +344,45 @@ func newWeightSum(d *gpu.Device, p conv.Problem) (*sum, error) {
 	tiles := v["blocks"] * v["rowItems"]
 	parts, share := split(t, v["items"], tiles, elements)
 	v["share"] = share
-	pass, err := newPass(d, best.module, best.local, tiles*parts, v)
+	pass, err := newPass(m.device, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}
-	return newSum(d, pass, elements, parts)
+	return newSum(m, pass, elements, parts)
+}
+
+// newFewSum plans dweight where groups have few channels: every invocation sums
+// its share of pixels, or of strips of them, for one kernel.
+func newFewSum(m maker, p conv.Problem) (*sum, error) {
+	local, v, elements := localSize(m.traits), problemValues(p), p.Weight().Len()
+	v["blocks"] = p.K * p.C / p.Groups
+	estep, other := p.StrideX/gcd(p.StrideX, p.DilationX), p.StrideY/gcd(p.StrideY, p.DilationY)
+	name, tiles := "conv2d_grad_depthwise_n9", v["blocks"]
+	if p.R == 3 && p.S == 3 && estep == other && estep <= 2 {
+		const width, height = 4, 16 // of a strip
+		along := func(out, stride, dilation, size int) (step, items int) {
+			step = dilation / gcd(stride, dilation)
+			return step, step * ceil(ceil(out, step), size)
+		}
+		v["rows"] = height
+		v["stepY"], v["columnItems"] = along(p.Ho, p.StrideY, p.DilationY, height)
+		v["stepX"], v["rowItems"] = along(p.Wo, p.StrideX, p.DilationX, width)
+		v["items"] = p.N * v["columnItems"] * v["rowItems"]
+		if name = fmt.Sprintf("conv2d_grad_window_e%d", estep); p.Mode == conv.Zeros {
+			name += "z"
+		}
+	} else {
+		const taps = 9 // of an invocation
+		v["items"], v["rowItems"] = p.N*p.Ho*p.Wo, ceil(p.Taps(), taps)
+		if tiles *= v["rowItems"]; p.Mode == conv.Zeros {
+			name += "z"
+		}
+	}
+	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local)
+	v["share"] = share * local
+	pass, err := newPass(m.device, name, local, tiles*parts, v)
+	if err != nil {
+		return nil, err
+	}
+	return newSum(m, pass, elements, parts*local)
 }

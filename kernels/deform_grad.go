@@ -9,13 +9,6 @@ import (
 	"vkconv/gpu"
 )
 
-// mostColumn bounds the workspace of sample gradients, in elements: 32 MiB.
-const mostColumn = 8 << 20
-
-// leastPixels is how many pixels are worked on at once at least; for thousands
-// of channels × taps that may take more than mostColumn.
-const leastPixels = 32
-
 // DeformConv2DBackward is a plan of a deformable convolution's gradients, v1 or
 // v2, see [vkconv/cpuref.DeformConv2DBackward] for the formulas and for what
 // holds at whole pixels. dy is the gradient by the output before any activation.
@@ -25,11 +18,13 @@ const leastPixels = 32
 //
 //	images × C × taps × pixels  ←  weight · dy
 //
-// then doffset and dmask gather from it, one invocation an element, and dx
-// scatters it, one invocation a channel's plane.
+// then doffset and dmask gather from it, one invocation an element, and dx is
+// made of it as deform_grad_input.go says.
 type DeformConv2DBackward struct {
 	backward
-	parts []deformPart
+	parts  []deformPart
+	lists  lists
+	gather bool // how dx is computed, see deform_grad_input.go
 }
 
 // deformPart is some pixels of dy.
@@ -37,60 +32,97 @@ type deformPart struct {
 	column   *pass
 	elements int      // of the sample gradients
 	offset   [4]*pass // by what is wanted: 1 doffset, 2 dmask, 3 both
-	input    *pass
+	input    inputPart
 }
 
 // NewDeformConv2DBackward plans the gradients of p, which comes from
 // [conv.Params.DeformProblem]; the rest is as for [NewConv2DBackward].
 func NewDeformConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*DeformConv2DBackward, error) {
+	return newDeformConv2DBackward(makerFor(d), p, weight)
+}
+
+func newDeformConv2DBackward(m maker, p conv.Problem, weight []float32) (*DeformConv2DBackward, error) {
 	if !p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: an ordinary problem is for NewConv2DBackward", conv.ErrParams)
 	}
+	if p.Border != conv.BorderFade {
+		return nil, fmt.Errorf("kernels: %w: gradients at the border %v", conv.ErrUnsupported, p.Border)
+	}
 	b := &DeformConv2DBackward{}
-	if err := b.init(d, p); err != nil {
+	if err := b.init(m, p); err != nil {
 		return nil, err
 	}
-	most := 0
+	var err error
 	if p.N > 0 {
-		var err error
-		if b.weights, err = newDeformWeightSum(d, b.problem); err != nil {
-			return nil, err
-		}
-		if b.bias, err = newBiasSum(d, b.problem); err != nil {
-			return nil, err
-		}
-		images, pixels := columnPart(p)
-		for n := 0; n < p.N; n += images {
-			for first := 0; first < p.Ho*p.Wo; first += pixels {
-				part, err := newDeformPart(d, b.problem, n, min(images, p.N-n), first, min(pixels, p.Ho*p.Wo-first))
-				if err != nil {
-					return nil, err
-				}
-				b.parts = append(b.parts, part)
-				most = max(most, part.elements)
-			}
-		}
+		err = b.plan(m)
 	}
-	if err := b.allocate(weight, 4*int64(most)); err != nil {
+	if err == nil {
+		err = b.allocate(weight)
+	}
+	if err != nil {
+		b.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-// columnPart says how much of dy is worked on at once: images, and pixels of
-// each. All images where that leaves a fair number of pixels, since dx is
-// computed by one invocation for each channel of each.
-func columnPart(p conv.Problem) (images, pixels int) {
-	perPixel, all := p.C*p.Taps(), p.Ho*p.Wo
-	images = min(p.N, max(1, mostColumn/perPixel/min(all, 256)))
-	return images, min(all, max(leastPixels, mostColumn/(perPixel*images)))
+func (b *DeformConv2DBackward) plan(m maker) (err error) {
+	p, all := b.problem, b.problem.Ho*b.problem.Wo
+	if b.weights, err = newDeformWeightSum(m, p); err != nil {
+		return err
+	}
+	if b.bias, err = newBiasSum(m, p); err != nil {
+		return err
+	}
+	b.gather = m.gathers(p)
+	images, pixels := m.columnPart(p, b.gather)
+	for n := 0; n < p.N; n += images {
+		for first := 0; first < all; first += pixels {
+			part, err := newDeformPart(m, p, n, min(images, p.N-n), first, min(pixels, all-first), b.gather)
+			if err != nil {
+				return err
+			}
+			b.parts = append(b.parts, part)
+		}
+	}
+	first := &b.parts[0] // none is larger
+	if bytes := 4 * int64(first.elements); bytes > m.traits.StorageRange {
+		return fmt.Errorf("kernels: %w: the gradients of %d pixels' samples take %d bytes, a binding on this device at most %d",
+			gpu.ErrTooLarge, pixels, bytes, m.traits.StorageRange)
+	}
+	b.room(4 * int64(first.elements))
+	if b.gather {
+		groups, cells := images*p.OffsetGroups, (p.H+1)*(p.W+1)
+		b.lists.counts, b.lists.starts = groups*cells, groups*(cells+1)
+		b.lists.count = b.room(4 * int64(b.lists.counts))
+		b.lists.start = b.room(4 * int64(b.lists.starts))
+		b.lists.order = b.room(4 * int64(first.input.orders))
+	}
+	return nil
 }
 
-func newDeformPart(d *gpu.Device, p conv.Problem, image, images, first, pixels int) (deformPart, error) {
-	t := traitsOf(d.Info())
+// columnPart says how much of dy is worked on at once: images, and pixels of
+// each. Where dx is not gathered, all images rather than all pixels, since it is
+// computed by one invocation for each channel of each.
+func (m maker) columnPart(p conv.Problem, gather bool) (images, pixels int) {
+	perPixel, all := p.C*p.Taps(), p.Ho*p.Wo
+	least := min(all, 256)
+	if gather {
+		least = all
+	}
+	images = min(p.N, max(1, m.column/perPixel/least))
+	pixels = min(all, max(m.pixels, m.column/(perPixel*images)))
+	for gather && images > 1 && listRoom(p, images, pixels) > m.lists {
+		images--
+	}
+	return images, pixels
+}
+
+func newDeformPart(m maker, p conv.Problem, image, images, first, pixels int, gather bool) (deformPart, error) {
+	t := m.traits
 	part := deformPart{elements: images * p.C * p.Taps() * pixels}
 	rows := p.C / p.Groups * p.Taps()
-	best, err := chooseTile(t, "deform_grad_column", p.Groups, rows, images*pixels, 1)
+	best, err := matrix{groups: p.Groups, rows: rows, columns: images * pixels, value: t.machine().load}.choose(t, "deform_grad_column")
 	if err != nil {
 		return part, err
 	}
@@ -98,42 +130,42 @@ func newDeformPart(d *gpu.Device, p conv.Problem, image, images, first, pixels i
 	v["firstImage"], v["firstPixel"], v["pixels"] = image, first, pixels
 	v["items"], v["groupBlocks"] = images*pixels, ceil(rows, best.tm)
 	v["blocks"] = p.Groups * v["groupBlocks"]
-	if part.column, err = newPass(d, best.module, best.local, ceil(v["items"], best.local*best.tn)*v["blocks"], v); err != nil {
+	if part.column, err = newPass(m.device, best.module, best.local, ceil(v["items"], best.local*best.tn)*v["blocks"], v); err != nil {
 		return part, err
 	}
 	local := localSize(t)
 	v["items"] = images * p.OffsetGroups * p.Taps() * pixels
 	for wants := 1; wants < 4; wants++ {
 		v["wants"] = wants
-		if part.offset[wants], err = newPass(d, "deform_grad_offset", local, ceil(v["items"], local), v); err != nil {
+		if part.offset[wants], err = newPass(m.device, "deform_grad_offset", local, ceil(v["items"], local), v); err != nil {
 			return part, err
 		}
 	}
-	v["items"] = images * p.C
-	part.input, err = newPass(d, "deform_grad_input", local, ceil(v["items"], local), v)
+	part.input, err = newInputPart(m, p, v, images, pixels, gather)
 	return part, err
 }
 
 // newDeformWeightSum plans dweight. Bindings: x, dy, offset, mask.
-func newDeformWeightSum(d *gpu.Device, p conv.Problem) (*sum, error) {
-	t := traitsOf(d.Info())
+func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
+	t := m.traits
 	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
 	v := problemValues(p)
-	if kg <= fewChannels {
+	local := localSize(t)
+	if kg <= fewChannels && elements*local <= mostPartial {
 		const channels = 4 // of an invocation
-		local := localSize(t)
 		v["groupBlocks"] = ceil(p.C/p.OffsetGroups, channels)
 		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.OffsetGroups*v["groupBlocks"]*p.Taps()*kg, 1
 		parts, share := split(t, ceil(v["items"], local), v["blocks"], elements*local)
 		v["share"] = share * local
-		pass, err := newPass(d, "deform_grad_depthwise_n4", local, v["blocks"]*parts, v)
+		pass, err := newPass(m.device, "deform_grad_depthwise_n4", local, v["blocks"]*parts, v)
 		if err != nil {
 			return nil, err
 		}
-		return newSum(d, pass, elements, parts*local)
+		return newSum(m, pass, elements, parts*local)
 	}
 	units := func(tn int) int { return cg / v["run"] * ceil(v["run"], tn) * p.Taps() }
-	best, err := chooseTile(t, "deform_grad_weight", p.Groups, kg, cg*p.Taps(), 1)
+	k := t.machine()
+	best, err := matrix{p.Groups, kg, cg * p.Taps(), 4 * (k.load + k.product), k.place, false}.choose(t, "deform_grad_weight")
 	if err != nil {
 		return nil, err
 	}
@@ -142,11 +174,11 @@ func newDeformWeightSum(d *gpu.Device, p conv.Problem) (*sum, error) {
 	tiles := v["blocks"] * v["rowItems"]
 	parts, share := split(t, v["items"], tiles, elements)
 	v["share"] = share
-	pass, err := newPass(d, best.module, best.local, tiles*parts, v)
+	pass, err := newPass(m.device, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}
-	return newSum(d, pass, elements, parts)
+	return newSum(m, pass, elements, parts)
 }
 
 // Describe names the kernels.
@@ -154,7 +186,11 @@ func (b *DeformConv2DBackward) Describe() string {
 	if b.weights == nil {
 		return "an empty batch"
 	}
-	return fmt.Sprintf("%s in %d parts, deform_grad_offset, deform_grad_input; %s", b.parts[0].column.module.Name, len(b.parts), b.weights.describe())
+	input := "deform_grad_input"
+	if b.gather {
+		input = b.parts[0].input.gather.module.Name
+	}
+	return fmt.Sprintf("%s in %d parts, deform_grad_offset, %s; %s", b.parts[0].column.module.Name, len(b.parts), input, b.weights.describe())
 }
 
 // Record records the gradients that g wants. x is N×C×H×W, offset
@@ -231,8 +267,12 @@ func (b *DeformConv2DBackward) recordParts(s *gpu.Stream, g Grads, x, offset, ma
 		return nil
 	}
 	dx := span{g.X, x.elements}
-	if g.X.wants() { // the parts add to it
-		if err := s.Fill(dx.Buf, dx.Offset, 4*int64(dx.elements), 0); err != nil {
+	if g.X.wants() {
+		clear, n := dx, dx.elements // scattered: the parts add to it
+		if b.gather {
+			clear, n = span{Tensor: Tensor{b.workspace, b.lists.count}}, b.lists.counts
+		}
+		if err := s.Fill(clear.Buf, clear.Offset, 4*int64(n), 0); err != nil {
 			return err
 		}
 	}
@@ -248,7 +288,7 @@ func (b *DeformConv2DBackward) recordParts(s *gpu.Stream, g Grads, x, offset, ma
 			}
 		}
 		if g.X.wants() {
-			if err := part.input.record(s, &[maxSpans]span{column, offset, mask, dx}); err != nil {
+			if err := part.input.record(s, b.workspace, &b.lists, column, offset, mask, dx); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -96,7 +97,7 @@ func (s *strip) do(d *gpu.Device, record func(s *gpu.Stream, b *gpu.Buffer) erro
 	return got, nil
 }
 
-// recorder is what both kinds of backward plan are to the tests.
+// backwardPlan is what both kinds are to the tests.
 type backwardPlan interface {
 	Describe() string
 	Workspace() int64
@@ -104,24 +105,24 @@ type backwardPlan interface {
 }
 
 // gradients runs a case's backward pass; gradients of g that are nil are not wanted.
-func gradients(d *gpu.Device, c convtest.Case, g convtest.Grads, dy []float32) (backwardPlan, error) {
+func gradients(m maker, c convtest.Case, g convtest.Grads, dy []float32) (backwardPlan, error) {
 	var plan backwardPlan
 	var record func(*gpu.Stream, Grads, [4]Tensor) error
 	if c.Problem.Deformable() {
-		b, err := NewDeformConv2DBackward(d, c.Problem, c.Weight)
+		b, err := newDeformConv2DBackward(m, c.Problem, c.Weight)
 		if err != nil {
 			return nil, err
 		}
 		plan, record = b, func(s *gpu.Stream, g Grads, t [4]Tensor) error { return b.Record(s, g, t[0], t[1], t[2], t[3]) }
 	} else {
-		b, err := NewConv2DBackward(d, c.Problem, c.Weight)
+		b, err := newConv2DBackward(m, c.Problem, c.Weight, m.lists > 0)
 		if err != nil {
 			return nil, err
 		}
 		plan, record = b, func(s *gpu.Stream, g Grads, t [4]Tensor) error { return b.Record(s, g, t[0], t[3]) }
 	}
 	defer plan.Close()
-	return plan, runGradients(d, [4][]float32{c.X, c.Offset, c.Mask, dy}, g, record)
+	return plan, runGradients(m.device, [4][]float32{c.X, c.Offset, c.Mask, dy}, g, record)
 }
 
 // runGradients lays out inputs and wanted gradients and fetches the results.
@@ -181,13 +182,123 @@ func blank(p conv.Problem) convtest.Grads {
 	return wanted(p, g)
 }
 
-// TestBackward runs the shared suite.
+// TestBackward runs the shared suite: as the device would, with the kernels for
+// other devices, and with little room, so that there are many parts.
 func TestBackward(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		convtest.Backward(t, convtest.Cases(60), func(c convtest.Case, g convtest.Grads, dy []float32) error {
-			_, err := gradients(d, c, wanted(c.Problem, g), dy)
+		other, parts, scatter := makerFor(d), makerFor(d), makerFor(d)
+		other.traits.Software, other.traits.SubgroupOps = false, false
+		parts.column, parts.pixels, parts.lists = 600, 5, 1<<20
+		scatter.column, scatter.pixels, scatter.lists = 2000, 5, 0 // and dx by its own kernel
+		for _, c := range []struct {
+			name string
+			m    maker
+		}{{"usual", makerFor(d)}, {"other", other}, {"parts", parts}, {"scatter", scatter}} {
+			t.Run(c.name, func(t *testing.T) {
+				used := map[string]int{}
+				convtest.Backward(t, convtest.Cases(60), func(k convtest.Case, g convtest.Grads, dy []float32) error {
+					plan, err := gradients(c.m, k, wanted(k.Problem, g), dy)
+					if err == nil {
+						count(used, plan)
+					}
+					return err
+				})
+				t.Log(used)
+			})
+		}
+	})
+}
+
+// TestBackwardShapes draws what the suite seldom does and kernels were made
+// for: 3×3 depthwise in every mode, padding that keeps the size.
+func TestBackwardShapes(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		r, used, worst := rand.New(rand.NewPCG(convtest.Seed(), 11)), map[string]int{}, map[string]float64{}
+		for ran := 0; ran < convtest.Cases(40); {
+			dilation := [2]int{1 + r.IntN(4), 1 + r.IntN(4)}
+			params := conv.Params{Dilation: dilation, Groups: 1 + r.IntN(9),
+				Padding: conv.Padding{Top: r.IntN(2*dilation[0] + 1), Left: r.IntN(2*dilation[1] + 1), Bottom: r.IntN(9), Right: r.IntN(9)}}
+			x, w := conv.Shape{1 + r.IntN(2), params.Groups * (1 + r.IntN(2)), 1 + r.IntN(50), 1 + r.IntN(30)}, conv.Shape{params.Groups * (1 + r.IntN(2)), 0, 3, 3}
+			switch w[1] = x[1] / params.Groups; r.IntN(4) {
+			case 0: // as it is
+			case 1:
+				e := 1 + r.IntN(2)
+				params.Stride = [2]int{dilation[0] * e, dilation[1] * e}
+			case 2:
+				params.Stride, params.Mode = [2]int{1 + r.IntN(2), 1 + r.IntN(2)}, conv.PaddingMode(1+r.IntN(3))
+			case 3:
+				params.Groups = 1
+				x[1], w[0], w[1] = 3+r.IntN(20), 1+r.IntN(40), 0
+				w[1], w[2], w[3] = x[1], 1+2*r.IntN(2), 1+2*r.IntN(2)
+				params.Padding.Top, params.Padding.Left = dilation[0]*(w[2]/2), dilation[1]*(w[3]/2)
+			}
+			p, err := params.Problem(x, w, r.IntN(2) == 0)
+			if err != nil {
+				continue
+			}
+			ran++
+			c := convtest.Fill(r, p)
+			c.Name = convtest.Describe(p)
+			convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+				plan, err := gradients(makerFor(d), c, wanted(p, g), dy)
+				if err == nil {
+					count(used, plan)
+				}
+				return err
+			}, worst)
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("worst share of the bound %v; %v", worst, used)
+	})
+}
+
+// count counts the kernels that a plan names.
+func count(used map[string]int, plan backwardPlan) {
+	for _, word := range strings.FieldsFunc(plan.Describe(), func(r rune) bool { return strings.ContainsRune(" ;,:", r) }) {
+		if strings.Contains(word, "_") {
+			used[word]++
+		}
+	}
+}
+
+// TestCrowd drives all samples into few cells, where lists are long.
+func TestCrowd(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		p, err := conv.Params{Padding: conv.Pad(1)}.DeformProblem(conv.Deform{OffsetGroups: 2}, conv.Shape{2, 4, 20, 19}, conv.Shape{3, 4, 3, 3}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := convtest.Fill(rand.New(rand.NewPCG(7, 8)), p)
+		c.Name = "crowd"
+		r := rand.New(rand.NewPCG(9, 10))
+		for i := range c.Offset { // towards the middle, wherever the sample is
+			channel, pixel := i/(p.Ho*p.Wo)%(2*p.Taps()), i%(p.Ho*p.Wo)
+			tap, base := channel/2, 0
+			if channel%2 == 0 {
+				base = pixel/p.Wo - 1 + tap/3
+			} else {
+				base = pixel%p.Wo - 1 + tap%3
+			}
+			c.Offset[i] = float32(8-base) + r.Float32()*float32(1+i%2)
+		}
+		convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+			_, err := gradients(makerFor(d), c, wanted(p, g), dy)
 			return err
-		})
+		}, map[string]float64{})
+		first := blank(p)
+		for i := range 5 {
+			g := blank(p)
+			if _, err := gradients(makerFor(d), c, g, c.OutputGrad()); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				first = g
+			} else if where := differs(first, g); where != "" {
+				t.Fatal(where)
+			}
+		}
 	})
 }
 
@@ -210,7 +321,7 @@ func TestBackwardOutside(t *testing.T) {
 			compared++
 			k := convtest.Case{Name: c.Name, Problem: c.Problem, X: c.X, Weight: c.Weight, Bias: c.Bias, Offset: c.Offset, Mask: c.Mask}
 			g := blank(c.Problem)
-			if _, err := gradients(d, k, g, c.DY); err != nil {
+			if _, err := gradients(makerFor(d), k, g, c.DY); err != nil {
 				t.Errorf("%s: %v", c.Name, err)
 				continue
 			}
@@ -243,16 +354,38 @@ func judge(t *testing.T, name string, worst map[string]float64, roundings int, a
 	}
 }
 
-// TestBackwardSame asks for the same bits 20 times.
+// TestBackwardSame asks for the same bits 20 times, with other work in flight.
 func TestBackwardSame(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		stop, stopped := make(chan bool), make(chan error)
+		go func() {
+			c := convtest.Random(convtest.Seed()+9, 2)
+			for {
+				select {
+				case <-stop:
+					close(stopped)
+					return
+				default:
+				}
+				if _, err := gradients(makerFor(d), c, blank(c.Problem), c.OutputGrad()); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}()
+		defer func() {
+			close(stop)
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+		}()
 		for i := range convtest.Cases(12) {
 			c := convtest.Random(convtest.Seed()+1, i)
 			dy := c.OutputGrad()
 			first := blank(c.Problem)
 			for j := range 20 {
 				g := blank(c.Problem)
-				if _, err := gradients(d, c, g, dy); err != nil {
+				if _, err := gradients(makerFor(d), c, g, dy); err != nil {
 					t.Fatal(err)
 				}
 				if j == 0 {
@@ -293,10 +426,10 @@ func TestBackwardSubsets(t *testing.T) {
 					*v = nil
 				}
 			}
-			if _, err := gradients(d, c, all, dy); err != nil {
+			if _, err := gradients(makerFor(d), c, all, dy); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := gradients(d, c, some, dy); err != nil {
+			if _, err := gradients(makerFor(d), c, some, dy); err != nil {
 				t.Fatal(err)
 			}
 			if where := differs(all, some); where != "" {
@@ -325,11 +458,79 @@ func TestBackwardExtremeOffsets(t *testing.T) {
 				}
 			}
 			convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
-				_, err := gradients(d, c, wanted(c.Problem, g), dy)
+				_, err := gradients(makerFor(d), c, wanted(c.Problem, g), dy)
 				return err
 			}, map[string]float64{})
 			if t.Failed() {
 				return
+			}
+		}
+	})
+}
+
+// TestBackwardBorder: the border rule of the original code.
+func TestBackwardBorder(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		gather, scatter := makerFor(d), makerFor(d)
+		scatter.lists = 0
+		ran, worst := 0, map[string]float64{}
+		for i := 0; ran < convtest.Cases(40); i++ {
+			c := convtest.Random(convtest.Seed()+4, i)
+			if !c.Problem.Deformable() {
+				continue
+			}
+			c.Problem.Border = conv.BorderCut
+			for _, m := range []maker{gather, scatter} {
+				ran++
+				convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+					_, err := gradients(m, c, wanted(c.Problem, g), dy)
+					return err
+				}, worst)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("%d cases, worst share of the bound %v", ran, worst)
+	})
+}
+
+// TestBackwardNewWeights: SetWeights reaches every gradient that reads weights.
+func TestBackwardNewWeights(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for i := range convtest.Cases(20) {
+			c := convtest.Random(convtest.Seed()+5, i)
+			dy, old := c.OutputGrad(), make([]float32, len(c.Weight))
+			want, got := blank(c.Problem), blank(c.Problem)
+			if _, err := gradients(makerFor(d), c, want, dy); err != nil {
+				t.Fatal(err)
+			}
+			in := [4][]float32{c.X, c.Offset, c.Mask, dy}
+			var err error
+			if c.Problem.Deformable() {
+				var b *DeformConv2DBackward
+				if b, err = NewDeformConv2DBackward(d, c.Problem, old); err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				err = errors.Join(b.SetWeights(c.Weight), runGradients(d, in, got, func(s *gpu.Stream, g Grads, t [4]Tensor) error {
+					return b.Record(s, g, t[0], t[1], t[2], t[3])
+				}))
+			} else {
+				var b *Conv2DBackward
+				if b, err = NewConv2DBackward(d, c.Problem, old); err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				err = errors.Join(b.SetWeights(c.Weight), runGradients(d, in, got, func(s *gpu.Stream, g Grads, t [4]Tensor) error {
+					return b.Record(s, g, t[0], t[3])
+				}))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if where := differs(want, got); where != "" {
+				t.Fatalf("%s: %s", c.Name, where)
 			}
 		}
 	})
@@ -375,6 +576,14 @@ func TestBackwardRefuses(t *testing.T) {
 		}
 		if err := b.Record(s, Grads{Bias: tensor}, Tensor{}, tensor); err != nil {
 			t.Errorf("dbias alone: %v", err)
+		}
+		big, err := d.NewBuffer(300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer big.Free()
+		if err := b.Record(s, Grads{X: Tensor{Buf: big}}, Tensor{}, Tensor{Buf: big}); err != nil {
+			t.Errorf("dx without x: %v", err)
 		}
 	})
 }

@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -116,7 +117,7 @@ func run(d *gpu.Device, l launch, c convtest.Case, y []float32) error {
 // TestForward runs the shared suite with the variants that the plans choose.
 func TestForward(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		convtest.Forward(t, convtest.Cases(60), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
+		convtest.ForwardActivated(t, convtest.Cases(60), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
 			l, err := choose(c.Problem, traitsOf(d.Info()))
 			if err != nil {
 				return err
@@ -134,11 +135,15 @@ func TestForward(t *testing.T) {
 // cases made for it, and asks for the same bits twice.
 func TestEveryVariant(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		for _, v := range variants {
-			t.Run(v.module, func(t *testing.T) {
+		for index, v := range variants {
+			t.Run(v.String(), func(t *testing.T) {
 				ran, worst, reason := 0, 0.0, ""
-				for i := range convtest.Cases(40) {
+				for i := range convtest.Cases(24) {
 					c := caseFor(v, convtest.Seed(), i)
+					if i%3 == 0 { // two kinds a variant: each is a pipeline to compile
+						c.Problem.Activation = activations[(index+i%2*4)%len(activations)]
+						c.Name += " " + c.Problem.Activation.Kind.String()
+					}
 					l, why, err := plan(c.Problem, traitsOf(d.Info()), v)
 					if err != nil {
 						t.Fatal(err)
@@ -190,7 +195,7 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 	if err != nil {
 		panic(err)
 	}
-	s := shapeOf(m)
+	s := v.shape(m)
 	r := rand.New(rand.NewPCG(seed, uint64(i)))
 	for {
 		w := conv.Shape{1 + r.IntN(40), 1 + r.IntN(20), 1 + r.IntN(4), 1 + r.IntN(4)}
@@ -215,17 +220,17 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 		if s.step > 1 && r.IntN(2) > 0 {
 			params.Dilation, params.Stride = [2]int{}, [2]int{s.step, s.step}
 		}
-		if v.kind == grouped || v.kind == deformDepthwise {
+		if v.kind == grouped || v.kind == depthwise || v.kind == deformDepthwise {
 			w[0], w[1] = 1+r.IntN(3), 1
 			params.Groups = 1 + r.IntN(20)
 		}
 		w[0] *= params.Groups
-		x := conv.Shape{1 + r.IntN(2), w[1] * params.Groups, 1 + r.IntN(25), 1 + r.IntN(40)}
+		x := conv.Shape{1 + r.IntN(2), w[1] * params.Groups, 1 + r.IntN(80), 1 + r.IntN(40)}
 		if v.kind == pointwise {
 			x[3] = 4 * (1 + r.IntN(12))
 		}
 		p, err := params.Problem(x, w, true)
-		if err == nil && (v.kind == deform || v.kind == deformDepthwise) {
+		if err == nil && (v.kind == deform || v.kind == deformDepthwise || v.kind == sharedDeform) {
 			p, err = params.DeformProblem(conv.Deform{OffsetGroups: 1 + r.IntN(2), Mask: r.IntN(2) == 0}, x, w, true)
 		}
 		if err == nil && p.Cost().MACs < 1_000_000 {
@@ -243,7 +248,7 @@ func TestNotNumbers(t *testing.T) {
 	offsets := []float32{nan, -nan, math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff), inf, -inf, 1e30, -1e30, math.MaxFloat32, 2147483648, -2147483648, 1e10}
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		for _, v := range variants {
-			if v.kind != deform && v.kind != deformDepthwise {
+			if v.kind != deform && v.kind != deformDepthwise && v.kind != sharedDeform {
 				continue
 			}
 			for i, o := range offsets {
@@ -333,6 +338,99 @@ func TestRecordDoesNotAllocate(t *testing.T) {
 			}
 		}); n > 0 {
 			t.Errorf("Record allocates %v times", n)
+		}
+	})
+}
+
+// TestFoldedDispatch runs every variant with its workgroups folded over two
+// dimensions and some too many.
+func TestFoldedDispatch(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		narrow := traitsOf(d.Info())
+		narrow.Groups[0] = 7
+		for _, v := range variants {
+			for i := 1; i < 200; i += 2 {
+				c := caseFor(v, 99, i)
+				l, why, err := plan(c.Problem, narrow, v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if why != "" {
+					break
+				}
+				if l.groups[1] < 2 {
+					continue
+				}
+				convtest.One(t, c, func(c convtest.Case, y, _, _, _, _, _ []float32) error { return run(d, l, c, y) })
+				break
+			}
+		}
+	})
+}
+
+// TestSetWeights: what was submitted computes with the weights of its time.
+func TestSetWeights(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		p, err := conv.Params{}.Problem(conv.Shape{1, 1, 4, 4}, conv.Shape{1, 1, 1, 1}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := NewConv2D(d, p, []float32{0}, []float32{0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plan.Close()
+		const rounds = 8
+		step := max(d.Info().Limits.StorageAlign, 64)
+		buf, err := d.NewBuffer(step * (rounds + 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer buf.Free()
+		if err := d.Fill(buf, 0, buf.Size(), math.Float32bits(1)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rounds {
+			if err := plan.SetWeights([]float32{float32(i)}, []float32{0.5}); err != nil {
+				t.Fatal(err)
+			}
+			s, err := d.NewStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := plan.Record(s, Tensor{buf, step * int64(i+1)}, Tensor{buf, 0}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Submit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := make([]uint32, buf.Size()/4)
+		if err := d.Download((&arena{}).bytes(got), buf, 0); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rounds {
+			if v := math.Float32frombits(got[int(step)/4*(i+1)]); v != float32(i)+0.5 {
+				t.Errorf("round %d computed %g", i, v)
+			}
+		}
+		for _, w := range [][2][]float32{{nil, {0}}, {{1}, nil}, {{1, 2}, {0}}} {
+			if err := plan.SetWeights(w[0], w[1]); !errors.Is(err, conv.ErrShape) {
+				t.Errorf("SetWeights(%v, %v): %v", w[0], w[1], err)
+			}
+		}
+		s, err := d.NewStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Discard()
+		for name, tensor := range map[string]Tensor{"no buffer": {}, "too short": {buf, buf.Size() - 4}, "before the start": {buf, -64}} {
+			if err := plan.Record(s, tensor, Tensor{buf, 0}); !errors.Is(err, conv.ErrShape) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := NewDeformConv2D(d, p, []float32{0}, []float32{0}); !errors.Is(err, conv.ErrParams) {
+			t.Errorf("an ordinary problem as a deformable one: %v", err)
 		}
 	})
 }

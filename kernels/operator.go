@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"vkconv/conv"
@@ -61,12 +62,17 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 	if err := o.checkWeights(weight, bias); err != nil {
 		return nil, err
 	}
-	size, err := l.module.ConstantID("localSizeX")
-	if err != nil {
-		return nil, err
+	var constants []gpu.Constant
+	for name, value := range l.constants() {
+		id, err := l.module.ConstantID(name)
+		if err != nil {
+			return nil, err
+		}
+		constants = append(constants, gpu.Constant{ID: id, Value: value})
 	}
-	o.pipe, err = d.Pipeline(moduleOf(l.module), []gpu.Constant{{ID: size, Value: l.variant.localSize}})
-	if err != nil {
+	slices.SortFunc(constants, func(a, b gpu.Constant) int { return int(a.ID) - int(b.ID) })
+	var err error
+	if o.pipe, err = d.PipelineWith(moduleOf(l.module), constants, subgroups(d.Info().Features, l.shape.lanes)); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, name := range slotNames {
@@ -84,6 +90,18 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		return nil, err
 	}
 	return o, nil
+}
+
+// subgroups pins what a kernel with lanes counts on, all lanes there and no
+// more of them, on devices that can promise it.
+func subgroups(f gpu.Features, lanes int) (o gpu.PipelineOptions) {
+	if lanes > 1 {
+		o.FullSubgroups = f.FullSubgroups
+		if f.SubgroupControl {
+			o.SubgroupSize = uint32(lanes)
+		}
+	}
+	return o
 }
 
 func moduleOf(m *shaders.Module) *gpu.Module {
@@ -132,6 +150,10 @@ func (o *operator) Describe() string {
 	switch o.variant.kind {
 	case grouped:
 		text += fmt.Sprintf("tiles of %d×%d outputs of a channel", s.ty, s.tn)
+	case depthwise:
+		text += fmt.Sprintf("strips of %d columns", s.tn)
+	case sharedProduct, sharedDeform:
+		text += fmt.Sprintf("tiles of %d channels × %d outputs in shared memory", s.block, o.variant.columns)
 	default:
 		text += fmt.Sprintf("tiles of %d channels × %d outputs", s.tm, s.tn)
 	}

@@ -7,18 +7,18 @@ func packedSize(p conv.Problem, l launch) (biasAt, all int) {
 	s, c := l.shape, divide(p, l.variant, l.shape)
 	cg := p.C / p.Groups
 	switch l.variant.kind {
-	case grouped:
+	case grouped, depthwise:
 		biasAt = p.K * cg * p.Taps()
 		if s.lanes > 1 {
 			biasAt = p.K * cg * rounded(p.Taps(), s.lanes)
 		}
 		return biasAt, biasAt + p.K
 	case deformDepthwise:
-		biasAt = c.blocks * p.Taps() * s.tm
+		biasAt = c.blocks * p.Taps() * s.block
 	default:
-		biasAt = c.blocks * p.Taps() * rounded(cg, s.channels) * s.tm
+		biasAt = c.blocks * p.Taps() * rounded(cg, s.channels) * s.block
 	}
-	return biasAt, biasAt + c.blocks*s.tm
+	return biasAt, biasAt + c.blocks*s.block
 }
 
 // pack lays the weights K×(C/G)×R×S out as the kernel reads them, with the
@@ -29,13 +29,14 @@ func packedSize(p conv.Problem, l launch) (biasAt, all int) {
 //	product, TAPS at a time      [block][r][c][s][TM]
 //	pointwise                    [block][c][TM]
 //	deform                       [block][r][s][c][TM]
+//	shared ones                  [block][r][s][c][output channels of a workgroup]
 //	deformDepthwise              [block][r][s][TM]
-//	grouped                      [k][c][r][s], taps rounded up to LANES
+//	grouped, depthwise           [k][c][r][s], taps rounded up to LANES
 func pack(l launch, weight, bias []float32) []float32 {
 	p := l.problem
 	out := make([]float32, l.weights)
 	s, cg, taps := l.shape, p.C/p.Groups, p.Taps()
-	if l.variant.kind == grouped {
+	if l.variant.kind == grouped || l.variant.kind == depthwise {
 		room := taps
 		if s.lanes > 1 {
 			room = rounded(taps, s.lanes)
@@ -50,7 +51,7 @@ func pack(l launch, weight, bias []float32) []float32 {
 	groups := c.blocks / c.groupBlocks
 	channels := p.K / groups // output channels that share a row of blocks
 	for k := range p.K {
-		block, m := k/channels*c.groupBlocks+k%channels/s.tm, k%channels%s.tm
+		block, m := k/channels*c.groupBlocks+k%channels/s.block, k%channels%s.block
 		for ci := range cg {
 			for tap := range taps {
 				at := (block*taps+tap)*room + ci
@@ -58,11 +59,11 @@ func pack(l launch, weight, bias []float32) []float32 {
 					r, x := tap/p.S, tap%p.S
 					at = ((block*p.R+r)*room+ci)*p.S + x
 				}
-				out[at*s.tm+m] = weight[(k*cg+ci)*taps+tap]
+				out[at*s.block+m] = weight[(k*cg+ci)*taps+tap]
 			}
 		}
 		if bias != nil {
-			out[l.biasAt+block*s.tm+m] = bias[k]
+			out[l.biasAt+block*s.block+m] = bias[k]
 		}
 	}
 	return out

@@ -1,9 +1,9 @@
 package kernels
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -25,6 +25,7 @@ type launch struct {
 
 // cut is how a problem is divided into work items and workgroups.
 type cut struct {
+	strip                 int // output rows of an item that walks down
 	rowItems, columnItems int // along an output row, a column; where items lie so
 	stepY, stepX          int // outputs of one item are this far apart
 	unitY, unitX          int // its inputs are this far apart
@@ -35,6 +36,9 @@ type cut struct {
 
 // farthest bounds positions: half of what place() in sample.glsl can add to.
 const farthest = 1 << 29
+
+// longestStrip is how far an item of the depthwise kernel walks at most.
+const longestStrip = 32
 
 // choose returns the cheapest launch for a problem.
 func choose(p conv.Problem, t traits) (launch, error) {
@@ -65,7 +69,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if err != nil {
 		return launch{}, "", err
 	}
-	l := launch{problem: p, variant: v, module: m, shape: shapeOf(m)}
+	l := launch{problem: p, variant: v, module: m, shape: v.shape(m)}
 	if why := v.unfit(p, t, l.shape); why != "" {
 		return launch{}, why, nil
 	}
@@ -86,14 +90,43 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 		"c": p.C, "h": p.H, "w": p.W, "k": p.K, "ho": p.Ho, "wo": p.Wo, "r": p.R, "s": p.S,
 		"cg": p.C / p.Groups, "kg": p.K / p.Groups,
 		"strideY": p.StrideY, "strideX": p.StrideX, "dilationY": p.DilationY, "dilationX": p.DilationX,
-		"top": p.Pad.Top, "left": p.Pad.Left, "mode": int(p.Mode),
-		"stepY": c.stepY, "stepX": c.stepX, "unitY": c.unitY, "unitX": c.unitX, "biasAt": l.biasAt,
+		"top": p.Pad.Top, "left": p.Pad.Left, "mode": mode(p),
+		"strip": c.strip, "stepY": c.stepY, "stepX": c.stepX, "unitY": c.unitY, "unitX": c.unitX, "biasAt": l.biasAt,
 		"offsetChannels": p.C / max(p.OffsetGroups, 1), "offsetGroups": p.OffsetGroups, "masked": flag[p.Mask],
 	}
-	if l.push, err = m.PackPush(values); err != nil {
+	values["firstX"], values["firstY"] = 0, 0
+	values["low"], values["high"] = activationParameters(p.Activation)
+	if l.push, err = packPush(m, values); err != nil {
 		return launch{}, "", err
 	}
 	return l, "", nil
+}
+
+// activationParameters are the parameters that activation.glsl takes, as bits.
+func activationParameters(a conv.Activation) (low, high int) {
+	if a.Kind == conv.LeakyReLU {
+		a.Min = a.Slope
+	}
+	return int(math.Float32bits(a.Min)), int(math.Float32bits(a.Max))
+}
+
+// packPush lays out a module's push constants; values may hold more.
+func packPush(m *shaders.Module, values map[string]int) ([]byte, error) {
+	own := map[string]int{}
+	for _, member := range m.Push {
+		if v, ok := values[member.Name]; ok {
+			own[member.Name] = v
+		}
+	}
+	return m.PackPush(own)
+}
+
+// constants are the launch's specialization constants by name. The activation
+// is among them so that a pipeline without one has no trace of it.
+func (l launch) constants() map[string]uint32 {
+	c := l.variant.constants()
+	c["activation"] = uint32(l.problem.Activation.Kind)
+	return c
 }
 
 // normal drops what makes no difference: a stride where there is one output, a
@@ -125,6 +158,14 @@ func divide(p conv.Problem, v variant, s shape) cut {
 		return step, step * ceil(ceil(out, step), tile)
 	}
 	switch {
+	case v.kind == depthwise:
+		// Strips as long as leaves every core some: their first rows are
+		// loaded in vain.
+		rows := ceil(p.Ho, p.DilationY/gcd(p.StrideY, p.DilationY))
+		c.strip = ceil(rows, ceil(rows, longestStrip))
+		c.stepY, c.columnItems = along(p.Ho, p.StrideY, p.DilationY, c.strip)
+		c.stepX, c.rowItems = along(p.Wo, p.StrideX, p.DilationX, s.tn)
+		c.items = p.N * c.columnItems * c.rowItems
 	case v.kind == grouped && s.taps > 1:
 		c.stepY, c.columnItems = along(p.Ho, p.StrideY, p.DilationY, s.ty)
 		c.stepX, c.rowItems = along(p.Wo, p.StrideX, p.DilationX, s.tn)
@@ -140,13 +181,15 @@ func divide(p conv.Problem, v variant, s shape) cut {
 	case v.kind == pointwise:
 		c.items = p.N * p.Ho * p.Wo / 4
 		c.perGroup *= s.tn / 4
+	case v.columns > 0:
+		c.items, c.perGroup = p.N*p.Ho*p.Wo, v.columns
 	default:
 		c.items = p.N * p.Ho * p.Wo
 		c.perGroup *= s.tn
 	}
 	switch v.kind {
-	case product, pointwise, deform:
-		c.groupBlocks = ceil(p.K/p.Groups, s.tm)
+	case product, pointwise, deform, sharedProduct, sharedDeform:
+		c.groupBlocks = ceil(p.K/p.Groups, s.block)
 		c.blocks = p.Groups * c.groupBlocks
 	case deformDepthwise:
 		c.groupBlocks = ceil(p.C/p.OffsetGroups*(p.K/p.Groups), s.tm)
@@ -157,19 +200,22 @@ func divide(p conv.Problem, v variant, s shape) cut {
 
 // check refuses what does not fit the device's bindings or the shaders' 32-bit indices.
 func check(p conv.Problem, t traits, l launch, c cut) error {
-	tensor := func(name string, elements int) error {
-		// An index may run ahead by one plane before its loop ends.
-		if bytes := 4 * int64(elements); bytes > t.StorageRange || elements+p.H*p.W > math.MaxInt32 {
-			return fmt.Errorf("%w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, bytes, t.StorageRange)
+	// An index may run ahead by one plane before its loop ends.
+	most := min(t.StorageRange, 4*int64(math.MaxInt32-p.H*p.W))
+	var large []string
+	tensor := func(name string, elements int) {
+		if bytes := 4 * int64(elements); bytes > most {
+			large = append(large, fmt.Sprintf("%s takes %d bytes", name, bytes))
 		}
-		return nil
 	}
-	err := errors.Join(tensor("the input", p.Input().Len()), tensor("the output", p.Output().Len()), tensor("the packed weight", l.weights))
+	tensor("the input", p.Input().Len())
+	tensor("the output", p.Output().Len())
+	tensor("the packed weight", l.weights)
 	if p.Deformable() {
-		err = errors.Join(err, tensor("the offset tensor", p.Offset().Len()))
+		tensor("the offset tensor", p.Offset().Len())
 	}
-	if err != nil {
-		return err
+	if large != nil {
+		return fmt.Errorf("%w: %s; a binding on this device holds at most %d", gpu.ErrTooLarge, strings.Join(large, ", "), most)
 	}
 	// The last tile may overhang the output by almost one tile. In float64: the
 	// products may pass 63 bits.
@@ -178,7 +224,7 @@ func check(p conv.Problem, t traits, l launch, c cut) error {
 		last := (f(out)+2*f(tile)*f(step))*f(stride) + f(dilation)*f(kernel) + f(unit)*f(tile*l.shape.step+kernel)
 		return pad < farthest && last < farthest
 	}
-	if !reach(p.Ho, p.StrideY, p.Pad.Top, p.DilationY, p.R, c.stepY, c.unitY, l.shape.ty) ||
+	if !reach(p.Ho, p.StrideY, p.Pad.Top, p.DilationY, p.R, c.stepY, c.unitY, max(l.shape.ty, c.strip)) ||
 		!reach(p.Wo, p.StrideX, p.Pad.Left, p.DilationX, p.S, c.stepX, c.unitX, l.shape.tn) ||
 		p.H >= farthest || p.W >= farthest || c.items+2*c.perGroup > math.MaxInt32 {
 		return fmt.Errorf("%w: positions reach beyond %d, the most that the kernels index", gpu.ErrTooLarge, farthest)
@@ -201,7 +247,7 @@ func fold(tiles int, t traits) ([3]uint32, error) {
 
 // cost estimates a launch in cycles of one SIMD vector of invocations.
 func cost(p conv.Problem, t traits, l launch, c cut) float64 {
-	k, s := t.costs(), l.shape
+	k, s := t.machine(), l.shape
 	f := func(n int) float64 { return float64(n) }
 	cg, taps := p.C/p.Groups, p.R*p.S
 	// weights costs n of them: loads, and handing on where lanes share them.
@@ -217,6 +263,7 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	accumulators := f(s.tm * s.ty * s.tn)
 	steps := f(ceil(cg, s.channels)) // of the loop over channels
 	channels := steps * f(s.channels)
+	outputs := accumulators // of an item
 	var item float64
 	switch l.variant.kind {
 	case product:
@@ -227,6 +274,21 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	case grouped:
 		values := f((s.tn-1)*s.step+s.taps) * f((s.ty-1)*s.step+s.rows)
 		item = f(cg*taps/(s.taps*s.rows)) * (values*k.load + weights(s.rows*s.taps) + f(s.rows*s.taps)*accumulators*k.product)
+	case depthwise:
+		values := f((s.tn-1)*s.step + s.taps)
+		ahead := f((s.rows - 1) / s.step)
+		item = weights(s.rows*s.taps) +
+			(f(c.strip)+ahead)*(values*f(s.step)*k.load+f(s.rows*s.taps*s.tn)*k.product+values*f(s.rows-s.step)*k.keep)
+		outputs = f(c.strip * s.tn)
+	case sharedProduct, sharedDeform:
+		load, segments := k.load, 1
+		if l.variant.kind == sharedDeform {
+			load, segments = 4*(k.load+k.product), max(1, p.OffsetGroups/p.Groups)
+			item = f(taps*segments) * k.place
+		}
+		perStep := f(l.variant.depth) * (f(l.variant.columns)*load + f(s.block)*k.load) / f(int(l.variant.localSize))
+		perStep += f(l.variant.depth)*(f(s.tm+s.tn)*k.shared+accumulators*k.product) + 2*k.barrier
+		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
 	case deform:
 		sample := 4 * (k.load + k.product)
 		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep)) +
@@ -234,11 +296,19 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	case deformDepthwise:
 		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))
 	}
-	item += accumulators * k.load // stores
-	invocations := ceil(c.items, c.perGroup) * int(l.variant.localSize) * c.blocks
-	vectors := f(invocations) / f(max(t.Subgroup, 1))
-	if int(l.variant.localSize) < t.Subgroup { // lanes without work
-		vectors = f(ceil(c.items, c.perGroup) * c.blocks)
+	item += outputs * k.load // stores
+	groups := ceil(c.items, c.perGroup) * c.blocks
+	if k.slots > 0 {
+		groups = rounded(groups, k.slots)
 	}
-	return vectors * item
+	return f(groups) * f(ceil(int(l.variant.localSize), max(t.Subgroup, 1))) * item
+}
+
+// mode says what lies beyond the edge: the padding mode, or of a deformable
+// convolution, which pads with zeros, the border.
+func mode(p conv.Problem) int {
+	if p.Deformable() {
+		return int(p.Border)
+	}
+	return int(p.Mode)
 }

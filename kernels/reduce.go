@@ -24,14 +24,14 @@ type sum struct {
 }
 
 // newSum adds the second pass to the first, which writes parts partial results.
-func newSum(d *gpu.Device, partial *pass, elements, parts int) (*sum, error) {
+func newSum(m maker, partial *pass, elements, parts int) (*sum, error) {
 	s := &sum{partial: partial, elements: elements, parts: parts}
 	if parts == 1 {
 		return s, nil
 	}
-	local := localSize(traitsOf(d.Info()))
+	local := localSize(m.traits)
 	var err error
-	s.reduce, err = newPass(d, "conv2d_grad_reduce", local, ceil(elements, local), map[string]int{"items": elements, "parts": parts})
+	s.reduce, err = newPass(m.device, "conv2d_grad_reduce", local, ceil(elements, local), map[string]int{"items": elements, "parts": parts})
 	return s, err
 }
 
@@ -87,13 +87,13 @@ func split(t traits, items, tiles, elements int) (parts, share int) {
 }
 
 // newBiasSum plans dbias = Σ dy.
-func newBiasSum(d *gpu.Device, p conv.Problem) (*sum, error) {
-	local := localSize(traitsOf(d.Info()))
+func newBiasSum(m maker, p conv.Problem) (*sum, error) {
+	local := localSize(m.traits)
 	v := problemValues(p)
 	v["items"] = p.N * p.Ho * p.Wo
-	pass, err := newPass(d, "conv2d_grad_bias", local, p.K, v)
+	pass, err := newPass(m.device, "conv2d_grad_bias", local, p.K, v)
 	if err != nil {
 		return nil, err
 	}
-	return newSum(d, pass, p.K, local)
+	return newSum(m, pass, p.K, local)
 }

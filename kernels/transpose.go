@@ -25,18 +25,22 @@ type ConvTranspose2D struct {
 // with weights C×(K/G)×R×S and biases K, nil without. A problem beyond the
 // device's limits gives [gpu.ErrTooLarge].
 func NewConvTranspose2D(d *gpu.Device, t conv.Transposed, weight, bias []float32) (*ConvTranspose2D, error) {
-	c := &ConvTranspose2D{of: normal(t.Of), bias: t.Bias, device: d}
-	if err := checkGradient(c.of, traitsOf(d.Info())); err != nil {
+	return newConvTranspose2D(makerFor(d), t, weight, bias)
+}
+
+func newConvTranspose2D(m maker, t conv.Transposed, weight, bias []float32) (*ConvTranspose2D, error) {
+	c := &ConvTranspose2D{of: normal(t.Of), bias: t.Bias, device: m.device}
+	if err := checkGradient(c.of, m.traits); err != nil {
 		return nil, err
 	}
 	var err error
 	if c.of.N > 0 {
-		if c.pass, err = newInputPass(d, c.of, t.Bias, t.Activation); err != nil {
+		if c.pass, err = newInputPass(m, c.of, t.Bias, t.Activation); err != nil {
 			return nil, err
 		}
 	}
-	if c.weights, err = d.NewBuffer(4 * int64(c.of.Weight().Len())); err == nil {
-		c.biases, err = d.NewBuffer(4 * int64(c.of.C))
+	if c.weights, err = m.device.NewBuffer(4 * int64(c.of.Weight().Len())); err == nil {
+		c.biases, err = m.device.NewBuffer(4 * int64(c.of.C))
 	}
 	if err == nil {
 		err = c.SetWeights(weight, bias)
@@ -114,30 +118,34 @@ type ConvTranspose2DBackward struct {
 // NewConvTranspose2DBackward plans the gradients of t with a weight of
 // C×(K/G)×R×S. dy is the gradient by the output before any activation.
 func NewConvTranspose2DBackward(d *gpu.Device, t conv.Transposed, weight []float32) (*ConvTranspose2DBackward, error) {
+	return newConvTranspose2DBackward(makerFor(d), t, weight)
+}
+
+func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*ConvTranspose2DBackward, error) {
 	of := t.Of
 	of.Bias, of.Activation = false, conv.Activation{}
 	c := &ConvTranspose2DBackward{channels: of.C, planes: of.Input().Len()}
-	if err := c.weights.init(d, of); err != nil {
+	if err := c.weights.init(m, of); err != nil {
 		return nil, err
 	}
 	if of.N > 0 {
 		var err error
-		if c.weights.weights, err = newWeightSum(d, c.weights.problem); err != nil {
+		if c.weights.weights, err = newWeightSum(m, c.weights.problem); err != nil {
 			return nil, err
 		}
 		// dbias sums dy, whose shape is the other way's input.
 		dy := of
 		dy.K, dy.Ho, dy.Wo = of.C, of.H, of.W
-		if c.weights.bias, err = newBiasSum(d, dy); err != nil {
+		if c.weights.bias, err = newBiasSum(m, dy); err != nil {
 			return nil, err
 		}
 	}
-	forward, err := NewConv2D(d, of, weight, nil)
+	forward, err := NewConv2D(m.device, of, weight, nil)
 	if err != nil {
 		return nil, err
 	}
 	c.operator = forward.operator
-	if err := c.weights.reserve(0); err != nil {
+	if err := c.weights.reserve(); err != nil {
 		c.Close()
 		return nil, err
 	}

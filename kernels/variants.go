@@ -14,6 +14,9 @@ const (
 	product         kind = iota // conv2d.comp
 	pointwise                   // pointwise.comp
 	grouped                     // grouped.comp
+	depthwise                   // depthwise.comp
+	sharedProduct               // shared.comp
+	sharedDeform                // shared.comp with DEFORM
 	deform                      // deform.comp
 	deformDepthwise             // deform_depthwise.comp
 )
@@ -24,39 +27,52 @@ type variant struct {
 	module    string
 	kind      kind
 	localSize uint32
+	columns   int // of shared.comp: outputs of a workgroup
+	depth     int // and channels of a step
 }
 
 // variants is the whole table. Workgroups of 8 and 32: the software drivers
 // run one workgroup on one core, so that small ones share the work out best;
 // real GPUs want at least a full subgroup.
 var variants = []variant{
-	{"conv2d_m8n4", product, 32},
-	{"conv2d_m4n4", product, 32},
-	{"conv2d_l8_m8n4", product, 8},
-	{"conv2d_l8_m32n4", product, 8},
-	{"conv2d_l8_m32n4s3", product, 8},
-	{"conv2d_l8_m32n4s7e2", product, 8},
-	{"conv2d_l4_m8n8", product, 8},
-	{"conv2d_l4_m16n8", product, 8},
-	{"conv2d_l4_m8n8s3", product, 8},
-	{"conv2d_l4_m16n8s3", product, 8},
-	{"conv2d_l4_m16n4s7e2", product, 8},
-	{"pointwise_m8n4", pointwise, 32},
-	{"pointwise_l8_m32n4", pointwise, 8},
-	{"pointwise_l8_m32n8", pointwise, 8},
-	{"pointwise_l4_m16n8", pointwise, 8},
-	{"grouped_n4", grouped, 32},
-	{"grouped_l8_r3s3", grouped, 8},
-	{"grouped_l4_r3s3", grouped, 8},
-	{"deform_m8n2", deform, 32},
-	{"deform_l8_m8n2", deform, 8},
-	{"deform_l8_m32n2", deform, 8},
-	{"deform_l8_m64n2", deform, 8},
-	{"deform_l4_m16n4", deform, 8},
-	{"deform_l4_m32n4", deform, 8},
-	{"deform_depthwise_m4n2", deformDepthwise, 32},
-	{"deform_depthwise_l8_m8n2", deformDepthwise, 8},
-	{"deform_depthwise_l4_m8n2", deformDepthwise, 8},
+	{module: "conv2d_m8n4", kind: product, localSize: 32},
+	{module: "conv2d_m4n4", kind: product, localSize: 32},
+	{module: "conv2d_l8_m8n4", kind: product, localSize: 8},
+	{module: "conv2d_l8_m32n4", kind: product, localSize: 8},
+	{module: "conv2d_l8_m32n4s3", kind: product, localSize: 8},
+	{module: "conv2d_l8_m32n4s7e2", kind: product, localSize: 8},
+	{module: "conv2d_l4_m8n8", kind: product, localSize: 8},
+	{module: "conv2d_l4_m16n8", kind: product, localSize: 8},
+	{module: "conv2d_l4_m16n7s3", kind: product, localSize: 8},
+	{module: "conv2d_l4_m16n8s3", kind: product, localSize: 8},
+	{module: "conv2d_l4_m16n4s7e2", kind: product, localSize: 8},
+	{module: "pointwise_m8n4", kind: pointwise, localSize: 32},
+	{module: "pointwise_l8_m32n4", kind: pointwise, localSize: 8},
+	{module: "pointwise_l4_m16n8", kind: pointwise, localSize: 8},
+	{module: "grouped_n4", kind: grouped, localSize: 32},
+	{module: "grouped_r3s3", kind: grouped, localSize: 32},
+	{module: "depthwise_r3", kind: depthwise, localSize: 32},
+	{module: "depthwise_r3e2", kind: depthwise, localSize: 32},
+	{module: "depthwise_l8_r3", kind: depthwise, localSize: 8},
+	{module: "depthwise_l8_r3e2", kind: depthwise, localSize: 8},
+	{module: "depthwise_l8_r5", kind: depthwise, localSize: 8},
+	{module: "depthwise_l4_r3", kind: depthwise, localSize: 8},
+	{module: "depthwise_l4_r3e2", kind: depthwise, localSize: 8},
+	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 16},
+	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 128, columns: 64, depth: 16},
+	{module: "shared_conv_m8n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 8},
+	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 16},
+	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 128, columns: 64, depth: 16},
+	{module: "shared_deform_m8n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 8},
+	{module: "deform_m8n2", kind: deform, localSize: 32},
+	{module: "deform_l8_m8n2", kind: deform, localSize: 8},
+	{module: "deform_l8_m32n2", kind: deform, localSize: 8},
+	{module: "deform_l8_m64n2", kind: deform, localSize: 8},
+	{module: "deform_l4_m16n4", kind: deform, localSize: 8},
+	{module: "deform_l4_m32n4", kind: deform, localSize: 8},
+	{module: "deform_depthwise_m4n2", kind: deformDepthwise, localSize: 32},
+	{module: "deform_depthwise_l8_m8n2", kind: deformDepthwise, localSize: 8},
+	{module: "deform_depthwise_l4_m8n2", kind: deformDepthwise, localSize: 8},
 }
 
 // traits is what of a device decides.
@@ -78,6 +94,8 @@ type costs struct {
 	product float64 // a multiplication and an addition
 	hand    float64 // one weight from a lane to all
 	keep    float64 // per accumulator and loop step: carrying it around the loop
+	shared  float64 // a load from shared memory
+	barrier float64
 	place   float64 // working out a sampling position
 }
 
@@ -85,26 +103,31 @@ type costs struct {
 type machine struct {
 	software bool
 	subgroup int // 0: any
+	slots    int // workgroups that run side by side; fewer leave it idle. 0: not looked at
 	costs
 }
 
-// Measured with microbenchmarks of each operation (16,384 invocations, loops of
-// 4,000 operations, two Zen 4 cores): 8 lanes is lavapipe of Mesa 22.3, where a
-// load is a loop over the lanes, 4 lanes SwiftShader's Subzero.
+// Measured with microbenchmarks of each operation on one 2.6 GHz Zen 4 core.
+// 8 lanes is lavapipe of Mesa 22.3: a load is a loop over the lanes, 0.83 G
+// lane-loads/s make 25 cycles, of four neighbours 51; a store 26; a constant
+// shuffle half a cycle, a broadcast 20. 4 lanes is SwiftShader's Subzero: 19
+// cycles a load, 72 for four, 2.7 a broadcast. product and keep were fitted to
+// whole kernels, TM 16…64 and CHANNELS 1…4. The last two are guesses for
+// devices not measured yet.
 var machines = []machine{
-	{true, 8, costs{load: 45, load4: 104, product: 1.4, hand: 0.6, keep: 2.5, place: 250}},
-	{true, 4, costs{load: 28, load4: 90, product: 3.2, hand: 2.7, keep: 0.5, place: 250}},
-	{true, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, place: 200}},
-	{false, 0, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, place: 40}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200}},
+	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40}},
 }
 
-func (t traits) costs() costs {
+func (t traits) machine() machine {
 	for _, m := range machines {
 		if m.software == t.Software && (m.subgroup == 0 || m.subgroup == t.Subgroup) {
-			return m.costs
+			return m
 		}
 	}
-	return machines[len(machines)-1].costs
+	return machines[len(machines)-1]
 }
 
 // shape is a variant's tile, from its module's defines.
@@ -113,22 +136,46 @@ type shape struct {
 	rows, taps  int // taps taken together
 	step, lanes int
 	channels    int // input channels of a step of the loop
+	block       int // output channels of a workgroup: tm, but in shared.comp
 	modes       bool
 }
 
 func shapeOf(m *shaders.Module) shape {
 	d := func(name string) int { return max(m.Defines[name], 1) }
-	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), m.Defines["MODES"] > 0}
+	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["MODES"] > 0}
 }
+
+// shape is its module's tile, put together to a workgroup's in shared.comp.
+func (v variant) shape(m *shaders.Module) shape {
+	s := shapeOf(m)
+	if v.columns > 0 {
+		s.block = s.tm * (int(v.localSize) / (v.columns / s.tn))
+	}
+	return s
+}
+
+// constants are the variant's specialization constants by name.
+func (v variant) constants() map[string]uint32 {
+	c := map[string]uint32{"localSizeX": v.localSize}
+	if v.columns > 0 {
+		c["columns"], c["depth"] = uint32(v.columns), uint32(v.depth)
+	}
+	return c
+}
+
+// sharedBytes is what a workgroup of the variant shares.
+func (v variant) sharedBytes(s shape) int64 { return 4 * int64(v.depth) * int64(v.columns+s.block) }
+
+func (v variant) String() string { return fmt.Sprintf("%s/%d", v.module, v.localSize) }
 
 // unfit says in a few words why a variant cannot compute a problem, "" where it can.
 func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 	switch v.kind {
-	case product, pointwise, grouped:
+	case product, pointwise, grouped, depthwise, sharedProduct:
 		if p.Deformable() {
 			return "the convolution is deformable"
 		}
-	case deform, deformDepthwise:
+	case deform, deformDepthwise, sharedDeform:
 		if !p.Deformable() {
 			return "the convolution is not deformable"
 		}
@@ -138,11 +185,13 @@ func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 		return fmt.Sprintf("it needs subgroups of %d with vote, ballot and shuffle", s.lanes)
 	case int(v.localSize) > t.Invocations:
 		return fmt.Sprintf("its workgroups are of %d invocations", v.localSize)
+	case v.columns > 0 && v.sharedBytes(s) > t.SharedMemory:
+		return fmt.Sprintf("its workgroups share %d bytes", v.sharedBytes(s))
 	case p.Mode != conv.Zeros && !s.modes:
 		return fmt.Sprintf("it does not pad by %v", p.Mode)
 	case v.kind == pointwise && (p.R != 1 || p.S != 1 || p.StrideY != 1 || p.StrideX != 1 || p.Ho != p.H || p.Wo != p.W || p.H*p.W%4 != 0):
 		return "it is for 1×1 kernels that keep the size, of a multiple of four pixels"
-	case v.kind == deformDepthwise && p.C != p.Groups:
+	case (v.kind == deformDepthwise || v.kind == depthwise) && p.C != p.Groups:
 		return "it takes one input channel a group"
 	case s.taps > 1 && (p.S != s.taps || p.StrideX/gcd(p.StrideX, p.DilationX) != s.step):
 		return fmt.Sprintf("it is for kernels %d wide and stride %d times what it shares with the dilation", s.taps, s.step)

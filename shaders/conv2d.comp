@@ -28,9 +28,9 @@
 //variant conv2d_l8_m32n4s3    TM=32 TN=4 TAPS=3 ESTEP=1 LANES=8 CHANNELS=1
 //variant conv2d_l8_m32n4s7e2  TM=32 TN=4 TAPS=7 ESTEP=2 LANES=8 CHANNELS=1
 //variant conv2d_l4_m8n8       TM=8  TN=8 TAPS=1 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST MODES
-//variant conv2d_l4_m16n8      TM=16 TN=8 TAPS=1 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST MODES
-//variant conv2d_l4_m8n8s3     TM=8  TN=8 TAPS=3 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST
-//variant conv2d_l4_m16n8s3    TM=16 TN=8 TAPS=3 ESTEP=1 LANES=4 CHANNELS=1 BROADCAST
+//variant conv2d_l4_m16n8      TM=16 TN=8 TAPS=1 ESTEP=1 LANES=4 CHANNELS=2 BROADCAST MODES
+//variant conv2d_l4_m16n8s3    TM=16 TN=8 TAPS=3 ESTEP=1 LANES=4 CHANNELS=2 BROADCAST
+//variant conv2d_l4_m16n7s3    TM=16 TN=7 TAPS=3 ESTEP=1 LANES=4 CHANNELS=2 BROADCAST
 //variant conv2d_l4_m16n4s7e2  TM=16 TN=4 TAPS=7 ESTEP=2 LANES=4 CHANNELS=1 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define VALUES ((TN - 1) * ESTEP + TAPS)
@@ -75,7 +75,7 @@ void main() {
   int n = row / p.ho, oy = row - n * p.ho;
   int ox = inRow / p.stepX;
   ox = ox * TN * p.stepX + (inRow - ox * p.stepX);
-  int image = (n * p.c + firstChannel) * plane;
+  int image = p.firstX + (n * p.c + firstChannel) * plane;
   int ix0 = ox * p.strideX - p.left;
   for (int r = 0; r < p.r; r++) {
     int iy = mapPad(oy * p.strideY - p.top + r * p.dilationY, p.h);
@@ -97,7 +97,7 @@ void main() {
   }
   UNROLL for (int t = 0; t < TN; t++) {
     int o = ox + t * p.stepX;
-    if (exists && o < p.wo) storePixel(t, kb, n * p.k * pixels + oy * p.wo + o);
+    if (exists && o < p.wo) storePixel(t, kb, p.firstY + n * p.k * pixels + oy * p.wo + o);
   }
 #else
   item = item * TN + int(gl_LocalInvocationID.x);
@@ -107,7 +107,7 @@ void main() {
     int n = i / pixels, oy = i - n * pixels, ox = oy;
     oy /= p.wo;
     ox -= oy * p.wo;
-    image[t] = (n * p.c + firstChannel) * plane;
+    image[t] = p.firstX + (n * p.c + firstChannel) * plane;
     iy0[t] = oy * p.strideY - p.top;
     ix0[t] = ox * p.strideX - p.left;
   }
@@ -132,7 +132,7 @@ void main() {
   }
   UNROLL for (int t = 0; t < TN; t++) {
     int i = item + t * int(gl_WorkGroupSize.x), n = i / pixels;
-    if (i < p.items) storePixel(t, kb, n * p.k * pixels + i - n * pixels);
+    if (i < p.items) storePixel(t, kb, p.firstY + n * p.k * pixels + i - n * pixels);
   }
 #endif
 }

@@ -15,8 +15,7 @@
 // TROWS × TAPS taps are taken at once. With 1 × 1 the kernel may have any size.
 //
 //variant grouped_n4           TROWS=1 TAPS=1 TY=1 TN=4 ESTEP=1 LANES=1 MODES
-//variant grouped_l8_r3s3      TROWS=3 TAPS=3 TY=4 TN=4 ESTEP=1 LANES=8
-//variant grouped_l4_r3s3      TROWS=3 TAPS=3 TY=4 TN=4 ESTEP=1 LANES=4 BROADCAST
+//variant grouped_r3s3         TROWS=3 TAPS=3 TY=2 TN=4 ESTEP=1 LANES=1
 #extension GL_GOOGLE_include_directive : require
 #define VALUES ((TN - 1) * ESTEP + TAPS)
 #define ROWS ((TY - 1) * ESTEP + TROWS)
@@ -29,6 +28,7 @@ layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 
 #include "problem.glsl"
 #include "lanes.glsl"
+#include "finish.glsl"
 
 float acc[TY * TN];
 float held[HELD]; // the taps' weights, one a lane
@@ -75,7 +75,7 @@ void main() {
       UNROLL for (int i = 0; i < VALUES; i++)
         column[i] = mapPad(ox * p.strideX - p.left + s * p.dilationX + i * p.unitX, p.w);
       for (int c = 0; c < p.cg; c++) {
-        int at = (first + c) * plane;
+        int at = p.firstX + (first + c) * plane;
 #if LANES > 1
         int w0 = wAt + c * HELD * LANES;
         UNROLL for (int i = 0; i < HELD; i++) held[i] = wt[w0 + i * LANES + LANE];
@@ -97,11 +97,17 @@ void main() {
     }
   }
   float bias = wt[p.biasAt + k];
+  UNROLL for (int i = 0; i < TY * TN; i += 4) {
+    vec4 v = finish(vec4(acc[i], acc[min(i + 1, TY * TN - 1)], acc[min(i + 2, TY * TN - 1)], acc[min(i + 3, TY * TN - 1)]) + bias);
+    UNROLL for (int j = 0; j < 4; j++) {
+      if (i + j < TY * TN) acc[i + j] = v[j];
+    }
+  }
   UNROLL for (int ty = 0; ty < TY; ty++) {
     int py = oy + ty * p.stepY;
     UNROLL for (int t = 0; t < TN; t++) {
       int px = ox + t * p.stepX;
-      if (exists && py < p.ho && px < p.wo) y[((n * p.k + k) * p.ho + py) * p.wo + px] = acc[ty * TN + t] + bias;
+      if (exists && py < p.ho && px < p.wo) y[p.firstY + ((n * p.k + k) * p.ho + py) * p.wo + px] = acc[ty * TN + t];
     }
   }
 }
