@@ -15,7 +15,7 @@ func TestBackwardWalls(t *testing.T) {
 	eachSet(t, func(t *testing.T) {
 		pool := NewPool(1)
 		defer pool.Close()
-		for seed := range 60 {
+		for seed := range 30 {
 			r := rand.New(rand.NewPCG(uint64(seed), 15))
 			p := randomProblem(r, seed%2 == 0)
 			p.Activation = conv.Activation{}

@@ -76,7 +76,9 @@ func (d *offsetGrad) write(j *job, n, og, t, q0, pixels int, plans []gradPlan, s
 			dx[i] = f * (hy*(s01-s00) + ly*(s11-s10))
 		}
 		if dm != nil {
-			dm[i] = hy*hx*s00 + hy*lx*s01 + ly*hx*s10 + ly*lx*s11
+			if dm[i] = 0; g.shift[i%4]&atMinusOne == 0 {
+				dm[i] = hy*hx*s00 + hy*lx*s01 + ly*hx*s10 + ly*lx*s11
+			}
 		}
 	}
 }

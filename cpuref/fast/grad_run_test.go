@@ -72,7 +72,7 @@ func TestBackwardAllocations(t *testing.T) {
 // at most what the plan told.
 func TestBackwardWorkspace(t *testing.T) {
 	eachSet(t, func(t *testing.T) {
-		for seed := range 60 {
+		for seed := range 30 {
 			r := rand.New(rand.NewPCG(uint64(seed), 13))
 			p := randomProblem(r, seed%2 == 1)
 			p.Activation = conv.Activation{}
@@ -205,7 +205,7 @@ func TestBackwardNotFinite(t *testing.T) {
 		pool := NewPool(2)
 		defer pool.Close()
 		nan := float32(math.NaN())
-		for seed := range 60 {
+		for seed := range 30 {
 			r := rand.New(rand.NewPCG(uint64(seed), 16))
 			p := randomProblem(r, seed%3 != 0)
 			p.Activation = conv.Activation{}

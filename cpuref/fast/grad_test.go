@@ -97,19 +97,19 @@ func TestForwardSuite(t *testing.T) {
 
 func TestActivations(t *testing.T) {
 	eachSet(t, 2, func(t *testing.T, pool *fast.Pool) {
-		convtest.ForwardActivated(t, convtest.Cases(300), forward(pool))
+		convtest.ForwardActivated(t, convtest.Cases(150), forward(pool))
 	})
 }
 
 func TestBackwardSuite(t *testing.T) {
-	eachSet(t, 3, func(t *testing.T, pool *fast.Pool) { convtest.Backward(t, convtest.Cases(250), runBackward(pool)) })
+	eachSet(t, 3, func(t *testing.T, pool *fast.Pool) { convtest.Backward(t, convtest.Cases(150), runBackward(pool)) })
 }
 
 // The original code's border.
 func TestBackwardBorderCut(t *testing.T) {
 	eachSet(t, 3, func(t *testing.T, pool *fast.Pool) {
 		worst := map[string]float64{}
-		for i := range convtest.Cases(200) {
+		for i := range convtest.Cases(120) {
 			if c := convtest.Random(convtest.Seed()+9, i); c.Problem.Deformable() {
 				c.Problem.Border = conv.BorderCut
 				convtest.OneBackward(t, c, runBackward(pool), worst)
@@ -149,7 +149,7 @@ func larger(r *rand.Rand, i int) conv.Problem {
 func TestBackwardLarger(t *testing.T) {
 	eachSet(t, 2, func(t *testing.T, pool *fast.Pool) {
 		worst := map[string]float64{}
-		for i := range 12 {
+		for i := range 8 {
 			r := rand.New(rand.NewPCG(11, uint64(i)))
 			c := convtest.Fill(r, larger(r, i))
 			c.Name = convtest.Describe(c.Problem)
@@ -180,7 +180,7 @@ func TestBackwardSameBits(t *testing.T) {
 	eachSet(t, 1, func(t *testing.T, one *fast.Pool) {
 		many := fast.NewPool(5)
 		defer many.Close()
-		for i := range 40 {
+		for i := range 24 {
 			c := convtest.Random(3, i)
 			if i%4 == 0 {
 				r := rand.New(rand.NewPCG(12, uint64(i)))
@@ -300,7 +300,7 @@ func transposedProblem(r *rand.Rand) (conv.Transposed, [][]float32) {
 func TestTransposed(t *testing.T) {
 	eachSet(t, 3, func(t *testing.T, pool *fast.Pool) {
 		worst := map[string]float64{}
-		for i := range convtest.Cases(200) {
+		for i := range convtest.Cases(120) {
 			r := rand.New(rand.NewPCG(21, uint64(i)))
 			q, in := transposedProblem(r)
 			checkTransposed(t, pool, fmt.Sprintf("case %d", i), q, in, nil, worst)

@@ -85,6 +85,9 @@ func (g *gradPlan) set(i, w, h, y0, y1, y, x int, ly, lx, f float32, border conv
 	case x == w-1:
 		right, counts = 0, [2]uint32{on, 0}
 	}
+	if border == conv.BorderFade && (y == -1 && ly == 0 || x == -1 && lx == 0) {
+		g.shift[i] |= atMinusOne
+	}
 	any := false
 	for k, wy := range [2]float32{hy, ly} {
 		if y := rows[k]; y >= y0 && y < y1 {
@@ -104,6 +107,8 @@ const (
 	movedLeft  // the reverse
 	bothLeft   // its left pixel is both neighbours
 	bothRight  // its right one is
+
+	atMinusOne = 1 << 8 // and: the position is at −1 exactly, where the sample is 0 whatever the pixel at 0
 )
 
 // dotsGo is kernels.dots.
@@ -133,7 +138,7 @@ func dotsGo(sums []float32, plans []gradPlan, col []float32, colStride int, src 
 // right, lower left, lower right, 0 for those outside.
 func (g *gradPlan) corners(i int, t *[16]float32) (s00, s01, s10, s11 float32) {
 	s00, s01, s10, s11 = t[2*i], t[2*i+1], t[8+2*i], t[8+2*i+1]
-	switch g.shift[i] {
+	switch g.shift[i] &^ atMinusOne {
 	case movedRight:
 		return 0, s00, 0, s10
 	case movedLeft:
