@@ -359,3 +359,32 @@ func TestFallback(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Exactly on the border at −1 a sample is 0 whatever the pixel at 0 holds;
+// anywhere beyond it, an infinite or NaN pixel shows, as in torchvision.
+func TestBorderPixels(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		shape, w := conv.Shape{1, 1, 1, 8}, conv.Shape{1, 1, 1, 1}
+		l, err := e.NewDeformConv2D(shape, []float32{1}, nil, w, conv.Params{}, conv.Deform{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		x := tensor(t, e, shape, []float32{nan, inf, nan, inf, 1, 1, nan, 1})
+		y := tensor(t, e, shape, make([]float32, 8))
+		// Rows move by Δy: to −1, to −1, to −0.5, to 1 (=H), by NaN, by ±∞; the last column stays.
+		offset := tensor(t, e, l.Problem().Offset(), []float32{-1, -1, -0.5, 1, nan, inf, -inf, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+		if err := l.Run(ctx, y, x, offset, nil); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, 8)
+		if err := y.Download(ctx, got); err != nil {
+			t.Fatal(err)
+		}
+		want := []float32{0, 0, nan, 0, nan, 0, 0, 1}
+		if !slices.EqualFunc(got, want, func(a, b float32) bool { return a == b || a != a && b != b }) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}

@@ -39,12 +39,8 @@ func openVulkan(o Options) (backend, string, error) {
 
 func (v *vulkan) onGPU() bool        { return true }
 func (v *vulkan) name() string       { return v.dev.Info().Name }
+func (v *vulkan) driver() string     { return v.dev.Info().DriverText() }
 func (v *vulkan) messages() []string { return v.dev.Messages() }
-
-func (v *vulkan) driver() string {
-	i := v.dev.Info()
-	return fmt.Sprintf("%s %s, Vulkan %d.%d.%d", i.Driver, i.DriverInfo, i.API[0], i.API[1], i.API[2])
-}
 
 func (v *vulkan) memory() Memory {
 	m := v.dev.MemoryUse()

@@ -28,7 +28,7 @@ func TestMainSet(t *testing.T) {
 			t.Errorf("%s: %v becomes %v, must keep its size", c.Name, c.Input, last.Output())
 		}
 	}
-	if len(groups) != 4 {
+	if len(groups) != 5 {
 		t.Errorf("groups are %v", groups)
 	}
 }
@@ -54,7 +54,7 @@ func TestFieldsAreEqual(t *testing.T) {
 
 // small has a chain with every kind of layer.
 func small() Case {
-	return Case{"group", "all kinds", conv.Shape{2, 3, 9, 8}, []Layer{
+	return Case{Group: "group", Name: "all kinds", Input: conv.Shape{2, 3, 9, 8}, Layers: []Layer{
 		{Weight: conv.Shape{4, 3, 3, 3}, Params: conv.Params{Padding: conv.Pad(2), Dilation: [2]int{2, 2}, Mode: conv.Reflect}, Bias: true},
 		{Weight: conv.Shape{5, 4, 3, 3}, Params: conv.Params{Padding: conv.Pad(1)}, Deform: &conv.Deform{OffsetGroups: 2, Mask: true}},
 		{Weight: conv.Shape{5, 1, 3, 3}, Params: conv.Params{Stride: [2]int{2, 1}, Groups: 5}},
@@ -122,12 +122,53 @@ func TestRunNoticesMistakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := makeData(problems, 1)
+	chain := makeData(problems, false, 1)
 	w := chain[2].weight // behind the oracle's back
 	w[3] += 1e-3
 	_, err = b.measure(context.Background(), b.CPU, c, chain)
 	if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "layer 3, y[") {
 		t.Errorf("a wrong weight in the third layer: %v", err)
+	}
+}
+
+// The same of gradients, each by itself.
+func TestBackward(t *testing.T) {
+	b := engines(t)
+	small := small()
+	for i, l := range small.Layers[:3] {
+		c := Case{Name: "backward", Input: conv.Shape{2, l.Weight[1] * max(l.Params.Groups, 1), 9, 8}, Layers: []Layer{l}, Backward: true}
+		r, err := b.Run(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []*Measured{r.GPU, r.CPU} {
+			if m != nil && (m.Worst <= 0 || m.Worst > 1 || m.Wall.N < 3 || m.Wall.Median <= 0 || m.Describe == "") {
+				t.Errorf("layer %d: measured %+v", i, m)
+			}
+		}
+		forward, err := c.Layers[0].Params.Problem(c.Input, l.Weight, l.Bias)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Cost.MACs != 2*forward.Cost().MACs {
+			t.Errorf("layer %d: %d multiply-adds, want twice %d", i, r.Cost.MACs, forward.Cost().MACs)
+		}
+		problems, _ := c.Problems()
+		for g := range gradNames {
+			chain := makeData(problems, true, 1)
+			sums := [...][]conv.Sum{chain[0].grads.X, chain[0].grads.Weight, chain[0].grads.Bias, chain[0].grads.Offset, chain[0].grads.Mask}[g]
+			if sums == nil {
+				continue
+			}
+			sums[len(sums)-1].Value += 1
+			if _, err := b.measure(context.Background(), b.CPU, c, chain); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), gradNames[g]+"[") {
+				t.Errorf("layer %d: %s is not what the oracle has: %v", i, gradNames[g], err)
+			}
+		}
+	}
+	small.Backward = true
+	if _, err := b.Run(context.Background(), small); !errors.Is(err, conv.ErrUnsupported) {
+		t.Errorf("a chain backward: %v", err)
 	}
 }
 

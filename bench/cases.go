@@ -20,12 +20,18 @@ type Case struct {
 	Name   string
 	Input  conv.Shape
 	Layers []Layer
+	// Backward measures, of a single layer, all its gradients instead: by the
+	// input, the weight, the bias, and where it has them the offset and the mask.
+	Backward bool
 }
 
 // Problems follows the chain and returns each layer's problem.
 func (c Case) Problems() ([]conv.Problem, error) {
 	var problems []conv.Problem
 	x := c.Input
+	if c.Backward && len(c.Layers) != 1 {
+		return nil, fmt.Errorf("%w: %s: backward is measured of one layer, not of %d", conv.ErrUnsupported, c.Name, len(c.Layers))
+	}
 	for _, l := range c.Layers {
 		var p conv.Problem
 		var err error
@@ -63,10 +69,12 @@ func same(k, size, dilation int) Layer {
 //     taps of a kernel lie outside the image.
 //   - Deformable v1 and v2 at ResNet's last three stages, where Dai et al. 2017
 //     and Zhu et al. 2018 put them.
+//   - The gradients of a dilated and of a deformable layer, small ones: the
+//     oracle takes longer for gradients than for anything else.
 func Main() []Case {
 	var cases []Case
 	add := func(group, name string, input conv.Shape, layers ...Layer) {
-		cases = append(cases, Case{group, name, input, layers})
+		cases = append(cases, Case{Group: group, Name: name, Input: input, Layers: layers})
 	}
 
 	field := "field of view: 3×3 against 9×9, alone and stacked"
@@ -93,5 +101,37 @@ func Main() []Case {
 				conv.Shape{1, s.channels, s.size, s.size}, l)
 		}
 	}
+
+	backward := func(name string, input conv.Shape, l Layer) {
+		cases = append(cases, Case{Group: "backward: gradients by input, weight, bias, offset and mask", Name: name, Input: input,
+			Layers: []Layer{l}, Backward: true})
+	}
+	backward("dilation 2", conv.Shape{1, 64, 28, 28}, same(64, 3, 2))
+	deformable := same(64, 3, 1)
+	deformable.Deform = &conv.Deform{OffsetGroups: 1, Mask: true}
+	backward("deformable v2", conv.Shape{1, 64, 14, 14}, deformable)
 	return cases
+}
+
+// cost is what the case asks of a machine. A backward pass multiplies and adds
+// as much by the weight for the input as by the input for the weight, reads
+// what the forward pass reads and dy, and writes a gradient for each but dy.
+func (c Case) cost(problems []conv.Problem) (sum conv.Cost) {
+	for _, p := range problems {
+		cost := p.Cost()
+		if c.Backward {
+			output := 4 * int64(p.Output().Len())
+			cost.MACs *= 2
+			cost.SampleMACs *= 2
+			cost.Bytes = 2*(cost.Bytes-output) + output
+			if p.Bias { // the backward pass does not read it
+				cost.Bytes -= 4 * int64(p.K)
+			}
+		}
+		sum.MACs += cost.MACs
+		sum.SampleMACs += cost.SampleMACs
+		sum.Bytes += cost.Bytes
+		sum.Params += cost.Params
+	}
+	return sum
 }

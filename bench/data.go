@@ -12,13 +12,16 @@ import (
 type data struct {
 	p                             conv.Problem
 	x, weight, bias, offset, mask []float32
-	want                          []conv.Sum
+	want                          []conv.Sum // of the forward pass
+
+	dy    []float32 // of a backward pass, instead of bias and want
+	grads cpuref.Gradients
 }
 
 // makeData draws data for every layer of a chain and asks the oracle. A
 // layer's input is the oracle's output of the layer before, rounded, so that
 // each layer is judged by itself and every implementation by the same numbers.
-func makeData(problems []conv.Problem, seed uint64) []data {
+func makeData(problems []conv.Problem, backward bool, seed uint64) []data {
 	r := rand.New(rand.NewPCG(seed, 0))
 	chain := make([]data, len(problems))
 	for i, p := range problems {
@@ -45,9 +48,17 @@ func makeData(problems []conv.Problem, seed uint64) []data {
 				d.mask[j] = r.Float32()
 			}
 		}
-		if p.Deformable() {
+		switch {
+		case backward:
+			d.dy = normal(r, p.Output().Len(), 1)
+			if p.Deformable() {
+				d.grads = cpuref.DeformConv2DBackward(p, d.x, d.offset, d.mask, d.weight, d.dy)
+			} else {
+				d.grads = cpuref.Conv2DBackward(p, d.x, d.weight, d.dy)
+			}
+		case p.Deformable():
 			d.want = cpuref.DeformConv2D(p, d.x, d.offset, d.mask, d.weight, d.bias)
-		} else {
+		default:
 			d.want = cpuref.Conv2D(p, d.x, d.weight, d.bias)
 		}
 		chain[i] = d

@@ -83,6 +83,8 @@ func (n *net) plan(l Layer, d data) (layer, error) {
 	return layer{run, op.Describe, func() { op.Close(); free() }}, nil
 }
 
+func (n *net) describe() string { return n.layers[0].describe() }
+
 func (n *net) close() {
 	for _, l := range n.layers {
 		l.close()

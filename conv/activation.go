@@ -81,6 +81,9 @@ func (a Activation) Eval(x float64) float64 {
 	return x
 }
 
+// flushed is what x times a subnormal loses where a device makes that zero.
+func flushed(x float64) float64 { return math.Min(math.Abs(x), 1e3) * tiny }
+
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 // Apply returns the sum with the activation behind it, and with a bound for
@@ -100,9 +103,9 @@ func (a Activation) Apply(s Sum) Sum {
 	case LeakyReLU:
 		slack = Roundoff * math.Abs(y)
 	case SiLU: // steepest where x·(1−σ)·σ + σ peaks, 1.09984
-		steepest, slack = 1.1, math.Abs(y)*(2*(3+2*math.Abs(x))+9)*Roundoff
+		steepest, slack = 1.1, math.Abs(y)*(2*(3+2*math.Abs(x))+9)*Roundoff+flushed(x)
 	case GELU: // 1.12890 at √2
-		steepest, slack = 1.13, (4*math.Abs(x)+4*math.Abs(y))*Roundoff
+		steepest, slack = 1.13, (4*math.Abs(x)+4*math.Abs(y))*Roundoff+flushed(x)
 	case Sigmoid:
 		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*Roundoff
 	}

@@ -50,11 +50,39 @@ func Random(seed uint64, i int) Case {
 	}
 }
 
+// RandomActivated is [Random] with an activation behind about a third of the
+// cases, for implementations that fuse it.
+func RandomActivated(seed uint64, i int) Case {
+	c := Random(seed, i)
+	r := rand.New(rand.NewPCG(seed^0xac7, uint64(i)))
+	if r.IntN(3) == 0 {
+		c.Problem.Activation = RandomActivation(r)
+		c.Name = fmt.Sprintf("seed %d case %d: %s", seed, i, Describe(c.Problem))
+	}
+	return c
+}
+
+// RandomActivation draws any activation but none.
+func RandomActivation(r *rand.Rand) conv.Activation {
+	a := conv.Activation{Kind: conv.ActivationKind(1 + r.IntN(int(conv.Clamp)))}
+	switch a.Kind {
+	case conv.LeakyReLU:
+		a.Slope = 2*r.Float32() - 1
+	case conv.Clamp:
+		a.Min = float32(r.NormFloat64())
+		a.Max = a.Min + 3*r.Float32()
+	}
+	return a
+}
+
 // Describe puts a problem in one line.
 func Describe(p conv.Problem) string {
 	s := fmt.Sprintf("%v * %v stride %d,%d dilation %d,%d pad %d,%d,%d,%d groups %d",
 		p.Input(), p.Weight(), p.StrideY, p.StrideX, p.DilationY, p.DilationX,
 		p.Pad.Top, p.Pad.Left, p.Pad.Bottom, p.Pad.Right, p.Groups)
+	if p.Activation.Kind != conv.Identity {
+		s += " " + p.Activation.Kind.String()
+	}
 	if p.Mode != conv.Zeros {
 		s += " " + p.Mode.String()
 	}

@@ -16,6 +16,17 @@ func rounded(c Case, y, x, weight, bias, offset, mask []float32) error {
 
 func TestSuitePassesTheOracle(t *testing.T) { Forward(t, Cases(300), rounded) }
 
+func TestActivatedSuitePassesTheOracle(t *testing.T) {
+	kinds := map[conv.ActivationKind]bool{}
+	ForwardActivated(t, max(Cases(300), 300), func(c Case, y, x, weight, bias, offset, mask []float32) error {
+		kinds[c.Problem.Activation.Kind] = true
+		return rounded(c, y, x, weight, bias, offset, mask)
+	})
+	if len(kinds) != int(conv.Clamp)+1 {
+		t.Errorf("only activations %v were drawn", kinds)
+	}
+}
+
 func TestSuiteCatches(t *testing.T) {
 	c := Random(7, 0)
 	for i := 1; c.Problem.N == 0 || len(c.Want()) < 100; i++ {

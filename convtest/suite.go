@@ -32,11 +32,22 @@ func Seed() uint64 {
 // It logs the seed and the worst share of the bound.
 func Forward(t *testing.T, n int, run Run) {
 	t.Helper()
+	forward(t, n, Random, run)
+}
+
+// ForwardActivated is [Forward] on the cases of [RandomActivated].
+func ForwardActivated(t *testing.T, n int, run Run) {
+	t.Helper()
+	forward(t, n, RandomActivated, run)
+}
+
+func forward(t *testing.T, n int, random func(seed uint64, i int) Case, run Run) {
+	t.Helper()
 	seed := Seed()
 	var worst conv.Verdict
 	worstName := ""
 	for i := range n {
-		c := Random(seed, i)
+		c := random(seed, i)
 		v := One(t, c, run)
 		if v.Worst > worst.Worst {
 			worst, worstName = v, c.Name

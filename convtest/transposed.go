@@ -53,6 +53,11 @@ func RandomTransposed(seed uint64, i int) TransposedCase {
 	}
 }
 
+// OutputGrad draws the gradient by the output of a case, the same every time.
+func (c TransposedCase) OutputGrad() []float32 {
+	return normal(rand.New(rand.NewPCG(6, uint64(len(c.X)))), c.Problem.Output().Len())
+}
+
 // RunTransposed computes y and the gradients of a case, given those by the output.
 type RunTransposed func(c TransposedCase, y []float32, g Grads, dy []float32) error
 
@@ -76,7 +81,7 @@ func OneTransposed(t *testing.T, c TransposedCase, run RunTransposed, worst map[
 	t.Helper()
 	q := c.Problem
 	x, w, b := Guard("x", c.X), Guard("weight", c.Weight), Guard("bias", c.Bias)
-	dy := Guard("dy", normal(rand.New(rand.NewPCG(6, uint64(len(c.X)))), q.Output().Len()))
+	dy := Guard("dy", c.OutputGrad())
 	want := cpuref.ConvTranspose2DBackward(q, c.X, c.Weight, dy.Data)
 	y := Poisoned("y", q.Output().Len())
 	out := []*Guarded{y, Poisoned("dx", len(want.X)), Poisoned("dweight", len(want.Weight)), Poisoned("dbias", len(want.Bias))}

@@ -137,7 +137,7 @@ func Bilinear[T Float](image []T, h, w int, at Place, border conv.Border) Sample
 	ly, lx := at.Fy, at.Fx
 	hy, hx := 1-ly, 1-lx
 	abs := math.Abs
-	return Sample{
+	s := Sample{
 		Value:  hy*hx*v00 + hy*lx*v01 + ly*hx*v10 + ly*lx*v11,
 		Abs:    hy*hx*abs(v00) + hy*lx*abs(v01) + ly*hx*abs(v10) + ly*lx*abs(v11),
 		Dy:     hx*(v10-v00) + lx*(v11-v01),
@@ -148,6 +148,12 @@ func Bilinear[T Float](image []T, h, w int, at Place, border conv.Border) Sample
 		SlopeX: hy*abs(v01-v00) + ly*abs(v11-v10),
 		Twist:  abs(v11 - v10 - v01 + v00),
 	}
+	if at.Y == -1 && ly == 0 || at.X == -1 && lx == 0 {
+		// On the border at −1, even where the pixel at 0 is infinite or the other
+		// position is NaN; the fraction is exact there, so nothing slopes.
+		s.Value, s.Abs, s.SlopeY, s.SlopeX = 0, 0, 0, 0
+	}
+	return s
 }
 
 // neighbour returns the place in an H×W image of pixel (y, x), one of the four

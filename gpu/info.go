@@ -3,6 +3,7 @@ package gpu
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // DeviceType is the kind of a device. The order is that of preference.
@@ -48,14 +49,16 @@ type Info struct {
 
 // String is one line: name, kind, driver, version.
 func (i Info) String() string {
-	driver := i.Driver
-	if i.DriverInfo != "" {
-		driver += " " + i.DriverInfo
-	}
+	return fmt.Sprintf("%d: %s (%s, %s)", i.Index, i.Name, i.Type, i.DriverText())
+}
+
+// DriverText names the driver, as much as it says of itself, and the Vulkan version.
+func (i Info) DriverText() string {
+	driver := strings.Join(strings.Fields(i.Driver+" "+i.DriverInfo), " ")
 	if driver == "" {
 		driver = "unnamed driver"
 	}
-	return fmt.Sprintf("%d: %s (%s, %s, Vulkan %d.%d.%d)", i.Index, i.Name, i.Type, driver, i.API[0], i.API[1], i.API[2])
+	return fmt.Sprintf("%s, Vulkan %d.%d.%d", driver, i.API[0], i.API[1], i.API[2])
 }
 
 // Limits are a device's sizes. Bytes are plain bytes.

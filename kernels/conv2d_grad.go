@@ -5,7 +5,6 @@ package kernels
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -301,7 +300,7 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	cg := p.C / p.Groups
 	phases := min(p.StrideY, p.H) * min(p.StrideX, p.W)
 	items := p.N * ceil(p.H, p.StrideY) * ceil(p.W, p.StrideX) // of a phase
-	best, err := matrix{groups: p.Groups, rows: cg, columns: items, value: t.costs().load}.choose(t, "conv2d_grad_input")
+	best, err := matrix{groups: p.Groups, rows: cg, columns: items, value: t.machine().load}.choose(t, "conv2d_grad_input")
 	if err != nil {
 		return nil, err
 	}
@@ -316,14 +315,12 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	case conv.Replicate:
 		v["imagesY"], v["imagesX"] = 1+p.Pad.Top+p.Pad.Bottom, 1+p.Pad.Left+p.Pad.Right
 	}
-	v["activation"], v["low"], v["high"] = int(a.Kind), int(math.Float32bits(a.Min)), int(math.Float32bits(a.Max))
-	if a.Kind == conv.LeakyReLU {
-		v["low"] = int(math.Float32bits(a.Slope))
-	}
+	v["activation"] = int(a.Kind)
+	v["low"], v["high"] = activationParameters(a)
 	if v["biased"] = 0; biased {
 		v["biased"] = 1
 	}
-	return newPass(m.device, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
+	return newPass(m, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
 }
 
 // fewChannels is up to how many output channels of a group the gradient by the
@@ -338,7 +335,7 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*localSize(t) <= mostPartial {
 		return newFewSum(m, p)
 	}
-	best, err := matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.costs().load, padded: p.Mode != conv.Zeros}.choose(t, "conv2d_grad_weight")
+	best, err := matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.machine().load, padded: p.Mode != conv.Zeros}.choose(t, "conv2d_grad_weight")
 	if err != nil {
 		return nil, err
 	}
@@ -347,7 +344,7 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	tiles := v["blocks"] * v["rowItems"]
 	parts, share := split(t, v["items"], tiles, elements)
 	v["share"] = share
-	pass, err := newPass(m.device, best.module, best.local, tiles*parts, v)
+	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}
@@ -383,7 +380,7 @@ func newFewSum(m maker, p conv.Problem) (*sum, error) {
 	}
 	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local)
 	v["share"] = share * local
-	pass, err := newPass(m.device, name, local, tiles*parts, v)
+	pass, err := newPass(m, name, local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}

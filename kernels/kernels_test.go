@@ -117,7 +117,7 @@ func run(d *gpu.Device, l launch, c convtest.Case, y []float32) error {
 // TestForward runs the shared suite with the variants that the plans choose.
 func TestForward(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		convtest.Forward(t, convtest.Cases(60), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
+		convtest.ForwardActivated(t, convtest.Cases(60), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
 			l, err := choose(c.Problem, traitsOf(d.Info()))
 			if err != nil {
 				return err
@@ -135,11 +135,15 @@ func TestForward(t *testing.T) {
 // cases made for it, and asks for the same bits twice.
 func TestEveryVariant(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		for _, v := range variants {
+		for index, v := range variants {
 			t.Run(v.String(), func(t *testing.T) {
 				ran, worst, reason := 0, 0.0, ""
 				for i := range convtest.Cases(24) {
 					c := caseFor(v, convtest.Seed(), i)
+					if i%3 == 0 { // two kinds a variant: each is a pipeline to compile
+						c.Problem.Activation = activations[(index+i%2*4)%len(activations)]
+						c.Name += " " + c.Problem.Activation.Kind.String()
+					}
 					l, why, err := plan(c.Problem, traitsOf(d.Info()), v)
 					if err != nil {
 						t.Fatal(err)

@@ -63,7 +63,7 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		return nil, err
 	}
 	var constants []gpu.Constant
-	for name, value := range l.variant.constants() {
+	for name, value := range l.constants() {
 		id, err := l.module.ConstantID(name)
 		if err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 	}
 	slices.SortFunc(constants, func(a, b gpu.Constant) int { return int(a.ID) - int(b.ID) })
 	var err error
-	if o.pipe, err = d.Pipeline(moduleOf(l.module), constants); err != nil {
+	if o.pipe, err = d.PipelineWith(moduleOf(l.module), constants, subgroups(d.Info().Features, l.shape.lanes)); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, name := range slotNames {
@@ -90,6 +90,18 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		return nil, err
 	}
 	return o, nil
+}
+
+// subgroups pins what a kernel with lanes counts on, all lanes there and no
+// more of them, on devices that can promise it.
+func subgroups(f gpu.Features, lanes int) (o gpu.PipelineOptions) {
+	if lanes > 1 {
+		o.FullSubgroups = f.FullSubgroups
+		if f.SubgroupControl {
+			o.SubgroupSize = uint32(lanes)
+		}
+	}
+	return o
 }
 
 func moduleOf(m *shaders.Module) *gpu.Module {

@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"unsafe"
@@ -60,33 +61,25 @@ func makerFor(d *gpu.Device) maker {
 
 // newPass builds a pass of so many workgroups of local invocations. values must
 // hold every push constant of the module but tiles, and may hold more.
-func newPass(d *gpu.Device, name string, local, tiles int, values map[string]int) (*pass, error) {
+func newPass(m maker, name string, local, tiles int, values map[string]int) (*pass, error) {
 	module, err := shaders.Get(name)
 	if err != nil {
 		return nil, err
 	}
 	p := &pass{module: module}
-	if p.groups, err = fold(tiles, traitsOf(d.Info())); err != nil {
+	if p.groups, err = fold(tiles, m.traits); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
-	own := map[string]int{}
-	for _, member := range module.Push {
-		v, ok := values[member.Name]
-		if member.Name == "tiles" {
-			v, ok = tiles, true
-		}
-		if ok {
-			own[member.Name] = v
-		}
-	}
-	if p.push, err = module.PackPush(own); err != nil {
+	values = maps.Clone(values)
+	values["tiles"] = tiles
+	if p.push, err = packPush(module, values); err != nil {
 		return nil, err
 	}
 	size, err := module.ConstantID("localSizeX")
 	if err != nil {
 		return nil, err
 	}
-	if p.pipe, err = d.Pipeline(moduleOf(module), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
+	if p.pipe, err = m.device.PipelineWith(moduleOf(module), []gpu.Constant{{ID: size, Value: uint32(local)}}, subgroups(m.device.Info().Features, module.Defines["LANES"])); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, b := range module.Bindings {
@@ -189,7 +182,7 @@ func (p matrix) choose(t traits, prefix string) (tile, error) {
 
 // cost estimates a variant in cycles, as the plans' cost does.
 func (p matrix) cost(t traits, v tile, modes bool) float64 {
-	k, loads, value := t.costs(), 0.0, p.value
+	k, loads, value := t.machine(), 0.0, p.value
 	if loads = float64(v.tm) * k.load; v.lanes > 1 {
 		loads = float64(v.tm/v.lanes)*k.load + float64(v.tm)*k.hand
 	}

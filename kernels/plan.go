@@ -1,9 +1,9 @@
 package kernels
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -94,10 +94,39 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 		"strip": c.strip, "stepY": c.stepY, "stepX": c.stepX, "unitY": c.unitY, "unitX": c.unitX, "biasAt": l.biasAt,
 		"offsetChannels": p.C / max(p.OffsetGroups, 1), "offsetGroups": p.OffsetGroups, "masked": flag[p.Mask],
 	}
-	if l.push, err = m.PackPush(values); err != nil {
+	values["firstX"], values["firstY"] = 0, 0
+	values["low"], values["high"] = activationParameters(p.Activation)
+	if l.push, err = packPush(m, values); err != nil {
 		return launch{}, "", err
 	}
 	return l, "", nil
+}
+
+// activationParameters are the parameters that activation.glsl takes, as bits.
+func activationParameters(a conv.Activation) (low, high int) {
+	if a.Kind == conv.LeakyReLU {
+		a.Min = a.Slope
+	}
+	return int(math.Float32bits(a.Min)), int(math.Float32bits(a.Max))
+}
+
+// packPush lays out a module's push constants; values may hold more.
+func packPush(m *shaders.Module, values map[string]int) ([]byte, error) {
+	own := map[string]int{}
+	for _, member := range m.Push {
+		if v, ok := values[member.Name]; ok {
+			own[member.Name] = v
+		}
+	}
+	return m.PackPush(own)
+}
+
+// constants are the launch's specialization constants by name. The activation
+// is among them so that a pipeline without one has no trace of it.
+func (l launch) constants() map[string]uint32 {
+	c := l.variant.constants()
+	c["activation"] = uint32(l.problem.Activation.Kind)
+	return c
 }
 
 // normal drops what makes no difference: a stride where there is one output, a
@@ -171,19 +200,22 @@ func divide(p conv.Problem, v variant, s shape) cut {
 
 // check refuses what does not fit the device's bindings or the shaders' 32-bit indices.
 func check(p conv.Problem, t traits, l launch, c cut) error {
-	tensor := func(name string, elements int) error {
-		// An index may run ahead by one plane before its loop ends.
-		if bytes := 4 * int64(elements); bytes > t.StorageRange || elements+p.H*p.W > math.MaxInt32 {
-			return fmt.Errorf("%w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, bytes, t.StorageRange)
+	// An index may run ahead by one plane before its loop ends.
+	most := min(t.StorageRange, 4*int64(math.MaxInt32-p.H*p.W))
+	var large []string
+	tensor := func(name string, elements int) {
+		if bytes := 4 * int64(elements); bytes > most {
+			large = append(large, fmt.Sprintf("%s takes %d bytes", name, bytes))
 		}
-		return nil
 	}
-	err := errors.Join(tensor("the input", p.Input().Len()), tensor("the output", p.Output().Len()), tensor("the packed weight", l.weights))
+	tensor("the input", p.Input().Len())
+	tensor("the output", p.Output().Len())
+	tensor("the packed weight", l.weights)
 	if p.Deformable() {
-		err = errors.Join(err, tensor("the offset tensor", p.Offset().Len()))
+		tensor("the offset tensor", p.Offset().Len())
 	}
-	if err != nil {
-		return err
+	if large != nil {
+		return fmt.Errorf("%w: %s; a binding on this device holds at most %d", gpu.ErrTooLarge, strings.Join(large, ", "), most)
 	}
 	// The last tile may overhang the output by almost one tile. In float64: the
 	// products may pass 63 bits.
@@ -215,7 +247,7 @@ func fold(tiles int, t traits) ([3]uint32, error) {
 
 // cost estimates a launch in cycles of one SIMD vector of invocations.
 func cost(p conv.Problem, t traits, l launch, c cut) float64 {
-	k, s := t.costs(), l.shape
+	k, s := t.machine(), l.shape
 	f := func(n int) float64 { return float64(n) }
 	cg, taps := p.C/p.Groups, p.R*p.S
 	// weights costs n of them: loads, and handing on where lanes share them.
@@ -265,10 +297,9 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))
 	}
 	item += outputs * k.load // stores
-	invocations := ceil(c.items, c.perGroup) * int(l.variant.localSize) * c.blocks
-	vectors := f(invocations) / f(max(t.Subgroup, 1))
-	if int(l.variant.localSize) < t.Subgroup { // lanes without work
-		vectors = f(ceil(c.items, c.perGroup) * c.blocks)
+	groups := ceil(c.items, c.perGroup) * c.blocks
+	if k.slots > 0 {
+		groups = rounded(groups, k.slots)
 	}
-	return vectors * item
+	return f(groups) * f(ceil(int(l.variant.localSize), max(t.Subgroup, 1))) * item
 }

@@ -103,6 +103,7 @@ type costs struct {
 type machine struct {
 	software bool
 	subgroup int // 0: any
+	slots    int // workgroups that run side by side; fewer leave it idle. 0: not looked at
 	costs
 }
 
@@ -114,19 +115,19 @@ type machine struct {
 // whole kernels, TM 16…64 and CHANNELS 1…4. The last two are guesses for
 // devices not measured yet.
 var machines = []machine{
-	{true, 8, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250}},
-	{true, 4, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250}},
-	{true, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200}},
-	{false, 0, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200}},
+	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40}},
 }
 
-func (t traits) costs() costs {
+func (t traits) machine() machine {
 	for _, m := range machines {
 		if m.software == t.Software && (m.subgroup == 0 || m.subgroup == t.Subgroup) {
-			return m.costs
+			return m
 		}
 	}
-	return machines[len(machines)-1].costs
+	return machines[len(machines)-1]
 }
 
 // shape is a variant's tile, from its module's defines.
@@ -139,9 +140,14 @@ type shape struct {
 	modes       bool
 }
 
-func (v variant) shape(m *shaders.Module) shape {
+func shapeOf(m *shaders.Module) shape {
 	d := func(name string) int { return max(m.Defines[name], 1) }
-	s := shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["MODES"] > 0}
+	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["MODES"] > 0}
+}
+
+// shape is its module's tile, put together to a workgroup's in shared.comp.
+func (v variant) shape(m *shaders.Module) shape {
+	s := shapeOf(m)
 	if v.columns > 0 {
 		s.block = s.tm * (int(v.localSize) / (v.columns / s.tn))
 	}

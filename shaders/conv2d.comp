@@ -75,7 +75,7 @@ void main() {
   int n = row / p.ho, oy = row - n * p.ho;
   int ox = inRow / p.stepX;
   ox = ox * TN * p.stepX + (inRow - ox * p.stepX);
-  int image = (n * p.c + firstChannel) * plane;
+  int image = p.firstX + (n * p.c + firstChannel) * plane;
   int ix0 = ox * p.strideX - p.left;
   for (int r = 0; r < p.r; r++) {
     int iy = mapPad(oy * p.strideY - p.top + r * p.dilationY, p.h);
@@ -97,7 +97,7 @@ void main() {
   }
   UNROLL for (int t = 0; t < TN; t++) {
     int o = ox + t * p.stepX;
-    if (exists && o < p.wo) storePixel(t, kb, n * p.k * pixels + oy * p.wo + o);
+    if (exists && o < p.wo) storePixel(t, kb, p.firstY + n * p.k * pixels + oy * p.wo + o);
   }
 #else
   item = item * TN + int(gl_LocalInvocationID.x);
@@ -107,7 +107,7 @@ void main() {
     int n = i / pixels, oy = i - n * pixels, ox = oy;
     oy /= p.wo;
     ox -= oy * p.wo;
-    image[t] = (n * p.c + firstChannel) * plane;
+    image[t] = p.firstX + (n * p.c + firstChannel) * plane;
     iy0[t] = oy * p.strideY - p.top;
     ix0[t] = ox * p.strideX - p.left;
   }
@@ -132,7 +132,7 @@ void main() {
   }
   UNROLL for (int t = 0; t < TN; t++) {
     int i = item + t * int(gl_WorkGroupSize.x), n = i / pixels;
-    if (i < p.items) storePixel(t, kb, n * p.k * pixels + i - n * pixels);
+    if (i < p.items) storePixel(t, kb, p.firstY + n * p.k * pixels + i - n * pixels);
   }
 #endif
 }

@@ -30,6 +30,7 @@ layout(binding = 3) writeonly buffer InputGradientBuffer { float dx[]; };
 #define FACTOR wt
 #include "grad.glsl"
 #include "grad_tile.glsl"
+#define ACTIVATION p.activation
 #include "activation.glsl"
 
 // preimage is the j-th place of a padded axis of n pixels that shows pixel i,
@@ -140,7 +141,7 @@ void main() {
       int c = g * p.cg + c0 + m;
       if (exists && m <= last) {
         float b = bias[p.biased != 0 ? c : 0];
-        dx[((image[t] * p.c + c) * p.h + iy[t]) * p.w + ix[t]] = activate(acc[m * TN + t] + mix(0.0, b, p.biased != 0), p.activation, p.low, p.high);
+        dx[((image[t] * p.c + c) * p.h + iy[t]) * p.w + ix[t]] = activate(acc[m * TN + t] + mix(0.0, b, p.biased != 0), p.low, p.high);
       }
     }
   }

@@ -24,6 +24,7 @@ layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 layout(binding = 3) readonly buffer OffsetBuffer { float offset[]; };
 layout(binding = 4) readonly buffer MaskBuffer { float mask[]; };
 
+#define DEFORMABLE
 #include "problem.glsl"
 #include "tile.glsl"
 #include "store.glsl"
@@ -57,6 +58,6 @@ void main() {
   }
   UNROLL for (int t = 0; t < TN; t++) {
     int i = item + t * int(gl_WorkGroupSize.x);
-    if (i < p.items) storePixel(t, kb, image[t] * p.k * pixels + pixel[t]);
+    if (i < p.items) storePixel(t, kb, p.firstY + image[t] * p.k * pixels + pixel[t]);
   }
 }

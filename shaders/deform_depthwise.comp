@@ -19,10 +19,12 @@ layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 layout(binding = 3) readonly buffer OffsetBuffer { float offset[]; };
 layout(binding = 4) readonly buffer MaskBuffer { float mask[]; };
 
+#define DEFORMABLE
 #include "problem.glsl"
 #include "lanes.glsl"
 #include "sample.glsl"
 #include "gather.glsl"
+#include "finish.glsl"
 
 float acc[TM * TN];
 float weight[TM];
@@ -60,10 +62,13 @@ void main() {
     }
   }
   UNROLL for (int t = 0; t < TN; t++) {
-    if (item + t * int(gl_WorkGroupSize.x) < p.items) {
-      UNROLL for (int m = 0; m < TM; m++) {
-        int k = q * channels + k0 + m;
-        if (k0 + m < channels) y[(image[t] * p.k + k) * pixels + pixel[t]] = acc[m * TN + t] + wt[p.biasAt + block * TM + m];
+    bool exists = item + t * int(gl_WorkGroupSize.x) < p.items;
+    UNROLL for (int m = 0; m < TM; m += 4) {
+      int b = p.biasAt + block * TM + m;
+      vec4 v = finish(vec4(acc[m * TN + t] + wt[b], acc[(m + 1) * TN + t] + wt[b + 1], acc[(m + 2) * TN + t] + wt[b + 2], acc[(m + 3) * TN + t] + wt[b + 3]));
+      UNROLL for (int i = 0; i < 4; i++) {
+        int k = q * channels + k0 + m + i;
+        if (exists && k0 + m + i < channels) y[p.firstY + (image[t] * p.k + k) * pixels + pixel[t]] = v[i];
       }
     }
   }

@@ -32,8 +32,10 @@ layout(binding = 0) readonly buffer InputBuffer { float x[]; };
 layout(binding = 1) readonly buffer WeightBuffer { float wt[]; };
 layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 
+#define STRIP
 #include "problem.glsl"
 #include "lanes.glsl"
+#include "finish.glsl"
 
 float weight[TROWS * TAPS];
 float window[TROWS * VALUES];
@@ -77,7 +79,7 @@ void main() {
   int oy = inColumn / p.stepY, ox = inRow / p.stepX;
   oy = oy * p.strip * p.stepY + (inColumn - oy * p.stepY);
   ox = ox * TN * p.stepX + (inRow - ox * p.stepX);
-  int plane = (n * p.c + k / p.kg) * p.h * p.w;
+  int plane = p.firstX + (n * p.c + k / p.kg) * p.h * p.w;
   int iy0 = oy * p.strideY - p.top, ix0 = ox * p.strideX - p.left;
   UNROLL for (int i = 0; i < VALUES; i++) column[i] = mapPad(ix0 + i * p.unitX, p.w);
   UNROLL for (int i = 0; i < TROWS * VALUES; i++) window[i] = 0.0;
@@ -88,14 +90,19 @@ void main() {
     advance(plane, iy0, i * ESTEP + TROWS - ESTEP);
     int py = oy + i * p.stepY;
     bool stored = all(bvec3(exists, i >= 0, py < p.ho));
-    int at = ((n * p.k + k) * p.ho + py) * p.wo;
+    int at = p.firstY + ((n * p.k + k) * p.ho + py) * p.wo;
+    vec4 sum[(TN + 3) / 4];
     UNROLL for (int t = 0; t < TN; t++) {
-      float sum = 0.0;
+      float one = 0.0;
       UNROLL for (int r = 0; r < TROWS; r++) {
-        UNROLL for (int s = 0; s < TAPS; s++) sum += weight[r * TAPS + s] * window[r * VALUES + t * ESTEP + s];
+        UNROLL for (int s = 0; s < TAPS; s++) one += weight[r * TAPS + s] * window[r * VALUES + t * ESTEP + s];
       }
+      sum[t / 4][t % 4] = one + bias;
+    }
+    UNROLL for (int q = 0; q < (TN + 3) / 4; q++) sum[q] = finish(sum[q]);
+    UNROLL for (int t = 0; t < TN; t++) {
       int px = ox + t * p.stepX;
-      if (all(bvec2(stored, px < width))) y[at + px] = sum + bias;
+      if (all(bvec2(stored, px < width))) y[at + px] = sum[t / 4][t % 4];
     }
   }
 }

@@ -30,7 +30,7 @@ void placeAll(int q, int r, int s, int c) {
     // Without a mask any element is loaded and not looked at.
     float m = mask[mix(0, o * pixels + pixel[t], p.masked != 0)];
     modulation[t] = mix(1.0, m, p.masked != 0);
-    int base = (image[t] * p.c + c) * p.h * p.w;
+    int base = p.firstX + (image[t] * p.c + c) * p.h * p.w;
     UNROLL for (int i = 0; i < 4; i++) {
       inside[t * 4 + i] = here.at[i] >= 0;
       neighbor[t * 4 + i] = base + max(here.at[i], 0);

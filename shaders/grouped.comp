@@ -28,6 +28,7 @@ layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 
 #include "problem.glsl"
 #include "lanes.glsl"
+#include "finish.glsl"
 
 float acc[TY * TN];
 float held[HELD]; // the taps' weights, one a lane
@@ -74,7 +75,7 @@ void main() {
       UNROLL for (int i = 0; i < VALUES; i++)
         column[i] = mapPad(ox * p.strideX - p.left + s * p.dilationX + i * p.unitX, p.w);
       for (int c = 0; c < p.cg; c++) {
-        int at = (first + c) * plane;
+        int at = p.firstX + (first + c) * plane;
 #if LANES > 1
         int w0 = wAt + c * HELD * LANES;
         UNROLL for (int i = 0; i < HELD; i++) held[i] = wt[w0 + i * LANES + LANE];
@@ -96,11 +97,17 @@ void main() {
     }
   }
   float bias = wt[p.biasAt + k];
+  UNROLL for (int i = 0; i < TY * TN; i += 4) {
+    vec4 v = finish(vec4(acc[i], acc[min(i + 1, TY * TN - 1)], acc[min(i + 2, TY * TN - 1)], acc[min(i + 3, TY * TN - 1)]) + bias);
+    UNROLL for (int j = 0; j < 4; j++) {
+      if (i + j < TY * TN) acc[i + j] = v[j];
+    }
+  }
   UNROLL for (int ty = 0; ty < TY; ty++) {
     int py = oy + ty * p.stepY;
     UNROLL for (int t = 0; t < TN; t++) {
       int px = ox + t * p.stepX;
-      if (exists && py < p.ho && px < p.wo) y[((n * p.k + k) * p.ho + py) * p.wo + px] = acc[ty * TN + t] + bias;
+      if (exists && py < p.ho && px < p.wo) y[p.firstY + ((n * p.k + k) * p.ho + py) * p.wo + px] = acc[ty * TN + t];
     }
   }
 }

@@ -17,6 +17,7 @@ layout(binding = 2) writeonly buffer OutputBuffer { vec4 y[]; };
 
 #include "problem.glsl"
 #include "tile.glsl"
+#include "finish.glsl"
 
 void main() {
   uint tile = tileIndex();
@@ -28,7 +29,7 @@ void main() {
   UNROLL for (int t = 0; t < TN / 4; t++) {
     int i = min(item + t * int(gl_WorkGroupSize.x), p.items - 1);
     int n = i / plane;
-    at[t] = (n * p.c + g * cg) * plane + i - n * plane;
+    at[t] = p.firstX / 4 + (n * p.c + g * cg) * plane + i - n * plane;
   }
   int steps = (cg + CHANNELS - 1) / CHANNELS;
   int wAt = kb * steps * CHANNELS * TM;
@@ -48,11 +49,11 @@ void main() {
   UNROLL for (int t = 0; t < TN / 4; t++) {
     int i = item + t * int(gl_WorkGroupSize.x), n = i / plane;
     if (i < p.items) {
-      int o = (n * p.k + g * p.kg + first) * plane + i - n * plane;
+      int o = p.firstY / 4 + (n * p.k + g * p.kg + first) * plane + i - n * plane;
       UNROLL for (int m = 0; m < TM; m++) {
         if (first + m < p.kg) {
           int a = m / 4 * TN + t * 4;
-          y[o + m * plane] = vec4(acc[a][m % 4], acc[a + 1][m % 4], acc[a + 2][m % 4], acc[a + 3][m % 4]) + biasOf(kb, m);
+          y[o + m * plane] = finish(vec4(acc[a][m % 4], acc[a + 1][m % 4], acc[a + 2][m % 4], acc[a + 3][m % 4]) + biasOf(kb, m));
         }
       }
     }

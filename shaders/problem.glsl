@@ -6,25 +6,33 @@
 layout(push_constant) uniform Push {
   uint tiles;          // workgroups with work; the dispatch may hold a few more
   int  items;          // work items of a block of output channels, all images
-  int  rowItems;       // work items of one output row, where items lie in rows
   int  blocks;         // blocks of output channels, all weight groups
+#ifdef STRIP
+  int  strip;          // output rows of a work item that walks down
+#else
   int  groupBlocks;    // blocks of one weight group
-  int  c, h, w;        // input
-  int  k, ho, wo;      // output
+#endif
+  int  c, h, w;        // input; c are the channels of the tensor it lies in
+  int  k, ho, wo;      // output; k likewise
   int  r, s;           // kernel
   int  cg, kg;         // input and output channels of a weight group
   int  strideY, strideX, dilationY, dilationX;
   int  top, left;      // padding
   int  mode;           // conv.PaddingMode
-  int  columnItems;    // work items of one output column, where they lie in rows and columns
-  int  strip;          // output rows of a work item that walks down
-  int  stepY, stepX;   // outputs of one work item are this far apart
-  int  unitY, unitX;   // its inputs are this far apart
   int  biasAt;         // where the biases start in the packed weights
+  int  firstX, firstY; // elements before the input and the output, where they are channels of wider tensors
+  float low, high;     // the activation's parameters
+#ifdef DEFORMABLE
   int  offsetChannels; // input channels that share an offset
   int  offsetGroups;
   int  masked;         // 1 for a mask
-} p;
+#else
+  int  rowItems;       // work items of one output row, where items lie in rows
+  int  columnItems;    // work items of one output column, where they lie in rows and columns
+  int  stepY, stepX;   // outputs of one work item are this far apart
+  int  unitY, unitX;   // its inputs are this far apart
+#endif
+} p; // 128 bytes at most, what every device has
 
 // tileIndex is this workgroup's place among all: dispatches beyond 65,535
 // workgroups are folded over x and y.

@@ -24,13 +24,17 @@
 #extension GL_GOOGLE_include_directive : require
 
 layout(local_size_x_id = 0, local_size_x = 256) in;
-layout(constant_id = 1) const int columns = 64; // outputs of a workgroup
-layout(constant_id = 2) const int depth = 16;   // channels of a step
+layout(constant_id = 2) const int columns = 64; // outputs of a workgroup
+layout(constant_id = 3) const int depth = 16;   // channels of a step
 layout(binding = 0) readonly buffer InputBuffer { float x[]; };
 layout(binding = 1) readonly buffer WeightBuffer { float wt[]; };
 layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 
+#ifdef DEFORM
+#define DEFORMABLE
+#endif
 #include "problem.glsl"
+#include "finish.glsl"
 #ifdef DEFORM
 layout(binding = 3) readonly buffer OffsetBuffer { float offset[]; };
 layout(binding = 4) readonly buffer MaskBuffer { float mask[]; };
@@ -77,7 +81,7 @@ void main() {
   int item = min(first + column, p.items - 1);
   int n = item / pixels, pixel = item - n * pixels, oy = pixel / p.wo;
   int iy0 = oy * p.strideY - p.top, ix0 = (pixel - oy * p.wo) * p.strideX - p.left;
-  int image = (n * p.c + firstChannel) * plane;
+  int image = p.firstX + (n * p.c + firstChannel) * plane;
   UNROLL for (int i = 0; i < TM * TN; i++) acc[i] = 0.0;
   for (int t = 0; t < taps; t++) {
     int r = t / p.s, s = t - r * p.s;
@@ -124,9 +128,13 @@ void main() {
   UNROLL for (int j = 0; j < TN; j++) {
     int i = first + j * (columns / TN) + tx, image = i / pixels;
     if (i < p.items) {
-      UNROLL for (int m = 0; m < TM; m++) {
-        int k = g * p.kg + k0 + m;
-        if (k0 + m < p.kg) y[(image * p.k + k) * pixels + i - image * pixels] = acc[m * TN + j] + wt[p.biasAt + kb * rows + tid / (columns / TN) * TM + m];
+      UNROLL for (int q = 0; q < TM; q += 4) {
+        int b = p.biasAt + kb * rows + tid / (columns / TN) * TM + q;
+        vec4 v = finish(vec4(acc[q * TN + j] + wt[b], acc[(q + 1) * TN + j] + wt[b + 1], acc[(q + 2) * TN + j] + wt[b + 2], acc[(q + 3) * TN + j] + wt[b + 3]));
+        UNROLL for (int m = 0; m < 4; m++) {
+          int k = k0 + q + m;
+          if (k < p.kg) y[p.firstY + (image * p.k + g * p.kg + k) * pixels + i - image * pixels] = v[m];
+        }
       }
     }
   }

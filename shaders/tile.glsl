@@ -66,3 +66,11 @@ float biasOf(int kb, int m) {
   return wt[p.biasAt + kb * TM + m];
 #endif
 }
+
+vec4 fourBiases(int kb, int m) {
+#ifdef WIDE
+  return wt[(p.biasAt + kb * TM + m) / 4];
+#else
+  return vec4(biasOf(kb, m), biasOf(kb, m + 1), biasOf(kb, m + 2), biasOf(kb, m + 3));
+#endif
+}

@@ -40,6 +40,23 @@ func deformable() map[string]Array {
 	}
 }
 
+// transposed and pack are sound cases of the other operators.
+func transposed() map[string]Array {
+	return map[string]Array{
+		"op": {[]int{14}, []uint8("conv_transpose")}, "x": zeros(2, 4, 3, 5), "weight": zeros(4, 3, 3, 2), "bias": zeros(6),
+		"stride": int64s(2, 3), "groups": int64s(2), "output_padding": int64s(1, 0), "y": zeros(2, 6, 8, 14), "dy": zeros(2, 6, 8, 14),
+		"dx": zeros(2, 4, 3, 5), "dweight": zeros(4, 3, 3, 2), "dbias": zeros(6),
+	}
+}
+
+func pack() map[string]Array {
+	return map[string]Array{
+		"op": {[]int{11}, []uint8("deform_pack")}, "x": zeros(1, 2, 4, 4), "weight": zeros(3, 2, 2, 2), "modulated": int64s(1),
+		"offset_weight": zeros(12, 2, 2, 2), "offset_bias": zeros(12), "y": zeros(1, 3, 3, 3), "dy": zeros(1, 3, 3, 3),
+		"doffset_weight": zeros(12, 2, 2, 2), "doffset_bias": zeros(12), "dx": zeros(1, 2, 4, 4),
+	}
+}
+
 func write(t *testing.T, arrays map[string]Array) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "some.npz")
@@ -89,6 +106,47 @@ func TestReadCaseGradients(t *testing.T) {
 	}
 	if !c.HasBackward() || len(c.DX) != 200 || len(c.DWeight) != 108 || len(c.DBias) != 3 || len(c.DOffset) != 648 || len(c.DMask) != 324 {
 		t.Errorf("gradients: %d %d %d %d %d %d", len(c.DY), len(c.DX), len(c.DWeight), len(c.DBias), len(c.DOffset), len(c.DMask))
+	}
+}
+
+func TestReadCaseOperators(t *testing.T) {
+	c, err := ReadCase(write(t, transposed()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Op != ConvTranspose || c.Output() != (conv.Shape{2, 6, 8, 14}) || c.Input() != (conv.Shape{2, 4, 3, 5}) ||
+		c.OutputPadding != [2]int{1, 0} || len(c.DBias) != 6 || len(c.Ignored) != 0 {
+		t.Errorf("%+v", c)
+	}
+	c, err = ReadCase(write(t, pack()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Op != DeformPack || !c.Problem.Mask || c.Problem.OffsetGroups != 1 || len(c.OffsetBias) != 12 || len(c.DOffsetWeight) != 96 || len(c.Ignored) != 0 {
+		t.Errorf("%+v", c)
+	}
+	for name, wrong := range map[string]struct {
+		base  map[string]Array
+		array string
+		to    Array
+		want  string
+	}{
+		"output padding":    {transposed(), "output_padding", int64s(2, 0), "output padding (rows) is 2"},
+		"no output padding": {transposed(), "output_padding", int64s(-1), "output_padding (rows) is -1, must be at least 0"},
+		"weight":            {transposed(), "weight", zeros(6, 3, 3, 2), "takes 6 channels"},
+		"predictor":         {pack(), "offset_weight", zeros(8, 2, 2, 2), "offset_weight is 8×2×2×2, must be a multiple of 12"},
+		"offset bias":       {pack(), "offset_bias", zeros(8), `array "offset_bias" has shape [8], must be [12]`},
+		"modulated":         {pack(), "modulated", int64s(2), "modulated is 2, must be 0 or 1"},
+	} {
+		wrong.base[wrong.array] = wrong.to
+		if _, err := ReadCase(write(t, wrong.base)); err == nil || !strings.Contains(err.Error(), wrong.want) {
+			t.Errorf("%s: %v, want … %s", name, err, wrong.want)
+		}
+	}
+	without := pack()
+	delete(without, "offset_bias")
+	if _, err := ReadCase(write(t, without)); !errors.Is(err, ErrMissing) {
+		t.Errorf("without offset_bias: %v", err)
 	}
 }
 
@@ -148,7 +206,7 @@ func TestReadCaseRefusals(t *testing.T) {
 		"y of other shape":  {ordinary(), map[string]any{"y": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "y" has shape [1 6 4 4], must be [1 6 4 5]`},
 		"dy of other shape": {ordinary(), map[string]any{"dy": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "dy" has shape`},
 		"not exact":         {ordinary(), map[string]any{"bias": Array{[]int{6}, []float64{0, 0.1, 0, 0, 0, 0}}}, ErrFormat, `array "bias" holds float64, and element 1, 0.1, is not a float32`},
-		"other operator":    {ordinary(), map[string]any{"op": Array{[]int{4}, []uint8("pool")}}, conv.ErrUnsupported, `op is "pool", only cases of conv are read`},
+		"other operator":    {ordinary(), map[string]any{"op": Array{[]int{4}, []uint8("pool")}}, conv.ErrUnsupported, `op is "pool", only cases of conv, conv_transpose and deform_pack are read`},
 		"bad tolerance":     {ordinary(), map[string]any{"atol": Array{[]int{1}, []float64{-1}}}, ErrFormat, `array "atol" is [-1], must be one number`},
 		"mask alone":        {ordinary(), map[string]any{"mask": zeros(1, 9, 4, 5)}, conv.ErrShape, `"mask" is there without "offset"`},
 		"offset channels":   {deformable(), map[string]any{"offset": zeros(2, 20, 3, 3)}, conv.ErrShape, "offset has 20 channels, must be a multiple of 18 (2 × 9 taps)"},
@@ -184,7 +242,7 @@ func TestReadCaseCutInHalf(t *testing.T) {
 }
 
 func FuzzReadCase(f *testing.F) {
-	for _, arrays := range []map[string]Array{ordinary(), deformable()} {
+	for _, arrays := range []map[string]Array{ordinary(), deformable(), transposed(), pack()} {
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
 		for name, a := range arrays {
@@ -200,7 +258,7 @@ func FuzzReadCase(f *testing.F) {
 			return
 		}
 		c, err := a.Case()
-		if err == nil && (len(c.X) != c.Problem.Input().Len() || len(c.Weight) != c.Problem.Weight().Len()) {
+		if err == nil && (len(c.X) != c.Input().Len() || len(c.Weight) != c.Problem.Weight().Len()) {
 			t.Errorf("%d and %d elements for %+v", len(c.X), len(c.Weight), c.Problem)
 		}
 	})

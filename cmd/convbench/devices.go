@@ -63,7 +63,7 @@ func describeDevice(e *env, i gpu.Info) {
 		line("unusable", "%s", i.Unusable)
 	}
 	line("type", "%s", i.Type)
-	line("driver", "%s", strings.Join(strings.Fields(fmt.Sprintf("%s %s, Vulkan %d.%d.%d", i.Driver, i.DriverInfo, i.API[0], i.API[1], i.API[2])), " "))
+	line("driver", "%s", i.DriverText())
 	reach := "reached by the processor"
 	if !f.HostVisible {
 		reach = "through staging"

@@ -31,7 +31,7 @@ var masks = []struct {
 	{regexp.MustCompile(` ms +\d+% `), " ms #% "},
 	{regexp.MustCompile(` ms +\d+(\.\d+)? +\d+(\.\d+)? `), " ms # # "},
 	{regexp.MustCompile(` +(– +)?\d\.\d{3}\b`), " #"},
-	{regexp.MustCompile(`of its bound in seed .*`), "of its bound in #"},
+	{regexp.MustCompile(`share of the bound: .*`), "share of the bound: #"},
 }
 
 // files makes the inputs that the golden commands read, in an empty directory
@@ -52,6 +52,7 @@ func files(t *testing.T) {
 		return tensorio.Array{Shape: shape, Data: v}
 	}
 	ints := func(v ...int64) tensorio.Array { return tensorio.Array{Shape: []int{len(v)}, Data: v} }
+	text := func(v string) tensorio.Array { return tensorio.Array{Shape: []int{len(v)}, Data: []uint8(v)} }
 	with := func(arrays map[string]tensorio.Array, name string, a tensorio.Array) map[string]tensorio.Array {
 		out := map[string]tensorio.Array{}
 		for k, v := range arrays {
@@ -71,6 +72,9 @@ func files(t *testing.T) {
 	if err := os.Mkdir("cases", 0o777); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir("operators", 0o777); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir("empty", 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +86,17 @@ func files(t *testing.T) {
 		"wrong.npz":          with(counts, "y", tensorio.Array{Shape: []int{1, 1, 3, 3}, Data: []float64{4, 6, 4, 6, 9, 6, 4, 6.5, 4}}),
 		"tolerant.npz": with(with(counts, "y", tensorio.Array{Shape: []int{1, 1, 3, 3}, Data: []float64{4, 6, 4, 6, 9, 6, 4, 6.5, 4}}),
 			"atol", tensorio.Array{Shape: []int{1}, Data: []float64{0.6}}),
-		"op.npz":        with(counts, "op", tensorio.Array{Shape: []int{4}, Data: []uint8("pool")}),
+		// Ones through ones again: the gradient counts, too.
+		"wrongdx.npz": with(with(counts, "dy", ones), "dx", tensorio.Array{Shape: []int{1, 1, 3, 3}, Data: []float64{4, 6, 4, 6, 9, 6, 4, 6, 5}}),
+		"nody.npz":    with(counts, "dx", tensorio.Array{Shape: []int{1, 1, 3, 3}, Data: []float64{4, 6, 4, 6, 9, 6, 4, 6, 5}}),
+		"operators/transposed.npz": {"op": text("conv_transpose"), "x": ones, "weight": ones, "stride": ints(2, 2), "padding": ints(1),
+			"output_padding": ints(1, 1), "dy": {Shape: []int{1, 1, 6, 6}, Data: ramp(36).Data}},
+		"operators/pool.npz": with(counts, "op", text("pool")),
+		"operators/pack1.npz": {"op": text("deform_pack"), "x": ramp(1, 2, 6, 6), "weight": ramp(3, 2, 3, 3), "offset_weight": ramp(18, 2, 3, 3),
+			"offset_bias": ramp(18), "dy": ramp(1, 3, 4, 4), "dx": ramp(1, 2, 6, 6)},
+		"operators/pack2.npz": {"op": text("deform_pack"), "x": ramp(1, 2, 6, 6), "weight": ramp(3, 2, 3, 3), "offset_weight": ramp(27, 2, 3, 3),
+			"offset_bias": ramp(27), "modulated": ints(1)},
+		"op.npz":        with(counts, "op", text("pool")),
 		"no_weight.npz": with(counts, "weight", tensorio.Array{}),
 		"shapes.npz":    with(plain, "weight", ramp(6, 3, 3, 3)),
 		"stride0.npz":   with(plain, "stride", ints(0, 1)),
@@ -147,7 +161,10 @@ var golden = map[string][]string{
 		"check cases/counts.npz -device cpu -out results",
 		"check -device cpu wrong.npz cases/counts.npz",
 		"check -device cpu -- cases/counts.npz tolerant.npz",
+		"check -device cpu wrongdx.npz nody.npz operators",
+		"check -device cpu -forward cases/backward.npz wrongdx.npz",
 		"check -device cpu -random 20 -seed 3",
+		"check -device cpu -random 10 -forward",
 	},
 	"badcases": {
 		"check -device cpu half.npz no_weight.npz shapes.npz stride0.npz stride-1.npz large.npz groups.npz offset.npz op.npz nosuch.npz text.png",

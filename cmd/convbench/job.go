@@ -16,8 +16,8 @@ import (
 var benchCommand = command{
 	short: "verify and time a built-in set of layers",
 	long: `Runs a built-in set of layers (3×3 against 9×9 kernels, dilations 1, 2 and 4, the rates of
-atrous spatial pyramid pooling, deformable convolution v1 and v2) on the best Vulkan device
-and on the CPU. Every element of every result is compared with a float64 oracle first; only
+atrous spatial pyramid pooling, deformable convolution v1 and v2, and backward the gradients
+of a dilated and a deformable layer) on the best Vulkan device and on the CPU. Every element of every result is compared with a float64 oracle first; only
 then is anything timed.
 
 The table has for each layer: its device time between two timestamps (median, and half the
@@ -31,7 +31,7 @@ faster than the CPU path, and the largest error as a share of its bound: up to 1
 	setup: func(flags *flag.FlagSet) action {
 		device := deviceFlag(flags)
 		pattern := flags.String("run", "", "run only the cases whose group or name matches this `regexp`")
-		budget := flags.Duration("budget", 200*time.Millisecond, "how long to repeat a case on each device: a `duration`")
+		budget := flags.Duration("budget", bench.DefaultBudget, "how long to repeat a case on each device: a `duration`")
 		seed := flags.Uint64("seed", 1, "the `number` that random data starts from")
 		return func(ctx context.Context, e *env, args []string) error {
 			if len(args) > 0 {

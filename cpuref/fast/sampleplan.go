@@ -105,8 +105,8 @@ func (s *sample4) set(i, h, w, y, x int, ly, lx, f float32, border conv.Border) 
 	if s.clear(i); border == conv.BorderCut {
 		return s.setCut(i, h, w, y, x, ly, lx, f)
 	}
-	if y < -1 || y >= h || x < -1 || x >= w {
-		return false
+	if y < -1 || y >= h || x < -1 || x >= w || y == -1 && ly == 0 || x == -1 && lx == 0 {
+		return false // at −1 exactly, too: the pixel at 0 may be infinite
 	}
 	// The pair that holds the columns that count: at an edge it is moved inside,
 	// and what was its left pixel becomes its right one or the reverse.

@@ -61,6 +61,7 @@ const (
 	opSpecConstantFalse     = 49
 	opSpecConstant          = 50
 	opSpecConstantComposite = 51
+	opSpecConstantOp        = 52
 	opVariable              = 59
 	opDecorate              = 71
 	opMemberDecorate        = 72
@@ -68,6 +69,7 @@ const (
 	opLoopMerge             = 246
 	opSelectionMerge        = 247
 	opLabel                 = 248
+	opBranchConditional     = 250
 
 	decorationSpecID        = 1
 	decorationBuiltIn       = 11
@@ -103,6 +105,8 @@ type module struct {
 	sizeIDs     []uint32
 
 	loops        []uint32 // merge blocks of the loops that the instruction at hand is in
+	folded       []uint32 // results of operations on specialization constants alone
+	selection    bool     // the instruction before was the head of a selection inside a loop
 	loopBranches int
 }
 
@@ -152,7 +156,8 @@ func PrivateArrays(code []byte) (int, error) {
 	return n, nil
 }
 
-// LoopBranches counts the branches inside loops, loops' own conditions apart.
+// LoopBranches counts the branches inside loops, loops' own conditions apart
+// and those on specialization constants, which are none when the driver compiles.
 // On drivers that run invocations as lanes of a vector both sides are executed,
 // and SwiftShader's compile time doubles with each: none is best.
 func LoopBranches(code []byte) (int, error) {
@@ -208,7 +213,14 @@ func (m *module) instruction(w []uint32) {
 			m.loops = m.loops[:i]
 		}
 	case op == opSelectionMerge && len(m.loops) > 0:
-		m.loopBranches++
+		m.selection = true
+	case op == opSpecConstantOp:
+		m.folded = append(m.folded, w[2])
+	case m.selection:
+		m.selection = false
+		if op != opBranchConditional || !slices.Contains(m.folded, w[1]) {
+			m.loopBranches++
+		}
 	case op >= opTypeInt-2 && op <= opTypePointer:
 		m.defs[w[1]] = w
 	case op >= opConstant-2 && op <= opSpecConstantComposite:
