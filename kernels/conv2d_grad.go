@@ -320,7 +320,7 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	if v["biased"] = 0; biased {
 		v["biased"] = 1
 	}
-	return newPass(m.device, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
+	return newPass(m, best.module, best.local, phases*ceil(items, best.local*best.tn)*v["blocks"], v)
 }
 
 // fewChannels is up to how many output channels of a group the gradient by the
@@ -344,7 +344,7 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	tiles := v["blocks"] * v["rowItems"]
 	parts, share := split(t, v["items"], tiles, elements)
 	v["share"] = share
-	pass, err := newPass(m.device, best.module, best.local, tiles*parts, v)
+	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}
@@ -380,7 +380,7 @@ func newFewSum(m maker, p conv.Problem) (*sum, error) {
 	}
 	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local)
 	v["share"] = share * local
-	pass, err := newPass(m.device, name, local, tiles*parts, v)
+	pass, err := newPass(m, name, local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}

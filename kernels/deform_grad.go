@@ -127,14 +127,14 @@ func newDeformPart(m maker, p conv.Problem, image, images, first, pixels int, ga
 	v["firstImage"], v["firstPixel"], v["pixels"] = image, first, pixels
 	v["items"], v["groupBlocks"] = images*pixels, ceil(rows, best.tm)
 	v["blocks"] = p.Groups * v["groupBlocks"]
-	if part.column, err = newPass(m.device, best.module, best.local, ceil(v["items"], best.local*best.tn)*v["blocks"], v); err != nil {
+	if part.column, err = newPass(m, best.module, best.local, ceil(v["items"], best.local*best.tn)*v["blocks"], v); err != nil {
 		return part, err
 	}
 	local := localSize(t)
 	v["items"] = images * p.OffsetGroups * p.Taps() * pixels
 	for wants := 1; wants < 4; wants++ {
 		v["wants"] = wants
-		if part.offset[wants], err = newPass(m.device, "deform_grad_offset", local, ceil(v["items"], local), v); err != nil {
+		if part.offset[wants], err = newPass(m, "deform_grad_offset", local, ceil(v["items"], local), v); err != nil {
 			return part, err
 		}
 	}
@@ -154,7 +154,7 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.OffsetGroups*v["groupBlocks"]*p.Taps()*kg, 1
 		parts, share := split(t, ceil(v["items"], local), v["blocks"], elements*local)
 		v["share"] = share * local
-		pass, err := newPass(m.device, "deform_grad_depthwise_n4", local, v["blocks"]*parts, v)
+		pass, err := newPass(m, "deform_grad_depthwise_n4", local, v["blocks"]*parts, v)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 	tiles := v["blocks"] * v["rowItems"]
 	parts, share := split(t, v["items"], tiles, elements)
 	v["share"] = share
-	pass, err := newPass(m.device, best.module, best.local, tiles*parts, v)
+	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}

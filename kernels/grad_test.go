@@ -468,6 +468,37 @@ func TestBackwardExtremeOffsets(t *testing.T) {
 	})
 }
 
+// TestBackwardFaded: exactly at −1 not even an infinite pixel at 0 counts.
+func TestBackwardFaded(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for _, k := range []int{1, 9} { // one output channel and many: two kernels
+			p, err := conv.Params{}.DeformProblem(conv.Deform{Mask: true}, conv.Shape{1, 1, 2, 2}, conv.Shape{k, 1, 1, 1}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inf := float32(math.Inf(1))
+			c := convtest.Case{Problem: p, X: []float32{inf, 1, 1, 1}, Weight: make([]float32, k), Mask: []float32{1, 1, 1, 1},
+				Offset: []float32{-1, -1, -2, -9, 0, 0, -1, -1}} // two places at −1, two farther out
+			dy, g := make([]float32, 4*k), blank(p)
+			for i := range dy {
+				dy[i] = 1
+			}
+			for i := range c.Weight {
+				c.Weight[i] = 1
+			}
+			if _, err := gradients(makerFor(d), c, g, dy); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range append(g.Weight, g.Mask...) {
+				if v != 0 {
+					t.Errorf("%d channels: dweight %v, dmask %v, want zeros", k, g.Weight, g.Mask)
+					break
+				}
+			}
+		}
+	})
+}
+
 // TestBackwardBorder: the border rule of the original code.
 func TestBackwardBorder(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {

@@ -60,14 +60,15 @@ func makerFor(d *gpu.Device) maker {
 }
 
 // newPass builds a pass of so many workgroups of local invocations. values must
-// hold every push constant of the module but tiles, and may hold more.
-func newPass(d *gpu.Device, name string, local, tiles int, values map[string]int) (*pass, error) {
+// hold every push constant of the module but tiles, and may hold more; among
+// them the kind of activation where the module has one.
+func newPass(m maker, name string, local, tiles int, values map[string]int) (*pass, error) {
 	module, err := shaders.Get(name)
 	if err != nil {
 		return nil, err
 	}
 	p := &pass{module: module}
-	if p.groups, err = fold(tiles, traitsOf(d.Info())); err != nil {
+	if p.groups, err = fold(tiles, m.traits); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	values = maps.Clone(values)
@@ -79,7 +80,11 @@ func newPass(d *gpu.Device, name string, local, tiles int, values map[string]int
 	if err != nil {
 		return nil, err
 	}
-	if p.pipe, err = d.Pipeline(moduleOf(module), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
+	constants := []gpu.Constant{{ID: size, Value: uint32(local)}}
+	if id, err := module.ConstantID("activation"); err == nil {
+		constants = append(constants, gpu.Constant{ID: id, Value: uint32(values["activation"])})
+	}
+	if p.pipe, err = m.device.PipelineWith(moduleOf(module), constants, subgroups(m.device.Info().Features, module.Defines["LANES"])); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, b := range module.Bindings {

@@ -30,8 +30,7 @@ layout(binding = 3) writeonly buffer InputGradientBuffer { float dx[]; };
 #define FACTOR wt
 #include "grad.glsl"
 #include "grad_tile.glsl"
-#define ACTIVATION p.activation
-#include "activation.glsl"
+#include "finish.glsl"
 
 // preimage is the j-th place of a padded axis of n pixels that shows pixel i,
 // counted from the start of the padding; -1 for none. Places past the end of
@@ -137,12 +136,25 @@ void main() {
   }
   UNROLL for (int t = 0; t < TN; t++) {
     bool exists = first + t * LOCAL < p.items && iy[t] < p.h && ix[t] < p.w;
+    int to = ((image[t] * p.c + g * p.cg + c0) * p.h + iy[t]) * p.w + ix[t], c = g * p.cg + c0;
+#if TM < 4
     UNROLL for (int m = 0; m < TM; m++) {
-      int c = g * p.cg + c0 + m;
-      if (exists && m <= last) {
-        float b = bias[p.biased != 0 ? c : 0];
-        dx[((image[t] * p.c + c) * p.h + iy[t]) * p.w + ix[t]] = activate(acc[m * TN + t] + mix(0.0, b, p.biased != 0), p.low, p.high);
+      float b = bias[mix(0, c + min(m, last), p.biased != 0)];
+      float v = finish(vec4(acc[m * TN + t] + mix(0.0, b, p.biased != 0))).x;
+      if (exists && m <= last) dx[to + m * p.h * p.w] = v;
+    }
+#else
+    UNROLL for (int q = 0; q < TM; q += 4) {
+      vec4 v;
+      UNROLL for (int m = 0; m < 4; m++) {
+        float b = bias[mix(0, c + min(q + m, last), p.biased != 0)];
+        v[m] = acc[(q + m) * TN + t] + mix(0.0, b, p.biased != 0);
+      }
+      v = finish(v);
+      UNROLL for (int m = 0; m < 4; m++) {
+        if (exists && q + m <= last) dx[to + (q + m) * p.h * p.w] = v[m];
       }
     }
+#endif
   }
 }

@@ -57,11 +57,12 @@ void main() {
     for (int ox = 0; ox < p.wo; ox++) {
       int pixel = oy * p.wo + ox;
       Place here = PLACE(n, q, tap, pixel);
-      vec4 share = weights(here) * MODULATION(n, q, tap, pixel);
+      bvec4 counts = sampled(here);
+      vec4 share = sampleWeights(here) * MODULATION(n, q, tap, pixel);
       ivec4 corners = image + ivec4(corner(here, 0), corner(here, 1), corner(here, 2), corner(here, 3));
       UNROLL for (int t = 0; t < TN; t++) {
         ivec4 at = corners + min(t, channels - 1) * plane;
-        vec4 v = mix(vec4(0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), here.inside);
+        vec4 v = mix(vec4(0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), counts);
         value[t] = share.x * v.x + share.y * v.y + share.z * v.z + share.w * v.w;
       }
       multiplyTile(from + ox, outPlane, last);

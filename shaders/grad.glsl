@@ -23,8 +23,7 @@ layout(push_constant) uniform Push {
   int  bottom;
   int  imagesY, imagesX; // how many padded places a pixel may be repeated at, see preimage
   int  biased;           // 1 where a bias is added
-  int  activation;       // conv.ActivationKind
-  float low, high;       // its parameters
+  float low, high;       // the activation's parameters
 #endif
 #ifdef SPLIT
   int  rowItems;       // column blocks of the result's row
