@@ -37,7 +37,7 @@ func NewCast(d *gpu.Device, t conv.Type, elements int, narrow bool) (*Cast, erro
 		values["narrow"] = 1
 	}
 	local := localSize(traits)
-	p, err := newPass(makerFor(d), "cast", local, ceil(ceil(elements, 2), local), values)
+	p, err := newPass(d, "cast", local, ceil(ceil(elements, 2), local), values)
 	if err != nil {
 		return nil, err
 	}

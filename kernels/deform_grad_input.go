@@ -51,7 +51,7 @@ func newInputPart(m maker, p conv.Problem, v map[string]int, images, pixels int,
 		}
 		v["items"] = items
 		var made *pass
-		made, failed = newPass(m, name, local, ceil(items, local)*blocks, v)
+		made, failed = newPass(m.device, name, local, ceil(items, local)*blocks, v)
 		return made
 	}
 	if !gather {
@@ -68,7 +68,7 @@ func newInputPart(m maker, p conv.Problem, v map[string]int, images, pixels int,
 		scanners = min(256, t.Invocations)
 	}
 	if failed == nil {
-		part.scan, failed = newPass(m, "deform_grad_scan", scanners, groups, v)
+		part.scan, failed = newPass(m.device, "deform_grad_scan", scanners, groups, v)
 	}
 	name, channels := "deform_grad_gather_n8", 8
 	if p.C/p.OffsetGroups < 3 {

@@ -31,7 +31,7 @@ func newSum(m maker, partial *pass, elements, parts int) (*sum, error) {
 	}
 	local := localSize(m.traits)
 	var err error
-	s.reduce, err = newPass(m, "conv2d_grad_reduce", local, ceil(elements, local), map[string]int{"items": elements, "parts": parts})
+	s.reduce, err = newPass(m.device, "conv2d_grad_reduce", local, ceil(elements, local), map[string]int{"items": elements, "parts": parts})
 	return s, err
 }
 
@@ -91,7 +91,7 @@ func newBiasSum(m maker, p conv.Problem) (*sum, error) {
 	local := localSize(m.traits)
 	v := problemValues(p)
 	v["items"] = p.N * p.Ho * p.Wo
-	pass, err := newPass(m, "conv2d_grad_bias", local, p.K, v)
+	pass, err := newPass(m.device, "conv2d_grad_bias", local, p.K, v)
 	if err != nil {
 		return nil, err
 	}

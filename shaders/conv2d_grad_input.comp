@@ -17,6 +17,7 @@
 //variant conv2d_grad_input_l8_m8n4   TM=8  TN=4 LANES=8
 //variant conv2d_grad_input_l8_m32n4  TM=32 TN=4 LANES=8
 //variant conv2d_grad_input_l4_m8n8   TM=8  TN=8 LANES=4 BROADCAST
+//variant conv2d_grad_input_l4_m16n8  TM=16 TN=8 LANES=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define INPUT_GRADIENT
 
@@ -79,8 +80,12 @@ void main() {
     ix[t] = (i - line * columns) * p.strideX + phaseX;
   }
   for (int jy = 0; jy < p.imagesY; jy++) {
-    for (int jx = 0; jx < p.imagesX; jx++) {
-      bool some = false;
+    bool some = false; // of the pixels are shown in such a row
+    UNROLL for (int t = 0; t < TN; t++) some = any(bvec2(some, preimage(jy, iy[t], p.h, p.top) >= 0));
+    // An empty loop skips, where a driver would run both sides of an if.
+    int endX = ANY(some) ? p.imagesX : 0;
+    for (int jx = 0; jx < endX; jx++) {
+      some = false;
       UNROLL for (int t = 0; t < TN; t++) {
         int vy = preimage(jy, iy[t], p.h, p.top), vx = preimage(jx, ix[t], p.w, p.left);
         bool is = min(vy, vx) >= 0;
@@ -103,7 +108,6 @@ void main() {
             at[t] = (image[t] * p.k + g * p.kg) * plane + mix(0, oy[t] * p.wo + ox[t], inside[t]);
             some = any(bvec2(some, inside[t]));
           }
-          // An empty loop skips, where a driver would run both sides of an if.
           int end = ANY(some) ? p.kg : 0;
           int wAt = (g * p.kg * p.cg + c0) * taps + r * p.s + s;
           for (int k = 0; k < end; k++) {

@@ -12,7 +12,9 @@
 //variant deform_grad_weight_m8n4      TM=8  TN=4 LANES=1
 //variant deform_grad_weight_l8_m8n4   TM=8  TN=4 LANES=8
 //variant deform_grad_weight_l8_m32n4  TM=32 TN=4 LANES=8
-//variant deform_grad_weight_l4_m8n8   TM=8  TN=8 LANES=4 BROADCAST
+//variant deform_grad_weight_m32n2     TM=32 TN=2 LANES=1
+//variant deform_grad_weight_l4_m8n4   TM=8  TN=4 LANES=4 BROADCAST
+//variant deform_grad_weight_l4_m32n4  TM=32 TN=4 LANES=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define SPLIT
 #define DEFORMABLE

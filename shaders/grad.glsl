@@ -30,10 +30,16 @@ layout(push_constant) uniform Push {
   int  rowItems;       // column blocks of the result's row
   int  share;          // of the items that are summed over, those of one part
 #endif
+#ifdef STRIPS
+  int  columnItems;    // strips on top of each other
+  int  rows;           // of a strip
+  int  stepY, stepX;   // outputs of a strip are this far apart
+#endif
 #ifdef DEFORMABLE
   int  offsetGroups;
   int  offsetChannels; // input channels that share an offset
   int  masked;         // 1 for a mask
+  int  border;         // conv.Border
   int  wants;          // 1 doffset, 2 dmask
   int  firstImage;     // the part of dy that is worked on: pixels of images
   int  firstPixel, pixels;

@@ -7,6 +7,7 @@ const float farAway = 1073741824.0; // 2^30: every base is within ±2^29 (the pl
 
 struct Place {
   int at;              // element of the neighbour above and left, in its plane
+  ivec2 next;          // from there to the neighbours right and below
   bvec4 inside;        // the four neighbours, row above first
   int cell;            // of the (h+1)×(w+1) cells between pixels, the first one above and left of pixel (0, 0); -1 outside
   float fy, fx;        // fractions, NaN where the offset is
@@ -30,6 +31,12 @@ Place place(int y, int x, float dy, float dx) {
   // all() and mix(), where && and ?: would become branches
   here.inside = bvec4(all(bvec2(y0, x0)), all(bvec2(y0, x1)), all(bvec2(y1, x0)), all(bvec2(y1, x1)));
   bool cell = all(bvec2(uint(y + 1) <= uint(p.h), uint(x + 1) <= uint(p.w)));
+  // conv.BorderCut: nothing is sampled outside the image, and the last row and
+  // column are repeated once.
+  bool cut = p.border == 1;
+  here.inside = mix(here.inside, bvec4(here.inside.x), bvec4(cut));
+  cell = mix(cell, here.inside.x, cut);
+  here.next = mix(ivec2(1, p.w), ivec2(0), bvec2(all(bvec2(cut, x == p.w - 1)), all(bvec2(cut, y == p.h - 1))));
   here.cell = mix(-1, (y + 1) * (p.w + 1) + x + 1, cell);
   here.at = y * p.w + x; // may wrap around, and is not used then
   return here;
@@ -37,7 +44,7 @@ Place place(int y, int x, float dy, float dx) {
 
 // corner is the element of neighbour i, 0 where it lies outside.
 int corner(Place here, int i) {
-  return mix(0, here.at + (i & 1) + (i >> 1) * p.w, here.inside[i]);
+  return mix(0, here.at + (i & 1) * here.next.x + (i >> 1) * here.next.y, here.inside[i]);
 }
 
 vec4 weights(Place here) {
