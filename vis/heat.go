@@ -142,13 +142,11 @@ func (h *HeatMap) legend(l layout) map[string]image.Point {
 	}
 	most := times(h.high) + " " + h.Unit
 	if h.log {
-		most = "to the logarithm " + most
+		most = "logarithmic, up to " + most
 	}
 	words[most] = image.Point{l.width - margin - 7*len(most), y}
-	if h.high > h.low && h.log {
+	if h.high > h.low {
 		words[times(h.low)] = image.Point{l.width - margin - barLong - 7*len(times(h.low)) - 6, l.bar + 11}
-	} else if h.high > h.low {
-		words[times(h.low)] = image.Point{l.width - margin - barLong, y}
 	}
 	return words
 }
