@@ -45,9 +45,6 @@ func newDeformConv2DBackward(m maker, p conv.Problem, weight []float32) (*Deform
 	if !p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: an ordinary problem is for NewConv2DBackward", conv.ErrParams)
 	}
-	if p.Border != conv.BorderFade {
-		return nil, fmt.Errorf("kernels: %w: gradients at the border %v", conv.ErrUnsupported, p.Border)
-	}
 	b := &DeformConv2DBackward{}
 	if err := b.init(m, p); err != nil {
 		return nil, err
