@@ -49,6 +49,8 @@ type Report struct {
 	Hybrid []Rates    `json:"hybrid_dilation,omitempty"`
 	Others []Other    `json:"as_far_see"`
 
+	Effective *Effective `json:"effective_field,omitempty"` // where it was measured
+
 	Reads Reads `json:"-"`
 }
 

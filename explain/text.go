@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -49,6 +50,11 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "It never reads %d of the %d (%s).\n", r.Unseen, total, percent(r.Field, r.Unseen))
 	}
 	fmt.Fprintf(&b, "%s parameters, %s multiply-adds.\n", count(r.Params), count(r.MACs))
+	if m := r.Effective; m != nil {
+		side := math.Sqrt(float64(m.Pixels))
+		fmt.Fprintf(&b, "Effective field (Luo et al. 2016), measured through %d random networks on %s:\n", m.Draws, m.Device)
+		fmt.Fprintf(&b, "  %.1f%% of the field's pixels, as many as %.0f×%.0f, have more than 4.55%% of the strongest gradient.\n", 100*m.Share, side, side)
+	}
 	for _, h := range r.Hybrid {
 		fmt.Fprintf(&b, "Hybrid dilation (Wang et al. 2018), %d×%d at rates %s: %s.\n", h.Kernel, h.Kernel, shorten(join(h.Rates), 20), h.sentence())
 	}

@@ -23,12 +23,15 @@ import (
 // MaxHeat is the most cells that a heat map has each way.
 const MaxHeat = 4096
 
-// HeatMap draws how often each cell of a grid is read: never is grey, and from
-// the least to the most often it goes from violet over green to yellow.
+// HeatMap draws how often each cell of a grid is read, or how much something
+// else there is of it: nothing is grey, and from the least to the most it goes
+// from violet over green to yellow.
 type HeatMap struct {
 	Title, Note   string
 	Rows, Columns int
 	At            func(row, column int) float64 // at least 0
+	Unit, Nothing string                        // what a count is of, "times", and what 0 means, "never read"
+	Linear        bool                          // never a logarithmic scale
 
 	low, high float64 // the counts between which colours lie, 0 before measure
 	log       bool
@@ -60,7 +63,13 @@ func (h *HeatMap) measure() error {
 			}
 		}
 	}
-	h.log = h.high > logarithmic*h.low
+	h.log = h.high > logarithmic*h.low && !h.Linear
+	if h.Unit == "" {
+		h.Unit = "times"
+	}
+	if h.Nothing == "" {
+		h.Nothing = "never read"
+	}
 	return nil
 }
 
@@ -116,7 +125,7 @@ func (h *HeatMap) layout() layout {
 
 // times writes a count.
 func times(n float64) string {
-	if n < 1e6 {
+	if n < 1e6 && n == math.Trunc(n) {
 		return fmt.Sprintf("%.0f", n)
 	}
 	return fmt.Sprintf("%.2g", n)
@@ -126,20 +135,18 @@ func times(n float64) string {
 func (h *HeatMap) legend(l layout) map[string]image.Point {
 	y := l.bar + barHigh + 14
 	words := map[string]image.Point{
-		"never read": {margin + barHigh + 6, l.bar + 11},
+		h.Nothing: {margin + barHigh + 6, l.bar + 11},
 	}
 	if h.high == 0 {
 		return words
 	}
-	most := times(h.high) + " times"
+	most := times(h.high) + " " + h.Unit
 	if h.log {
-		most = "to the logarithm " + most
+		most = "logarithmic, up to " + most
 	}
 	words[most] = image.Point{l.width - margin - 7*len(most), y}
-	if h.high > h.low && h.log {
+	if h.high > h.low {
 		words[times(h.low)] = image.Point{l.width - margin - barLong - 7*len(times(h.low)) - 6, l.bar + 11}
-	} else if h.high > h.low {
-		words[times(h.low)] = image.Point{l.width - margin - barLong, y}
 	}
 	return words
 }
@@ -164,6 +171,48 @@ func (h HeatMap) Image() (*image.NRGBA, error) {
 		write(m, text, at)
 	}
 	return m, nil
+}
+
+// BesideImage draws maps from left to right.
+func BesideImage(maps ...HeatMap) (*image.NRGBA, error) {
+	var parts []*image.NRGBA
+	var size image.Point
+	for _, h := range maps {
+		m, err := h.Image()
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, m)
+		size = image.Point{size.X + m.Rect.Dx(), max(size.Y, m.Rect.Dy())}
+	}
+	all := image.NewNRGBA(image.Rectangle{Max: size})
+	draw.Draw(all, all.Bounds(), image.White, image.Point{}, draw.Src)
+	x := 0
+	for _, m := range parts {
+		draw.Draw(all, m.Rect.Add(image.Point{X: x}), m, image.Point{}, draw.Src)
+		x += m.Rect.Dx()
+	}
+	return all, nil
+}
+
+// BesideSVG writes maps from left to right as one vector graphic.
+func BesideSVG(w io.Writer, maps ...HeatMap) error {
+	var b bytes.Buffer
+	x, y := 0, 0
+	for _, h := range maps {
+		if err := h.measure(); err != nil {
+			return err
+		}
+		l := h.layout()
+		fmt.Fprintf(&b, "<svg x=\"%d\" width=\"%d\" height=\"%d\">\n", x, l.width, l.height)
+		if err := h.SVG(&b); err != nil {
+			return err
+		}
+		b.WriteString("</svg>\n")
+		x, y = x+l.width, max(y, l.height)
+	}
+	_, err := fmt.Fprintf(w, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n%s</svg>\n", x, y, x, y, &b)
+	return err
 }
 
 // cells draws the map alone, with lines between cells that are large enough.

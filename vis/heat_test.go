@@ -68,6 +68,34 @@ func TestHeatMapScale(t *testing.T) {
 	}
 }
 
+func TestBeside(t *testing.T) {
+	a, b := heat(5, 7), heat(9, 3)
+	b.Unit, b.Nothing, b.Linear = "of the strongest", "nothing", true
+	m, err := BesideImage(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := a.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, err := b.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := left.Rect.Dx()
+	if m.Rect.Dx() != x+right.Rect.Dx() || m.NRGBAAt(x/2, 60) != left.NRGBAAt(x/2, 60) || m.NRGBAAt(x+200, 300) != right.NRGBAAt(200, 300) {
+		t.Errorf("%v beside %v is %v", left.Rect, right.Rect, m.Rect)
+	}
+	var text bytes.Buffer
+	if err := BesideSVG(&text, a, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(text.Bytes(), new(struct{})); err != nil || !strings.Contains(text.String(), "of the strongest") {
+		t.Errorf("%v in %s", err, &text)
+	}
+}
+
 // Small maps have a rectangle a cell, large ones a picture; both are XML.
 func TestHeatMapSVG(t *testing.T) {
 	for _, c := range []struct {

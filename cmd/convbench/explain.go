@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"image/png"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"vkconv"
 	"vkconv/conv"
 	"vkconv/explain"
 	"vkconv/tensorio"
@@ -24,7 +26,8 @@ var explainCommand = command{
 	long: `Follows a stack of convolutions and says for each layer its output, its receptive field alone
 and stacked, how far apart neighbouring fields lie (jump), which share of the field is never
 read (the gridding of dilation), its weights and multiply-adds; whether rates of dilation leave
-holes; and what else would see as far at what cost. It computes nothing and needs no device.
+holes; and what else would see as far at what cost. Only -effective computes anything: by the
+input gradient, how much an output depends on each pixel of its field.
 
 Layers are separated by commas, or in a file by lines; # begins a comment. A layer is a kernel,
 3x3, and what differs from the usual: s2 stride; d4 dilation; p1 padding, without which the size
@@ -34,22 +37,31 @@ is a pooling, [1x1 | 3x3 d6 | 3x3 d12] are layers side by side.
 
 Networks: ` + wrap(strings.Join(explainNames(), ", "), 82, "          ") + `
 
-The picture (-o) shows how often one output reads each pixel of its field.`,
+The picture (-o) shows how often one output reads each pixel of its field, beside it with
+-effective how strong the gradient is there.`,
 	examples: `
   convbench explain "3x3 d1, 3x3 d2, 3x3 d4"
   convbench explain "3x3 d2 *3" -o gridding.png
   convbench explain resnet50 -input 3x512x512
   convbench explain deeplabv3-aspp -json
-  convbench explain layers.txt -o field.svg`,
+  convbench explain layers.txt -o field.svg
+  convbench explain "3x3 *8" -effective 20 -o both.png`,
 	setup: func(flags *flag.FlagSet) action {
 		input := flags.String("input", "", "the input as `CxHxW`; without it the network's own, else 64x56x56")
 		out := flags.String("o", "", "draw the field to this `file`, .png or .svg")
 		asJSON := flags.Bool("json", false, "write JSON")
-		return func(_ context.Context, e *env, args []string) error {
-			if len(args) == 0 {
+		effective := flags.Int("effective", 0, "measure the effective field through this `number` of random networks")
+		seed := flags.Uint64("seed", 1, "the `number` that their weights follow from")
+		device := deviceFlag(flags)
+		return func(ctx context.Context, e *env, args []string) error {
+			switch {
+			case len(args) == 0:
 				return badInputf("explain needs layers, a network's name or a file (convbench explain -h says more)")
+			case *effective < 0 || *effective > 10000:
+				return badInputf("-effective is %d, must be between 0 and 10000", *effective)
 			}
-			return runExplain(e, strings.Join(args, " "), *input, *out, *asJSON)
+			x := explanation{what: strings.Join(args, " "), out: *out, device: *device, asJSON: *asJSON, effective: *effective, seed: *seed}
+			return x.run(ctx, e, *input)
 		}
 	},
 }
@@ -62,12 +74,20 @@ func explainNames() (names []string) {
 	return names
 }
 
-func runExplain(e *env, what, input, out string, asJSON bool) error {
-	extension := strings.ToLower(filepath.Ext(out))
-	if out != "" && extension != ".png" && extension != ".svg" {
-		return badInputf("-o is %q, must end in .png or .svg", out)
+// explanation is what the flags ask for.
+type explanation struct {
+	what, out, device string
+	asJSON            bool
+	effective         int
+	seed              uint64
+}
+
+func (x explanation) run(ctx context.Context, e *env, input string) error {
+	extension := strings.ToLower(filepath.Ext(x.out))
+	if x.out != "" && extension != ".png" && extension != ".svg" {
+		return badInputf("-o is %q, must end in .png or .svg", x.out)
 	}
-	network, err := findNetwork(what)
+	network, err := findNetwork(x.what)
 	if err != nil {
 		return badInput(err)
 	}
@@ -88,12 +108,17 @@ func runExplain(e *env, what, input, out string, asJSON bool) error {
 		return badInput(err)
 	}
 	report.Name, report.About = network.Name, network.About
-	if out != "" {
-		if err := drawField(report, what, out, extension); err != nil {
+	if x.effective > 0 {
+		if err := x.measure(ctx, e, stack, report); err != nil {
+			return err
+		}
+	}
+	if x.out != "" {
+		if err := x.draw(report, extension); err != nil {
 			return badInput(err)
 		}
 	}
-	if asJSON {
+	if x.asJSON {
 		encoder := json.NewEncoder(e.stdout)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(report)
@@ -101,10 +126,26 @@ func runExplain(e *env, what, input, out string, asJSON bool) error {
 	if err := report.WriteText(e.stdout); err != nil {
 		return err
 	}
-	if out != "" {
-		fmt.Fprintf(e.stdout, "%s: how often each of the %d×%d pixels is read\n", out, report.Field[0], report.Field[1])
+	if x.out != "" {
+		fmt.Fprintf(e.stdout, "%s: how often each of the %d×%d pixels is read\n", x.out, report.Field[0], report.Field[1])
 	}
 	return nil
+}
+
+// measure adds the effective field.
+func (x explanation) measure(ctx context.Context, e *env, stack explain.Stack, report *explain.Report) (err error) {
+	engine, err := vkconv.Open(vkconv.Options{Device: x.device})
+	if err != nil {
+		return badInput(err)
+	}
+	defer func() { err = e.shut(err, engine) }()
+	e.progress("measuring gradients on %s", engine.Name())
+	report.Effective, err = explain.MeasureEffective(ctx, engine, stack, x.effective, x.seed)
+	e.progress("")
+	if errors.Is(err, explain.ErrText) {
+		err = badInput(err)
+	}
+	return err
 }
 
 // findNetwork takes what was asked for as a known network's name, a file's
@@ -144,20 +185,26 @@ func parseInput(text string) (conv.Shape, error) {
 	return shape, nil
 }
 
-// drawField writes the heat map.
-func drawField(r *explain.Report, what, out, extension string) error {
-	title := []rune(strings.Join(strings.Fields(what), " "))
+// draw writes the heat map, or both side by side.
+func (x explanation) draw(r *explain.Report, extension string) error {
+	title := []rune(strings.Join(strings.Fields(x.what), " "))
 	if len(title) > 80 {
 		title = append(title[:79], '…')
 	}
-	heat := vis.HeatMap{Title: string(title), Rows: r.Field[0], Columns: r.Field[1], At: r.Reads.At,
-		Note: fmt.Sprintf("one output sees %d×%d pixels, %d never read", r.Field[0], r.Field[1], r.Unseen)}
-	if extension == ".svg" {
-		return tensorio.WriteFile(out, heat.SVG)
+	maps := []vis.HeatMap{{Title: string(title), Rows: r.Field[0], Columns: r.Field[1], At: r.Reads.At,
+		Note: fmt.Sprintf("one output sees %d×%d pixels, %d never read", r.Field[0], r.Field[1], r.Unseen)}}
+	if m := r.Effective; m != nil {
+		maps = append(maps, vis.HeatMap{Title: "effective field", Rows: m.Rows, Columns: m.Columns, Linear: true,
+			Note: fmt.Sprintf("gradient through %s, root mean square", plural(m.Draws, "random network")),
+			Unit: "of the strongest", Nothing: "no gradient",
+			At: func(row, column int) float64 { return m.Size[row*m.Columns+column] }})
 	}
-	picture, err := heat.Image()
+	if extension == ".svg" {
+		return tensorio.WriteFile(x.out, func(w io.Writer) error { return vis.BesideSVG(w, maps...) })
+	}
+	picture, err := vis.BesideImage(maps...)
 	if err != nil {
 		return err
 	}
-	return tensorio.WriteFile(out, func(w io.Writer) error { return png.Encode(w, picture) })
+	return tensorio.WriteFile(x.out, func(w io.Writer) error { return png.Encode(w, picture) })
 }

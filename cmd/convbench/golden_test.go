@@ -158,12 +158,12 @@ var golden = map[string][]string{
 		"check -random 5 x.npz", "check -random -1", "apply", "apply photo.png photo.png -o a.png", "-device cpu now"},
 	"explain": {
 		"explain 3x3 d1, 3x3 d2, 3x3 d4", "explain 9x9 -input 3x32x48", "explain 3x3 d2 *3 -o field.png", "explain vgg16 -o field.svg",
-		"explain DeepLabV3-ASPP", "explain layers.txt", "explain 3x3 d1, 1x7 s2x1 c32 -json",
+		"explain DeepLabV3-ASPP", "explain layers.txt", "explain 3x3 d1, 1x7 s2x1 c32 -json", "explain 3x3 d2, 3x3 -device cpu -effective 2 -o both.svg",
 	},
 	"badexplain": {
 		"explain", "explain 3x3 q5", "explain vgg17", "explain 3x3 -input 64", "explain 3x3 -input 0x5x5", "explain 3x3 -o field.jpg",
 		"explain 3x3 -o nosuch/field.png", "explain cases", "explain text.png", "explain 3x3 d5000 -o field.png", "explain 7x7 p0 -input 1x5x5",
-		"explain 3x3 d90000", "explain 3x3 *2000", "explain file",
+		"explain 3x3 d90000", "explain 3x3 *2000", "explain file", "explain 3x3 -effective -1", "explain 3x3 d1500 -effective 1 -device cpu",
 	},
 	"bench": {"-device cpu -run stacked.3×3$ -budget 1ms"},
 	"check": {
