@@ -149,7 +149,9 @@ func Bilinear[T Float](image []T, h, w int, at Place, border conv.Border) Sample
 		Twist:  abs(v11 - v10 - v01 + v00),
 	}
 	if at.Y == -1 && ly == 0 || at.X == -1 && lx == 0 {
-		s.Value, s.Abs = 0, 0 // on the border at −1, even where the pixel at 0 is infinite
+		// On the border at −1, even where the pixel at 0 is infinite or the other
+		// position is NaN; the fraction is exact there, so nothing slopes.
+		s.Value, s.Abs, s.SlopeY, s.SlopeX = 0, 0, 0, 0
 	}
 	return s
 }

@@ -97,15 +97,18 @@ func (b *backward) room(n int64) int64 {
 	return at
 }
 
-// reserve makes the workspace, with room for the partial sums.
+// reserve makes the workspace, with room for the partial sums. They may lie
+// over what was given room before: the sums are done by then.
 func (b *backward) reserve() (err error) {
+	before := b.size
+	b.size = 0
 	if n := b.weights.bytes(); n > 0 {
 		b.weights.at = b.room(n)
 	}
 	if n := b.bias.bytes(); n > 0 {
 		b.bias.at = b.room(n)
 	}
-	if b.size == 0 {
+	if b.size = max(b.size, before); b.size == 0 {
 		return nil
 	}
 	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
@@ -297,7 +300,7 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	cg := p.C / p.Groups
 	phases := min(p.StrideY, p.H) * min(p.StrideX, p.W)
 	items := p.N * ceil(p.H, p.StrideY) * ceil(p.W, p.StrideX) // of a phase
-	best, err := chooseTile(t, "conv2d_grad_input", p.Groups, cg, items, 1)
+	best, err := matrix{groups: p.Groups, rows: cg, columns: items, value: t.machine().load}.choose(t, "conv2d_grad_input")
 	if err != nil {
 		return nil, err
 	}
@@ -329,20 +332,10 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	t := m.traits
 	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
 	v := problemValues(p)
-	if kg <= fewChannels && cg*p.Taps() <= 4*9 {
-		const taps = 9 // of an invocation
-		local := localSize(t)
-		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.K*cg, ceil(p.Taps(), taps)
-		tiles := v["blocks"] * v["rowItems"]
-		parts, share := split(t, ceil(v["items"], local), tiles, elements*local)
-		v["share"] = share * local
-		pass, err := newPass(m, "conv2d_grad_depthwise_n9", local, tiles*parts, v)
-		if err != nil {
-			return nil, err
-		}
-		return newSum(m, pass, elements, parts*local)
+	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*localSize(t) <= mostPartial {
+		return newFewSum(m, p)
 	}
-	best, err := chooseTile(t, "conv2d_grad_weight", p.Groups, kg, cg*p.Taps(), 1)
+	best, err := matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.machine().load, padded: p.Mode != conv.Zeros}.choose(t, "conv2d_grad_weight")
 	if err != nil {
 		return nil, err
 	}
@@ -356,4 +349,40 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 		return nil, err
 	}
 	return newSum(m, pass, elements, parts)
+}
+
+// newFewSum plans dweight where groups have few channels: every invocation sums
+// its share of pixels, or of strips of them, for one kernel.
+func newFewSum(m maker, p conv.Problem) (*sum, error) {
+	local, v, elements := localSize(m.traits), problemValues(p), p.Weight().Len()
+	v["blocks"] = p.K * p.C / p.Groups
+	estep, other := p.StrideX/gcd(p.StrideX, p.DilationX), p.StrideY/gcd(p.StrideY, p.DilationY)
+	name, tiles := "conv2d_grad_depthwise_n9", v["blocks"]
+	if p.R == 3 && p.S == 3 && estep == other && estep <= 2 {
+		const width, height = 4, 16 // of a strip
+		along := func(out, stride, dilation, size int) (step, items int) {
+			step = dilation / gcd(stride, dilation)
+			return step, step * ceil(ceil(out, step), size)
+		}
+		v["rows"] = height
+		v["stepY"], v["columnItems"] = along(p.Ho, p.StrideY, p.DilationY, height)
+		v["stepX"], v["rowItems"] = along(p.Wo, p.StrideX, p.DilationX, width)
+		v["items"] = p.N * v["columnItems"] * v["rowItems"]
+		if name = fmt.Sprintf("conv2d_grad_window_e%d", estep); p.Mode == conv.Zeros {
+			name += "z"
+		}
+	} else {
+		const taps = 9 // of an invocation
+		v["items"], v["rowItems"] = p.N*p.Ho*p.Wo, ceil(p.Taps(), taps)
+		if tiles *= v["rowItems"]; p.Mode == conv.Zeros {
+			name += "z"
+		}
+	}
+	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local)
+	v["share"] = share * local
+	pass, err := newPass(m, name, local, tiles*parts, v)
+	if err != nil {
+		return nil, err
+	}
+	return newSum(m, pass, elements, parts*local)
 }

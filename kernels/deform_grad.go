@@ -45,9 +45,6 @@ func newDeformConv2DBackward(m maker, p conv.Problem, weight []float32) (*Deform
 	if !p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: an ordinary problem is for NewConv2DBackward", conv.ErrParams)
 	}
-	if p.Border != conv.BorderFade {
-		return nil, fmt.Errorf("kernels: %w: gradients at the border %v", conv.ErrUnsupported, p.Border)
-	}
 	b := &DeformConv2DBackward{}
 	if err := b.init(m, p); err != nil {
 		return nil, err
@@ -86,6 +83,10 @@ func (b *DeformConv2DBackward) plan(m maker) (err error) {
 		}
 	}
 	first := &b.parts[0] // none is larger
+	if bytes := 4 * int64(first.elements); bytes > m.traits.StorageRange {
+		return fmt.Errorf("kernels: %w: the gradients of %d pixels' samples take %d bytes, a binding on this device at most %d",
+			gpu.ErrTooLarge, pixels, bytes, m.traits.StorageRange)
+	}
 	b.room(4 * int64(first.elements))
 	if b.gather {
 		groups, cells := images*p.OffsetGroups, (p.H+1)*(p.W+1)
@@ -118,7 +119,7 @@ func newDeformPart(m maker, p conv.Problem, image, images, first, pixels int, ga
 	t := m.traits
 	part := deformPart{elements: images * p.C * p.Taps() * pixels}
 	rows := p.C / p.Groups * p.Taps()
-	best, err := chooseTile(t, "deform_grad_column", p.Groups, rows, images*pixels, 1)
+	best, err := matrix{groups: p.Groups, rows: rows, columns: images * pixels, value: t.machine().load}.choose(t, "deform_grad_column")
 	if err != nil {
 		return part, err
 	}
@@ -146,9 +147,9 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 	t := m.traits
 	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
 	v := problemValues(p)
-	if kg <= fewChannels {
+	local := localSize(t)
+	if kg <= fewChannels && elements*local <= mostPartial {
 		const channels = 4 // of an invocation
-		local := localSize(t)
 		v["groupBlocks"] = ceil(p.C/p.OffsetGroups, channels)
 		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.OffsetGroups*v["groupBlocks"]*p.Taps()*kg, 1
 		parts, share := split(t, ceil(v["items"], local), v["blocks"], elements*local)
@@ -160,7 +161,8 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 		return newSum(m, pass, elements, parts*local)
 	}
 	units := func(tn int) int { return cg / v["run"] * ceil(v["run"], tn) * p.Taps() }
-	best, err := chooseTile(t, "deform_grad_weight", p.Groups, kg, cg*p.Taps(), 1)
+	k := t.machine()
+	best, err := matrix{p.Groups, kg, cg * p.Taps(), 4 * (k.load + k.product), k.place, false}.choose(t, "deform_grad_weight")
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -194,13 +195,72 @@ func TestBackward(t *testing.T) {
 			m    maker
 		}{{"usual", makerFor(d)}, {"other", other}, {"parts", parts}, {"scatter", scatter}} {
 			t.Run(c.name, func(t *testing.T) {
+				used := map[string]int{}
 				convtest.Backward(t, convtest.Cases(60), func(k convtest.Case, g convtest.Grads, dy []float32) error {
-					_, err := gradients(c.m, k, wanted(k.Problem, g), dy)
+					plan, err := gradients(c.m, k, wanted(k.Problem, g), dy)
+					if err == nil {
+						count(used, plan)
+					}
 					return err
 				})
+				t.Log(used)
 			})
 		}
 	})
+}
+
+// TestBackwardShapes draws what the suite seldom does and kernels were made
+// for: 3×3 depthwise in every mode, padding that keeps the size.
+func TestBackwardShapes(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		r, used, worst := rand.New(rand.NewPCG(convtest.Seed(), 11)), map[string]int{}, map[string]float64{}
+		for ran := 0; ran < convtest.Cases(40); {
+			dilation := [2]int{1 + r.IntN(4), 1 + r.IntN(4)}
+			params := conv.Params{Dilation: dilation, Groups: 1 + r.IntN(9),
+				Padding: conv.Padding{Top: r.IntN(2*dilation[0] + 1), Left: r.IntN(2*dilation[1] + 1), Bottom: r.IntN(9), Right: r.IntN(9)}}
+			x, w := conv.Shape{1 + r.IntN(2), params.Groups * (1 + r.IntN(2)), 1 + r.IntN(50), 1 + r.IntN(30)}, conv.Shape{params.Groups * (1 + r.IntN(2)), 0, 3, 3}
+			switch w[1] = x[1] / params.Groups; r.IntN(4) {
+			case 0: // as it is
+			case 1:
+				e := 1 + r.IntN(2)
+				params.Stride = [2]int{dilation[0] * e, dilation[1] * e}
+			case 2:
+				params.Stride, params.Mode = [2]int{1 + r.IntN(2), 1 + r.IntN(2)}, conv.PaddingMode(1+r.IntN(3))
+			case 3:
+				params.Groups = 1
+				x[1], w[0], w[1] = 3+r.IntN(20), 1+r.IntN(40), 0
+				w[1], w[2], w[3] = x[1], 1+2*r.IntN(2), 1+2*r.IntN(2)
+				params.Padding.Top, params.Padding.Left = dilation[0]*(w[2]/2), dilation[1]*(w[3]/2)
+			}
+			p, err := params.Problem(x, w, r.IntN(2) == 0)
+			if err != nil {
+				continue
+			}
+			ran++
+			c := convtest.Fill(r, p)
+			c.Name = convtest.Describe(p)
+			convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+				plan, err := gradients(makerFor(d), c, wanted(p, g), dy)
+				if err == nil {
+					count(used, plan)
+				}
+				return err
+			}, worst)
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("worst share of the bound %v; %v", worst, used)
+	})
+}
+
+// count counts the kernels that a plan names.
+func count(used map[string]int, plan backwardPlan) {
+	for _, word := range strings.FieldsFunc(plan.Describe(), func(r rune) bool { return strings.ContainsRune(" ;,:", r) }) {
+		if strings.Contains(word, "_") {
+			used[word]++
+		}
+	}
 }
 
 // TestCrowd drives all samples into few cells, where lists are long.
@@ -294,9 +354,31 @@ func judge(t *testing.T, name string, worst map[string]float64, roundings int, a
 	}
 }
 
-// TestBackwardSame asks for the same bits 20 times.
+// TestBackwardSame asks for the same bits 20 times, with other work in flight.
 func TestBackwardSame(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		stop, stopped := make(chan bool), make(chan error)
+		go func() {
+			c := convtest.Random(convtest.Seed()+9, 2)
+			for {
+				select {
+				case <-stop:
+					close(stopped)
+					return
+				default:
+				}
+				if _, err := gradients(makerFor(d), c, blank(c.Problem), c.OutputGrad()); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}()
+		defer func() {
+			close(stop)
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+		}()
 		for i := range convtest.Cases(12) {
 			c := convtest.Random(convtest.Seed()+1, i)
 			dy := c.OutputGrad()
@@ -386,6 +468,105 @@ func TestBackwardExtremeOffsets(t *testing.T) {
 	})
 }
 
+// TestBackwardFaded: exactly at −1 not even an infinite pixel at 0 counts.
+func TestBackwardFaded(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for _, k := range []int{1, 9} { // one output channel and many: two kernels
+			p, err := conv.Params{}.DeformProblem(conv.Deform{Mask: true}, conv.Shape{1, 1, 2, 2}, conv.Shape{k, 1, 1, 1}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inf := float32(math.Inf(1))
+			c := convtest.Case{Problem: p, X: []float32{inf, 1, 1, 1}, Weight: make([]float32, k), Mask: []float32{1, 1, 1, 1},
+				Offset: []float32{-1, -1, -2, -9, 0, 0, -1, -1}} // two places at −1, two farther out
+			dy, g := make([]float32, 4*k), blank(p)
+			for i := range dy {
+				dy[i] = 1
+			}
+			for i := range c.Weight {
+				c.Weight[i] = 1
+			}
+			if _, err := gradients(makerFor(d), c, g, dy); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range append(g.Weight, g.Mask...) {
+				if v != 0 {
+					t.Errorf("%d channels: dweight %v, dmask %v, want zeros", k, g.Weight, g.Mask)
+					break
+				}
+			}
+		}
+	})
+}
+
+// TestBackwardBorder: the border rule of the original code.
+func TestBackwardBorder(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		gather, scatter := makerFor(d), makerFor(d)
+		scatter.lists = 0
+		ran, worst := 0, map[string]float64{}
+		for i := 0; ran < convtest.Cases(40); i++ {
+			c := convtest.Random(convtest.Seed()+4, i)
+			if !c.Problem.Deformable() {
+				continue
+			}
+			c.Problem.Border = conv.BorderCut
+			for _, m := range []maker{gather, scatter} {
+				ran++
+				convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+					_, err := gradients(m, c, wanted(c.Problem, g), dy)
+					return err
+				}, worst)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("%d cases, worst share of the bound %v", ran, worst)
+	})
+}
+
+// TestBackwardNewWeights: SetWeights reaches every gradient that reads weights.
+func TestBackwardNewWeights(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for i := range convtest.Cases(20) {
+			c := convtest.Random(convtest.Seed()+5, i)
+			dy, old := c.OutputGrad(), make([]float32, len(c.Weight))
+			want, got := blank(c.Problem), blank(c.Problem)
+			if _, err := gradients(makerFor(d), c, want, dy); err != nil {
+				t.Fatal(err)
+			}
+			in := [4][]float32{c.X, c.Offset, c.Mask, dy}
+			var err error
+			if c.Problem.Deformable() {
+				var b *DeformConv2DBackward
+				if b, err = NewDeformConv2DBackward(d, c.Problem, old); err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				err = errors.Join(b.SetWeights(c.Weight), runGradients(d, in, got, func(s *gpu.Stream, g Grads, t [4]Tensor) error {
+					return b.Record(s, g, t[0], t[1], t[2], t[3])
+				}))
+			} else {
+				var b *Conv2DBackward
+				if b, err = NewConv2DBackward(d, c.Problem, old); err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				err = errors.Join(b.SetWeights(c.Weight), runGradients(d, in, got, func(s *gpu.Stream, g Grads, t [4]Tensor) error {
+					return b.Record(s, g, t[0], t[3])
+				}))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if where := differs(want, got); where != "" {
+				t.Fatalf("%s: %s", c.Name, where)
+			}
+		}
+	})
+}
+
 // TestBackwardRefuses: what cannot be, is said.
 func TestBackwardRefuses(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
@@ -426,6 +607,14 @@ func TestBackwardRefuses(t *testing.T) {
 		}
 		if err := b.Record(s, Grads{Bias: tensor}, Tensor{}, tensor); err != nil {
 			t.Errorf("dbias alone: %v", err)
+		}
+		big, err := d.NewBuffer(300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer big.Free()
+		if err := b.Record(s, Grads{X: Tensor{Buf: big}}, Tensor{}, Tensor{Buf: big}); err != nil {
+			t.Errorf("dx without x: %v", err)
 		}
 	})
 }

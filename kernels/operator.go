@@ -72,7 +72,7 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		constants = append(constants, gpu.Constant{ID: id, Value: value})
 	}
 	slices.SortFunc(constants, func(a, b gpu.Constant) int { return int(a.ID) - int(b.ID) })
-	module, err := withActivation(l)
+	module, err := withActivation(l.module, uint32(l.problem.Activation.Kind))
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +108,14 @@ func subgroups(f gpu.Features, lanes int) (o gpu.PipelineOptions) {
 	return o
 }
 
-// withActivation is the launch's module with the code of its activation alone.
-func withActivation(l launch) (*gpu.Module, error) {
-	id, err := l.module.ConstantID("activation")
+// withActivation is a module with the code of one kind of activation alone.
+func withActivation(module *shaders.Module, kind uint32) (*gpu.Module, error) {
+	id, err := module.ConstantID("activation")
 	if err != nil {
 		return nil, err
 	}
-	m := moduleOf(l.module)
-	m.Code, err = spirv.Fold(m.Code, map[uint32]uint32{id: uint32(l.problem.Activation.Kind)})
+	m := moduleOf(module)
+	m.Code, err = spirv.Fold(m.Code, map[uint32]uint32{id: kind})
 	return m, err
 }
 

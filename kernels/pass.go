@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"strings"
 	"unsafe"
 
 	"vkconv/conv"
@@ -59,7 +60,8 @@ func makerFor(d *gpu.Device) maker {
 }
 
 // newPass builds a pass of so many workgroups of local invocations. values must
-// hold every push constant of the module but tiles, and may hold more.
+// hold every push constant of the module but tiles, and may hold more; among
+// them the kind of activation where the module has one.
 func newPass(m maker, name string, local, tiles int, values map[string]int) (*pass, error) {
 	module, err := shaders.Get(name)
 	if err != nil {
@@ -78,7 +80,16 @@ func newPass(m maker, name string, local, tiles int, values map[string]int) (*pa
 	if err != nil {
 		return nil, err
 	}
-	if p.pipe, err = m.device.Pipeline(moduleOf(module), []gpu.Constant{{ID: size, Value: uint32(local)}}); err != nil {
+	constants := []gpu.Constant{{ID: size, Value: uint32(local)}}
+	compiled := moduleOf(module)
+	if id, err := module.ConstantID("activation"); err == nil {
+		kind := uint32(values["activation"])
+		constants = append(constants, gpu.Constant{ID: id, Value: kind})
+		if compiled, err = withActivation(module, kind); err != nil {
+			return nil, err
+		}
+	}
+	if p.pipe, err = m.device.PipelineWith(compiled, constants, subgroups(m.device.Info().Features, module.Defines["LANES"])); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, b := range module.Bindings {
@@ -132,8 +143,17 @@ func problemValues(p conv.Problem) map[string]int {
 		if v["masked"] = 0; p.Mask {
 			v["masked"] = 1
 		}
+		v["border"] = int(p.Border)
 	}
 	return v
+}
+
+// matrix is what a gradient computes with a register tile: rows × columns of a
+// result, for each group.
+type matrix struct {
+	groups, rows, columns int
+	value, place          float64 // cost of a value; of what is worked out once for all TN of them
+	padded                bool    // by another mode than zeros
 }
 
 // tile is a way to run a product.
@@ -143,47 +163,48 @@ type tile struct {
 	lanes, local int
 }
 
-// chooseTile takes the cheapest of the variants prefix_… for a product of rows
-// × columns, where an invocation covers spread of its TN columns at once.
-func chooseTile(t traits, prefix string, groups, rows, columns, spread int) (tile, error) {
+// choose takes the cheapest of the variants prefix_….
+func (p matrix) choose(t traits, prefix string) (tile, error) {
 	names, err := shaders.Names()
 	if err != nil {
 		return tile{}, err
 	}
-	best, cheapest, k := tile{}, math.Inf(1), t.machine()
+	best, cheapest := tile{}, math.Inf(1)
 	for _, name := range names {
-		if len(name) <= len(prefix) || name[:len(prefix)+1] != prefix+"_" {
+		if !strings.HasPrefix(name, prefix+"_") {
 			continue
 		}
 		m, err := shaders.Get(name)
 		if err != nil {
 			return tile{}, err
 		}
-		s := variant{}.shape(m)
-		v := tile{name, s.tm, s.tn, s.lanes, 32}
-		if s.lanes > 1 {
-			if t.Subgroup != s.lanes || !t.SubgroupOps {
-				continue
-			}
+		modes := m.Defines["MODES"] > 0
+		v := tile{name, m.Defines["TM"], m.Defines["TN"], m.Defines["LANES"], 32}
+		if v.lanes > 1 {
 			v.local = 8
 		}
-		if v.local > t.Invocations {
-			continue
-		}
-		loads := float64(s.tm) * k.load
-		if s.lanes > 1 {
-			loads = float64(s.tm/s.lanes)*k.load + float64(s.tm)*k.hand
-		}
-		step := loads + float64(s.tn)*k.load + float64(s.tm*s.tn)*(k.product+k.keep)
-		cost := step * float64(groups*ceil(rows, s.tm)*ceil(columns, v.local*v.tn/spread)*v.local)
-		if cost < cheapest {
+		fits := v.local <= t.Invocations && (v.lanes == 1 || t.Subgroup == v.lanes && t.SubgroupOps) && (modes || !p.padded)
+		if cost := p.cost(t, v, modes); fits && cost < cheapest {
 			best, cheapest = v, cost
 		}
 	}
 	if best.module == "" {
-		return tile{}, fmt.Errorf("%w: no variant of %s for this device", conv.ErrUnsupported, prefix)
+		return tile{}, fmt.Errorf("kernels: %w: no variant of %s for this device", conv.ErrUnsupported, prefix)
 	}
 	return best, nil
+}
+
+// cost estimates a variant in cycles, as the plans' cost does.
+func (p matrix) cost(t traits, v tile, modes bool) float64 {
+	k, loads, value := t.machine(), 0.0, p.value
+	if loads = float64(v.tm) * k.load; v.lanes > 1 {
+		loads = float64(v.tm/v.lanes)*k.load + float64(v.tm)*k.hand
+	}
+	if modes {
+		value += 6 * k.product // a few selections
+	}
+	step := loads + p.place + float64(v.tn)*value + float64(v.tm*v.tn)*(k.product+k.keep)
+	return step * float64(p.groups*ceil(p.rows, v.tm)*ceil(p.columns, v.local*v.tn)*v.local)
 }
 
 // checkGradient refuses what 32-bit indices or the device's bindings cannot hold.
@@ -192,7 +213,8 @@ func checkGradient(p conv.Problem, t traits) error {
 		name     string
 		elements int
 	}{{"the input", p.Input().Len()}, {"the output", p.Output().Len()}, {"the weight", p.Weight().Len()}, {"the offset tensor", offsetLen(p)}} {
-		if bytes := 4 * int64(s.elements); bytes > t.StorageRange || s.elements > math.MaxInt32-1<<20 {
+		// An index may run ahead by one plane before its loop ends.
+		if bytes := 4 * int64(s.elements); bytes > t.StorageRange || s.elements+p.H*p.W+p.Ho*p.Wo > math.MaxInt32-1<<16 {
 			return fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, s.name, bytes, t.StorageRange)
 		}
 	}

@@ -110,7 +110,6 @@ func (c *ConvTranspose2D) Close() {
 type ConvTranspose2DBackward struct {
 	*operator // of dy: the gradient by the input
 	weights   backward
-	bias      *sum
 	channels  int
 	planes    int // elements of dy
 }

@@ -4,7 +4,8 @@
 // workgroup's part, so that each dy is loaded once for all of them. Every
 // invocation's sums are a partial result, see conv2d_grad_reduce.comp.
 //
-//variant conv2d_grad_depthwise_n9  TN=9 MODES
+//variant conv2d_grad_depthwise_n9   TN=9 MODES
+//variant conv2d_grad_depthwise_n9z  TN=9
 #extension GL_GOOGLE_include_directive : require
 #define SPLIT
 

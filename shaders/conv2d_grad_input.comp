@@ -17,6 +17,7 @@
 //variant conv2d_grad_input_l8_m8n4   TM=8  TN=4 LANES=8
 //variant conv2d_grad_input_l8_m32n4  TM=32 TN=4 LANES=8
 //variant conv2d_grad_input_l4_m8n8   TM=8  TN=8 LANES=4 BROADCAST
+//variant conv2d_grad_input_l4_m16n8  TM=16 TN=8 LANES=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define INPUT_GRADIENT
 
@@ -29,8 +30,7 @@ layout(binding = 3) writeonly buffer InputGradientBuffer { float dx[]; };
 #define FACTOR wt
 #include "grad.glsl"
 #include "grad_tile.glsl"
-#define ACTIVATION p.activation
-#include "activation.glsl"
+#include "finish.glsl"
 
 // preimage is the j-th place of a padded axis of n pixels that shows pixel i,
 // counted from the start of the padding; -1 for none. Places past the end of
@@ -79,8 +79,12 @@ void main() {
     ix[t] = (i - line * columns) * p.strideX + phaseX;
   }
   for (int jy = 0; jy < p.imagesY; jy++) {
-    for (int jx = 0; jx < p.imagesX; jx++) {
-      bool some = false;
+    bool some = false; // of the pixels are shown in such a row
+    UNROLL for (int t = 0; t < TN; t++) some = any(bvec2(some, preimage(jy, iy[t], p.h, p.top) >= 0));
+    // An empty loop skips, where a driver would run both sides of an if.
+    int endX = ANY(some) ? p.imagesX : 0;
+    for (int jx = 0; jx < endX; jx++) {
+      some = false;
       UNROLL for (int t = 0; t < TN; t++) {
         int vy = preimage(jy, iy[t], p.h, p.top), vx = preimage(jx, ix[t], p.w, p.left);
         bool is = min(vy, vx) >= 0;
@@ -103,7 +107,6 @@ void main() {
             at[t] = (image[t] * p.k + g * p.kg) * plane + mix(0, oy[t] * p.wo + ox[t], inside[t]);
             some = any(bvec2(some, inside[t]));
           }
-          // An empty loop skips, where a driver would run both sides of an if.
           int end = ANY(some) ? p.kg : 0;
           int wAt = (g * p.kg * p.cg + c0) * taps + r * p.s + s;
           for (int k = 0; k < end; k++) {
@@ -133,12 +136,25 @@ void main() {
   }
   UNROLL for (int t = 0; t < TN; t++) {
     bool exists = first + t * LOCAL < p.items && iy[t] < p.h && ix[t] < p.w;
+    int to = ((image[t] * p.c + g * p.cg + c0) * p.h + iy[t]) * p.w + ix[t], c = g * p.cg + c0;
+#if TM < 4
     UNROLL for (int m = 0; m < TM; m++) {
-      int c = g * p.cg + c0 + m;
-      if (exists && m <= last) {
-        float b = bias[p.biased != 0 ? c : 0];
-        dx[((image[t] * p.c + c) * p.h + iy[t]) * p.w + ix[t]] = activate(acc[m * TN + t] + mix(0.0, b, p.biased != 0), p.low, p.high);
+      float b = bias[mix(0, c + min(m, last), p.biased != 0)];
+      float v = finish(vec4(acc[m * TN + t] + mix(0.0, b, p.biased != 0))).x;
+      if (exists && m <= last) dx[to + m * p.h * p.w] = v;
+    }
+#else
+    UNROLL for (int q = 0; q < TM; q += 4) {
+      vec4 v;
+      UNROLL for (int m = 0; m < 4; m++) {
+        float b = bias[mix(0, c + min(q + m, last), p.biased != 0)];
+        v[m] = acc[(q + m) * TN + t] + mix(0.0, b, p.biased != 0);
+      }
+      v = finish(v);
+      UNROLL for (int m = 0; m < 4; m++) {
+        if (exists && q + m <= last) dx[to + (q + m) * p.h * p.w] = v[m];
       }
     }
+#endif
   }
 }

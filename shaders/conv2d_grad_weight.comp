@@ -7,10 +7,14 @@
 // The rows of dy of all images are dealt to parts of p.share; part i writes the
 // i-th partial result, conv2d_grad_reduce.comp adds them up in order.
 //
-//variant conv2d_grad_weight_m8n4       TM=8  TN=4 LANES=1 MODES
-//variant conv2d_grad_weight_l8_m8n4    TM=8  TN=4 LANES=8 MODES
-//variant conv2d_grad_weight_l8_m32n4   TM=32 TN=4 LANES=8 MODES
-//variant conv2d_grad_weight_l4_m8n8    TM=8  TN=8 LANES=4 BROADCAST MODES
+// Without MODES padding is with zeros only.
+//
+//variant conv2d_grad_weight_m8n4         TM=8  TN=4 LANES=1 MODES
+//variant conv2d_grad_weight_l8_m8n4      TM=8  TN=4 LANES=8 MODES
+//variant conv2d_grad_weight_l8_m32n4     TM=32 TN=4 LANES=8 MODES
+//variant conv2d_grad_weight_l4_m8n8      TM=8  TN=8 LANES=4 BROADCAST MODES
+//variant conv2d_grad_weight_l4_m8n8z     TM=8  TN=8 LANES=4 BROADCAST
+//variant conv2d_grad_weight_l4_m16n8z    TM=16 TN=8 LANES=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define SPLIT
 

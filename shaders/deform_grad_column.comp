@@ -12,6 +12,7 @@
 //variant deform_grad_column_l8_m8n4   TM=8  TN=4 LANES=8
 //variant deform_grad_column_l8_m32n4  TM=32 TN=4 LANES=8
 //variant deform_grad_column_l4_m8n8   TM=8  TN=8 LANES=4 BROADCAST
+//variant deform_grad_column_l4_m16n8  TM=16 TN=8 LANES=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define DEFORMABLE
 

@@ -41,11 +41,12 @@ void main() {
   for (int i = part * p.share + LOCAL_ID; i < end; i += LOCAL) { // pixels of dy
     int n = i / outPlane, pixel = i - n * outPlane;
     Place here = PLACE(n, q, tap, pixel);
-    vec4 share = weights(here) * MODULATION(n, q, tap, pixel);
+    bvec4 counts = sampled(here);
+    vec4 share = sampleWeights(here) * MODULATION(n, q, tap, pixel);
     ivec4 corners = n * p.c * plane + ivec4(corner(here, 0), corner(here, 1), corner(here, 2), corner(here, 3));
     UNROLL for (int t = 0; t < TN; t++) {
       ivec4 at = corners + channel[t];
-      vec4 v = mix(vec4(0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), here.inside);
+      vec4 v = mix(vec4(0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), counts);
       acc[t] += dy[n * p.k * outPlane + from[t] + pixel] * (share.x * v.x + share.y * v.y + share.z * v.z + share.w * v.w);
     }
   }

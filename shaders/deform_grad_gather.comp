@@ -45,13 +45,18 @@ void main() {
     int below = corner >> 1, right = corner & 1;
     int cell = list * (cells + 1) + (y + 1 - below) * (p.w + 1) + x + 1 - right;
     int end = start[cell + 1];
+    bool repeatsY = all(bvec3(p.border == 1, below == 0, y == p.h - 1));
+    bool repeatsX = all(bvec3(p.border == 1, right == 0, x == p.w - 1));
     for (int k = start[cell]; k < end; k++) {
       int e = order[list * samples + k];
       int tap = e / p.pixels, from = p.firstPixel + e - tap * p.pixels, at = offsetAt(image, q, tap, from);
       float fy, fx;
       whole(offset[at], fy);
       whole(offset[at + p.ho * p.wo], fx);
-      float share = mix(1.0 - fy, fy, below == 1) * mix(1.0 - fx, fx, right == 1) * MODULATION(image, q, tap, from);
+      // A repeated last row or column (conv.BorderCut) brings its share as well.
+      float wy = mix(1.0 - fy, fy, below == 1) + mix(0.0, fy, repeatsY);
+      float wx = mix(1.0 - fx, fx, right == 1) + mix(0.0, fx, repeatsX);
+      float share = wy * wx * MODULATION(image, q, tap, from);
       UNROLL for (int t = 0; t < TN; t++) acc[t] += share * column[channel[t] + e];
     }
   }

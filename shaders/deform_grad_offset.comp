@@ -30,7 +30,8 @@ void main() {
   int group = point / taps, tap = point - group * taps, n = group / p.offsetGroups, q = group - n * p.offsetGroups;
   int image = p.firstImage + n;
   Place here = PLACE(image, q, tap, pixel);
-  vec4 share = weights(here);
+  vec4 share = sampleWeights(here);
+  bvec4 counts = sampled(here);
   float ly = here.fy, lx = here.fx, hy = 1.0 - ly, hx = 1.0 - lx;
   int at = (image * p.c + q * p.offsetChannels) * plane;
   ivec4 corners = at + ivec4(corner(here, 0), corner(here, 1), corner(here, 2), corner(here, 3));
@@ -41,6 +42,7 @@ void main() {
     vec4 v = mix(vec4(0), vec4(x[corners.x], x[corners.y], x[corners.z], x[corners.w]), here.inside);
     gy += d * (hx * (v.z - v.x) + lx * (v.w - v.y));
     gx += d * (hy * (v.y - v.x) + ly * (v.w - v.z));
+    v = mix(vec4(0), v, counts);
     gm += d * (share.x * v.x + share.y * v.y + share.z * v.z + share.w * v.w);
     corners += plane;
     from += taps * p.pixels;

@@ -12,7 +12,9 @@
 //variant deform_grad_weight_m8n4      TM=8  TN=4 LANES=1
 //variant deform_grad_weight_l8_m8n4   TM=8  TN=4 LANES=8
 //variant deform_grad_weight_l8_m32n4  TM=32 TN=4 LANES=8
-//variant deform_grad_weight_l4_m8n8   TM=8  TN=8 LANES=4 BROADCAST
+//variant deform_grad_weight_m32n2     TM=32 TN=2 LANES=1
+//variant deform_grad_weight_l4_m8n4   TM=8  TN=4 LANES=4 BROADCAST
+//variant deform_grad_weight_l4_m32n4  TM=32 TN=4 LANES=4 BROADCAST
 #extension GL_GOOGLE_include_directive : require
 #define SPLIT
 #define DEFORMABLE
@@ -55,11 +57,12 @@ void main() {
     for (int ox = 0; ox < p.wo; ox++) {
       int pixel = oy * p.wo + ox;
       Place here = PLACE(n, q, tap, pixel);
-      vec4 share = weights(here) * MODULATION(n, q, tap, pixel);
+      bvec4 counts = sampled(here);
+      vec4 share = sampleWeights(here) * MODULATION(n, q, tap, pixel);
       ivec4 corners = image + ivec4(corner(here, 0), corner(here, 1), corner(here, 2), corner(here, 3));
       UNROLL for (int t = 0; t < TN; t++) {
         ivec4 at = corners + min(t, channels - 1) * plane;
-        vec4 v = mix(vec4(0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), here.inside);
+        vec4 v = mix(vec4(0), vec4(x[at.x], x[at.y], x[at.z], x[at.w]), counts);
         value[t] = share.x * v.x + share.y * v.y + share.z * v.z + share.w * v.w;
       }
       multiplyTile(from + ox, outPlane, last);

@@ -23,17 +23,22 @@ layout(push_constant) uniform Push {
   int  bottom;
   int  imagesY, imagesX; // how many padded places a pixel may be repeated at, see preimage
   int  biased;           // 1 where a bias is added
-  int  activation;       // conv.ActivationKind
-  float low, high;       // its parameters
+  float low, high;       // the activation's parameters
 #endif
 #ifdef SPLIT
   int  rowItems;       // column blocks of the result's row
   int  share;          // of the items that are summed over, those of one part
 #endif
+#ifdef STRIPS
+  int  columnItems;    // strips on top of each other
+  int  rows;           // of a strip
+  int  stepY, stepX;   // outputs of a strip are this far apart
+#endif
 #ifdef DEFORMABLE
   int  offsetGroups;
   int  offsetChannels; // input channels that share an offset
   int  masked;         // 1 for a mask
+  int  border;         // conv.Border
   int  wants;          // 1 doffset, 2 dmask
   int  firstImage;     // the part of dy that is worked on: pixels of images
   int  firstPixel, pixels;
