@@ -35,7 +35,7 @@ type asppCase struct {
 
 func randomASPP(i int) asppCase {
 	r := rand.New(rand.NewPCG(convtest.Seed(), uint64(i)|1<<42))
-	c := asppCase{x: conv.Shape{1 + r.IntN(3), 1 + r.IntN(20), 1 + r.IntN(17), 1 + r.IntN(19)},
+	c := asppCase{x: conv.Shape{r.IntN(4), 1 + r.IntN(20), 1 + r.IntN(17), 1 + r.IntN(19)},
 		params: vkconv.ASPPParams{Channels: 1 + r.IntN(17), Out: 1 + r.IntN(9), Rates: [][]int{{6, 12, 18}, {1, 2, 5}, {}, {24}, {2, 2}}[r.IntN(5)]}}
 	if r.IntN(3) > 0 {
 		c.params.Activation = convtest.RandomActivation(r)
