@@ -2,7 +2,6 @@ package vkconv
 
 import (
 	"context"
-	"fmt"
 
 	"vkconv/conv"
 )
@@ -60,9 +59,6 @@ func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.
 	p, err := params.DeformProblem(d, x, w, true)
 	if err != nil {
 		return nil, err
-	}
-	if p.Border != conv.BorderFade {
-		return nil, fmt.Errorf("%w: border %v is only in the oracle so far", conv.ErrUnsupported, p.Border)
 	}
 	l, err := e.plan("deform_conv2d backward", p, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.deformConv2DBackward(p, weight) })
 	if err != nil {

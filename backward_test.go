@@ -16,6 +16,10 @@ func paramsOf(p conv.Problem) conv.Params {
 		Padding: p.Pad, Groups: p.Groups, Mode: p.Mode, Activation: p.Activation}
 }
 
+func deformOf(p conv.Problem) conv.Deform {
+	return conv.Deform{OffsetGroups: p.OffsetGroups, Mask: p.Mask, Border: p.Border}
+}
+
 // backward computes a case's gradients by a layer of its own.
 func backward(t *testing.T, e *vkconv.Engine, c convtest.Case, g convtest.Grads, dy []float32) error {
 	p := c.Problem
@@ -32,7 +36,7 @@ func backward(t *testing.T, e *vkconv.Engine, c convtest.Case, g convtest.Grads,
 			mask = tensor(t, e, p.MaskShape(), c.Mask)
 			out.Mask = tensor(t, e, p.MaskShape(), g.Mask)
 		}
-		l, err := e.NewDeformConv2DBackward(p.Input(), c.Weight, p.Weight(), paramsOf(p), conv.Deform{OffsetGroups: p.OffsetGroups, Mask: p.Mask})
+		l, err := e.NewDeformConv2DBackward(p.Input(), c.Weight, p.Weight(), paramsOf(p), deformOf(p))
 		if err != nil {
 			return err
 		}

@@ -55,3 +55,51 @@ func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32) (operator, er
 		return plan.Run(ctx, t[0], t[1], t[2], t[3])
 	}, plan.SetWeights}, nil
 }
+
+func (c *cpu) convTranspose2D(q conv.Transposed, weight, bias []float32) (operator, error) {
+	plan, err := fast.NewConvTranspose2D(c.pool, q, weight, bias)
+	if err != nil {
+		return nil, err
+	}
+	return &cpuOperator{plan, func(ctx context.Context, t onHost) error { return plan.Run(ctx, t[0], t[1]) }, plan.SetWeights}, nil
+}
+
+// hostGradients are the first five operands of a backward pass.
+func hostGradients(t onHost) fast.Grads {
+	return fast.Grads{X: t[0], Weight: t[1], Bias: t[2], Offset: t[3], Mask: t[4]}
+}
+
+// weightOnly makes a setter of one that takes no bias.
+func weightOnly(set func(weight []float32) error) func(weight, bias []float32) error {
+	return func(weight, _ []float32) error { return set(weight) }
+}
+
+func (c *cpu) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+	plan, err := fast.NewConv2DBackward(c.pool, p, weight)
+	if err != nil {
+		return nil, err
+	}
+	return &cpuOperator{plan, func(ctx context.Context, t onHost) error {
+		return plan.Run(ctx, hostGradients(t), t[5], t[6])
+	}, weightOnly(plan.SetWeights)}, nil
+}
+
+func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+	plan, err := fast.NewDeformConv2DBackward(c.pool, p, weight)
+	if err != nil {
+		return nil, err
+	}
+	return &cpuOperator{plan, func(ctx context.Context, t onHost) error {
+		return plan.Run(ctx, hostGradients(t), t[5], t[6], t[7], t[8])
+	}, weightOnly(plan.SetWeights)}, nil
+}
+
+func (c *cpu) convTranspose2DBackward(q conv.Transposed, weight []float32) (operator, error) {
+	plan, err := fast.NewConvTranspose2DBackward(c.pool, q, weight)
+	if err != nil {
+		return nil, err
+	}
+	return &cpuOperator{plan, func(ctx context.Context, t onHost) error {
+		return plan.Run(ctx, hostGradients(t), t[5], t[6])
+	}, weightOnly(plan.SetWeights)}, nil
+}

@@ -2,7 +2,6 @@ package vkconv
 
 import (
 	"context"
-	"fmt"
 
 	"vkconv/conv"
 )
@@ -19,9 +18,6 @@ func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Sh
 	p, err := params.DeformProblem(d, x, w, bias != nil)
 	if err != nil {
 		return nil, err
-	}
-	if p.Border != conv.BorderFade {
-		return nil, fmt.Errorf("%w: border %v is only in the oracle so far", conv.ErrUnsupported, p.Border)
 	}
 	l, err := e.plan("deform_conv2d", p, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.deformConv2D(p, weight, bias) })
 	if err != nil {

@@ -33,26 +33,29 @@ type PackWeights struct {
 // NewDeformPack plans a layer for inputs of shape x (N×C×H×W) with a weight of
 // shape w (K×C/groups×R×S). An activation in params goes behind the deformable
 // convolution. Errors are those of [Engine.NewDeformConv2D].
-func (e *Engine) NewDeformPack(x conv.Shape, weights PackWeights, w conv.Shape, params conv.Params, d conv.Deform) (pack *DeformPack, err error) {
+func (e *Engine) NewDeformPack(x conv.Shape, weights PackWeights, w conv.Shape, params conv.Params, d conv.Deform) (*DeformPack, error) {
 	deform, err := e.NewDeformConv2D(x, weights.Weight, weights.Bias, w, params, d)
 	if err != nil {
 		return nil, err
 	}
-	pack = &DeformPack{deform: deform}
-	defer func() {
-		if err != nil {
-			pack.Close()
-			pack = nil
-		}
-	}()
-	p := deform.p
+	l := &DeformPack{deform: deform}
+	if err := l.plan(e, x, weights, params); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// plan makes the convolutions that predict, and the tensors between.
+func (l *DeformPack) plan(e *Engine, x conv.Shape, weights PackWeights, params conv.Params) (err error) {
+	p := l.deform.p
 	offsets, masks := p.Offset()[1], 0
 	if p.Mask {
 		masks = p.MaskShape()[1]
 	}
 	each := p.C * p.Taps()
 	if len(weights.Offset) != (offsets+masks)*each || len(weights.OffsetBias) != offsets+masks {
-		return nil, fmt.Errorf("%w: the offset convolution has %d weights and %d biases, must have %d (%d channels × %d×%d×%d) and %d",
+		return fmt.Errorf("%w: the offset convolution has %d weights and %d biases, must have %d (%d channels × %d×%d×%d) and %d",
 			conv.ErrShape, len(weights.Offset), len(weights.OffsetBias), (offsets+masks)*each, offsets+masks, p.C, p.R, p.S, offsets+masks)
 	}
 	predict := params
@@ -65,16 +68,16 @@ func (e *Engine) NewDeformPack(x conv.Shape, weights PackWeights, w conv.Shape, 
 		t, err := e.NewTensor(l.p.Output())
 		return l, t, err
 	}
-	if pack.offset, pack.offsetTensor, err = predictor(0, offsets, predict); err != nil {
-		return nil, fmt.Errorf("offsets: %w", err)
+	if l.offset, l.offsetTensor, err = predictor(0, offsets, predict); err != nil {
+		return fmt.Errorf("offsets: %w", err)
 	}
 	if p.Mask {
 		predict.Activation.Kind = conv.Sigmoid
-		if pack.mask, pack.maskTensor, err = predictor(offsets, offsets+masks, predict); err != nil {
-			return nil, fmt.Errorf("mask: %w", err)
+		if l.mask, l.maskTensor, err = predictor(offsets, offsets+masks, predict); err != nil {
+			return fmt.Errorf("mask: %w", err)
 		}
 	}
-	return pack, nil
+	return nil
 }
 
 // Problem returns the deformable convolution's problem.

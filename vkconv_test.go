@@ -75,15 +75,14 @@ func run(e *vkconv.Engine, c convtest.Case, y, x, weight, bias, offset, mask []f
 		}
 		in[i], free = v, append(free, v.Free)
 	}
-	params := conv.Params{Stride: [2]int{p.StrideY, p.StrideX}, Dilation: [2]int{p.DilationY, p.DilationX},
-		Padding: p.Pad, Groups: p.Groups, Mode: p.Mode}
+	params := paramsOf(p)
 	if !p.Bias {
 		bias = nil
 	}
 	var err error
 	if p.Deformable() {
 		var l *vkconv.DeformConv2D
-		if l, err = e.NewDeformConv2D(p.Input(), weight, bias, p.Weight(), params, conv.Deform{OffsetGroups: p.OffsetGroups, Mask: p.Mask}); err != nil {
+		if l, err = e.NewDeformConv2D(p.Input(), weight, bias, p.Weight(), params, deformOf(p)); err != nil {
 			return err
 		}
 		free = append(free, l.Close)
@@ -104,7 +103,7 @@ func run(e *vkconv.Engine, c convtest.Case, y, x, weight, bias, offset, mask []f
 
 func TestForward(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		convtest.Forward(t, convtest.Cases(100), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
+		convtest.ForwardActivated(t, convtest.Cases(100), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
 			return run(e, c, y, x, weight, bias, offset, mask)
 		})
 		if m := e.Memory(); m.InUse != 0 || m.Peak == 0 {

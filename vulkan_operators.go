@@ -80,11 +80,6 @@ func gradients(t onDevice) kernels.Grads {
 	return kernels.Grads{X: t[0], Weight: t[1], Bias: t[2], Offset: t[3], Mask: t[4]}
 }
 
-// weightOnly makes a setter of one that takes no bias.
-func weightOnly(set func(weight []float32) error) func(weight, bias []float32) error {
-	return func(weight, _ []float32) error { return set(weight) }
-}
-
 func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
 	plan, err := kernels.NewConv2DBackward(v.dev, p, weight)
 	if err != nil {

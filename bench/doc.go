@@ -3,6 +3,6 @@
 // are kept apart: the device's own time between two timestamps, and the wall
 // time of a submission from the first call to the end of waiting.
 //
-// A [Case] is a layer or a chain of layers on random data. [Bench.Run] verifies
+// A [Case] is a layer, a chain of layers or a layer's backward pass on random data. [Bench.Run] verifies
 // and times it on a device and on the CPU path; [Table] writes what came out.
 package bench

@@ -50,15 +50,19 @@ func Random(seed uint64, i int) Case {
 	}
 }
 
-// RandomActivated is [Random] with an activation behind about a third of the
-// cases, for implementations that fuse it.
+// RandomActivated is [Random] with what only the forward pass takes: an
+// activation behind about a third of the cases, and the border cut in a third
+// of the deformable ones.
 func RandomActivated(seed uint64, i int) Case {
 	c := Random(seed, i)
 	r := rand.New(rand.NewPCG(seed^0xac7, uint64(i)))
 	if r.IntN(3) == 0 {
 		c.Problem.Activation = RandomActivation(r)
-		c.Name = fmt.Sprintf("seed %d case %d: %s", seed, i, Describe(c.Problem))
 	}
+	if c.Problem.Deformable() && r.IntN(3) == 0 {
+		c.Problem.Border = conv.BorderCut
+	}
+	c.Name = fmt.Sprintf("seed %d case %d: %s", seed, i, Describe(c.Problem))
 	return c
 }
 
@@ -94,6 +98,9 @@ func Describe(p conv.Problem) string {
 	}
 	if p.Mask {
 		s += " mask"
+	}
+	if p.Border != conv.BorderFade {
+		s += " border " + p.Border.String()
 	}
 	return s
 }

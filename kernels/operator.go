@@ -10,6 +10,7 @@ import (
 	"vkconv/conv"
 	"vkconv/gpu"
 	"vkconv/shaders"
+	"vkconv/shaders/spirv"
 )
 
 // Tensor is where a tensor lies in device memory: contiguous float32, NCHW,
@@ -71,8 +72,11 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		constants = append(constants, gpu.Constant{ID: id, Value: value})
 	}
 	slices.SortFunc(constants, func(a, b gpu.Constant) int { return int(a.ID) - int(b.ID) })
-	var err error
-	if o.pipe, err = d.PipelineWith(moduleOf(l.module), constants, subgroups(d.Info().Features, l.shape.lanes)); err != nil {
+	module, err := withActivation(l)
+	if err != nil {
+		return nil, err
+	}
+	if o.pipe, err = d.PipelineWith(module, constants, subgroups(d.Info().Features, l.shape.lanes)); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, name := range slotNames {
@@ -102,6 +106,17 @@ func subgroups(f gpu.Features, lanes int) (o gpu.PipelineOptions) {
 		}
 	}
 	return o
+}
+
+// withActivation is the launch's module with the code of its activation alone.
+func withActivation(l launch) (*gpu.Module, error) {
+	id, err := l.module.ConstantID("activation")
+	if err != nil {
+		return nil, err
+	}
+	m := moduleOf(l.module)
+	m.Code, err = spirv.Fold(m.Code, map[uint32]uint32{id: uint32(l.problem.Activation.Kind)})
+	return m, err
 }
 
 func moduleOf(m *shaders.Module) *gpu.Module {

@@ -90,7 +90,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 		"c": p.C, "h": p.H, "w": p.W, "k": p.K, "ho": p.Ho, "wo": p.Wo, "r": p.R, "s": p.S,
 		"cg": p.C / p.Groups, "kg": p.K / p.Groups,
 		"strideY": p.StrideY, "strideX": p.StrideX, "dilationY": p.DilationY, "dilationX": p.DilationX,
-		"top": p.Pad.Top, "left": p.Pad.Left, "mode": int(p.Mode),
+		"top": p.Pad.Top, "left": p.Pad.Left, "mode": mode(p),
 		"strip": c.strip, "stepY": c.stepY, "stepX": c.stepX, "unitY": c.unitY, "unitX": c.unitX, "biasAt": l.biasAt,
 		"offsetChannels": p.C / max(p.OffsetGroups, 1), "offsetGroups": p.OffsetGroups, "masked": flag[p.Mask],
 	}
@@ -302,4 +302,13 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		groups = rounded(groups, k.slots)
 	}
 	return f(groups) * f(ceil(int(l.variant.localSize), max(t.Subgroup, 1))) * item
+}
+
+// mode says what lies beyond the edge: the padding mode, or of a deformable
+// convolution, which pads with zeros, the border.
+func mode(p conv.Problem) int {
+	if p.Deformable() {
+		return int(p.Border)
+	}
+	return int(p.Mode)
 }

@@ -27,10 +27,14 @@ Place place(int y, int x, float dy, float dx) {
   // not &&, which may become a branch.
   bool y0 = uint(y) < uint(p.h), y1 = all(bvec2(uint(y + 1) < uint(p.h), any(bvec2(y >= 0, fy > 0.0))));
   bool x0 = uint(x) < uint(p.w), x1 = all(bvec2(uint(x + 1) < uint(p.w), any(bvec2(x >= 0, fx > 0.0))));
+  // conv.BorderCut: nothing outside the image, and beyond the last row or column its value.
+  bool cut = p.mode != 0, on = all(bvec2(y0, x0));
+  int down = mix(p.w, 0, all(bvec2(cut, y == p.h - 1))), right = mix(1, 0, all(bvec2(cut, x == p.w - 1)));
   // Wrapped products of far positions are not selected.
   int row = y * p.w + x;
   Place here;
-  here.at = mix(ivec4(-1), ivec4(row, row + 1, row + p.w, row + p.w + 1), bvec4(all(bvec2(y0, x0)), all(bvec2(y0, x1)), all(bvec2(y1, x0)), all(bvec2(y1, x1))));
+  bvec4 counts = bvec4(on, all(bvec2(y0, x1)), all(bvec2(y1, x0)), all(bvec2(y1, x1)));
+  here.at = mix(ivec4(-1), ivec4(row, row + right, row + down, row + down + right), mix(counts, bvec4(on), bvec4(cut)));
   vec2 wy = vec2(1.0 - fy, fy), wx = vec2(1.0 - fx, fx);
   vec4 weight = vec4(wy.x * wx.x, wy.x * wx.y, wy.y * wx.x, wy.y * wx.y);
   here.weight = mix(weight, vec4(uintBitsToFloat(0x7fc00000u)), bvec4(nan));

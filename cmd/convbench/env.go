@@ -120,7 +120,9 @@ type command struct {
 type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
-func commands() []command { return []command{benchCommand, devicesCommand, checkCommand, applyCommand} }
+func commands() []command {
+	return []command{benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand}
+}
 
 func (e *env) dispatch(ctx context.Context, args []string) error {
 	all := commands()

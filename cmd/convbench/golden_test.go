@@ -128,6 +128,7 @@ func files(t *testing.T) {
 	}
 	for name, content := range map[string][]byte{
 		"half.npz": whole[:len(whole)/2], "text.png": []byte("not a picture, just text"), "photo.png": picture.Bytes(), "file": nil,
+		"layers.txt": []byte("# a pyramid\nfirst: 3x3 s2 c32 b\n2x2 pool s2\n[1x1 | wide: 3x3 d3 c8 | 3x3 d6 c8]\nlast: 3x3 dw"),
 	} {
 		if err := os.WriteFile(name, content, 0o666); err != nil {
 			t.Fatal(err)
@@ -155,6 +156,15 @@ var golden = map[string][]string{
 	"help": {"-h", "help", "help check", "devices -h", "check -h", "apply --help"},
 	"usage": {"frobnicate", "-frobnicate", "check -frobnicate x.npz", "devices now", "-run nosuchcase", "-run (", "-budget 0s", "check",
 		"check -random 5 x.npz", "check -random -1", "apply", "apply photo.png photo.png -o a.png", "-device cpu now"},
+	"explain": {
+		"explain 3x3 d1, 3x3 d2, 3x3 d4", "explain 9x9 -input 3x32x48", "explain 3x3 d2 *3 -o field.png", "explain vgg16 -o field.svg",
+		"explain DeepLabV3-ASPP", "explain layers.txt", "explain 3x3 d1, 1x7 s2x1 c32 -json", "explain 3x3 d2, 3x3 -device cpu -effective 2 -o both.svg",
+	},
+	"badexplain": {
+		"explain", "explain 3x3 q5", "explain vgg17", "explain 3x3 -input 64", "explain 3x3 -input 0x5x5", "explain 3x3 -o field.jpg",
+		"explain 3x3 -o nosuch/field.png", "explain cases", "explain text.png", "explain 3x3 d5000 -o field.png", "explain 7x7 p0 -input 1x5x5",
+		"explain 3x3 d90000", "explain 3x3 *2000", "explain file", "explain 3x3 -effective -1", "explain 3x3 d1500 -effective 1 -device cpu",
+	},
 	"bench": {"-device cpu -run stacked.3×3$ -budget 1ms"},
 	"check": {
 		"check -device cpu cases",

@@ -102,7 +102,7 @@ func (o operation) shape(array int) []int {
 func (o operation) params() (conv.Params, conv.Deform) {
 	p := o.p
 	return conv.Params{Stride: [2]int{p.StrideY, p.StrideX}, Padding: p.Pad, Dilation: [2]int{p.DilationY, p.DilationX},
-		Groups: p.Groups, Mode: p.Mode}, conv.Deform{OffsetGroups: p.OffsetGroups, Mask: p.Mask, Border: p.Border}
+		Groups: p.Groups, Mode: p.Mode, Activation: p.Activation}, conv.Deform{OffsetGroups: p.OffsetGroups, Mask: p.Mask, Border: p.Border}
 }
 
 func (o operation) roundings() int {

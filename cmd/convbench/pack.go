@@ -59,11 +59,3 @@ func (k *pack) forward(ctx context.Context, e *vkconv.Engine, o operation, y, x 
 	defer layer.Close()
 	return e.Time(ctx, func() error { return layer.Run(ctx, y, x) })
 }
-
-// uncomputable says why an operation is not to be computed, if so.
-func (o operation) uncomputable() string {
-	if o.pack != nil && o.p.Mask {
-		return "the sigmoid behind the mask is not computed in this version"
-	}
-	return ""
-}

@@ -87,6 +87,7 @@ func TestEveryDevice(t *testing.T) {
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "edges.png", "-dilation", "4")
 			if infos != nil {
 				must(t, 0, []string{"4 cases, none outside"}, "check", "-device", name, "cases")
+				must(t, 0, []string{"3 cases, none outside"}, "check", "-device", name, "operators")
 			}
 		})
 	}
@@ -174,6 +175,42 @@ func TestCompareSamples(t *testing.T) {
 	y[17] += 1
 	if v, _, _ := op.compare(context.Background(), y); v.OK() || v.Index != 17 {
 		t.Errorf("element 17 is wrong: %+v", v)
+	}
+}
+
+// The bound of a layer that predicts its offsets is not so wide that mistakes
+// in its weights pass: the predictor's and its own.
+func TestPackMistakes(t *testing.T) {
+	files(t)
+	cpu, err := vkconv.Open(vkconv.Options{Device: "cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cpu.Close()
+	for _, name := range []string{"operators/pack1.npz", "operators/pack2.npz"} {
+		c, err := tensorio.ReadCase(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.OffsetWeight { // so that offsets are no whole numbers
+			c.OffsetWeight[i] *= 0.0123
+		}
+		op := operationOf(c)
+		op.dy = nil
+		sums := op.oracle()
+		for what, change := range map[string]func(){"nothing": func() {}, "a weight": func() { op.weight[5] *= 1.001 },
+			"the predictor": func() { op.pack.weight[7] += 1e-3 }, "its last bias": func() { op.pack.bias[len(op.pack.bias)-1] += 1e-3 }} {
+			op = operationOf(c)
+			op.dy, op.weight, op.pack = nil, slices.Clone(c.Weight), &pack{slices.Clone(c.OffsetWeight), slices.Clone(c.OffsetBias)}
+			change()
+			got, err := op.compute(context.Background(), cpu)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := judge(got[0], sums[0], nil, 0, op.roundings()); v.OK() != (what == "nothing") {
+				t.Errorf("%s: %s changed: %+v", name, what, v)
+			}
+		}
 	}
 }
 

@@ -112,8 +112,13 @@ func (c *Conv2D) Workspace() int64 {
 	if c.winograd != nil {
 		return int64(l.pool.workers) * c.winograd.bytes()
 	}
-	n := l.tapChunk() * l.cols / l.ks.lanes
-	return l.workspace() + int64(l.pool.workers)*int64(n*(int(unsafe.Sizeof(vectorPlan{}))+4*l.ks.lanes))
+	return l.workspace() + int64(l.pool.workers)*c.planBytes()
+}
+
+// planBytes is what the plans of a tile's vectors take.
+func (c *Conv2D) planBytes() int64 {
+	n := c.tapChunk() * c.cols / c.ks.lanes
+	return int64(n * (int(unsafe.Sizeof(vectorPlan{})) + 4*c.ks.lanes))
 }
 
 // workspace is the part of it that does not depend on the kind of convolution.
@@ -130,7 +135,7 @@ func (l *layout) panelLen() int {
 // sumsLen is the number of outputs in the largest tile, if they are collected
 // outside of y.
 func (l *layout) sumsLen() int {
-	if l.zones[0].width == l.p.Wo {
+	if l.zones[0].width == l.p.Wo && !l.collect {
 		return 0
 	}
 	return l.cols * l.chunkG * l.chunkK
@@ -180,9 +185,11 @@ func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32, s 
 	p, lanes := &l.p, l.ks.lanes
 	rows := (b.c1 - b.c0) * len(live)
 	// Outputs that lie together in y are collected there.
-	c, ldc := y[u.n*p.K*p.Ho*p.Wo+u.z.y0*p.Wo+u.q0:], p.Ho*p.Wo
+	c, ldc := y, p.Ho*p.Wo
 	base := 0 // channel of c's first row
-	if sums := l.sumsLen(); sums > 0 {
+	if sums := l.sumsLen(); sums == 0 {
+		c = y[u.n*p.K*p.Ho*p.Wo+u.z.y0*p.Wo+u.q0:]
+	} else {
 		c, ldc = growAligned(&s.sums, sums), l.cols
 		base = u.g0*l.kg + u.k0
 	}

@@ -72,8 +72,12 @@ func (d *DeformConv2D) SetWeights(weight, bias []float32) error {
 // Workspace returns the bytes that runs need beyond inputs, outputs and packed
 // weights. It does not depend on the image's size, and plans of one pool share it.
 func (d *DeformConv2D) Workspace() int64 {
-	n := d.tapChunk() * d.cols / 4
-	return d.workspace() + int64(d.pool.workers)*int64(n)*int64(unsafe.Sizeof(sample4{}))
+	return d.workspace() + int64(d.pool.workers)*d.planBytes()
+}
+
+// planBytes is what the plans of a tile's samples take.
+func (d *DeformConv2D) planBytes() int64 {
+	return int64(d.tapChunk()*d.cols/4) * int64(unsafe.Sizeof(sample4{}))
 }
 
 // Describe says how the plan computes: algorithm, instruction set, tile.

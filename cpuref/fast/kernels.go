@@ -74,6 +74,8 @@ type kernels struct {
 	// a multiple of lanes.
 	winogradOut func(top, bottom, m []float32, stride, n int, bias float32)
 
+	gradKernels
+
 	// peak makes turns × 14 independent vector multiply-adds.
 	peak func(turns int)
 }

@@ -34,6 +34,7 @@ type layout struct {
 
 	mu      sync.RWMutex // weights are replaced only between runs
 	plain   bool         // weights are kept as they come
+	collect bool         // outputs are collected in scratch in any case
 	weights []float32    // packed, see panel
 	bias    []float32    // K, zeros without a bias
 }

@@ -35,12 +35,13 @@ type job struct {
 	plan         tiler
 	y, x         []float32
 	offset, mask []float32
-	tiles        int64
-	next         atomic.Int64
-	stopped      atomic.Bool // the context ended before the last tile began
-	active       int         // workers inside, under Pool.mu
-	listed       bool        // in Pool.jobs, under Pool.mu
-	done         chan struct{}
+	gradArgs
+	tiles   int64
+	next    atomic.Int64
+	stopped atomic.Bool // the context ended before the last tile began
+	active  int         // workers inside, under Pool.mu
+	listed  bool        // in Pool.jobs, under Pool.mu
+	done    chan struct{}
 }
 
 // NewPool starts workers goroutines; 0 means runtime.GOMAXPROCS(0).
@@ -70,6 +71,11 @@ func (p *Pool) Close() {
 
 // run hands tiles 0 … tiles−1 of a plan to the workers and waits.
 func (p *Pool) run(ctx context.Context, plan tiler, tiles int, y, x, offset, mask []float32) error {
+	return p.runGrad(ctx, plan, tiles, gradArgs{}, y, x, offset, mask)
+}
+
+// runGrad is run for backward plans, which have more tensors.
+func (p *Pool) runGrad(ctx context.Context, plan tiler, tiles int, g gradArgs, y, x, offset, mask []float32) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -89,7 +95,7 @@ func (p *Pool) run(ctx context.Context, plan tiler, tiles int, y, x, offset, mas
 		j = &job{done: make(chan struct{}, 1)}
 	}
 	j.ctx, j.plan, j.tiles = ctx, plan, int64(tiles)
-	j.y, j.x, j.offset, j.mask = y, x, offset, mask
+	j.y, j.x, j.offset, j.mask, j.gradArgs = y, x, offset, mask, g
 	j.next.Store(0)
 	j.stopped.Store(false)
 	j.listed = true
@@ -103,7 +109,7 @@ func (p *Pool) run(ctx context.Context, plan tiler, tiles int, y, x, offset, mas
 
 	<-j.done
 	stopped := j.stopped.Load()
-	j.ctx, j.plan, j.y, j.x, j.offset, j.mask = nil, nil, nil, nil, nil, nil
+	j.ctx, j.plan, j.y, j.x, j.offset, j.mask, j.gradArgs = nil, nil, nil, nil, nil, nil, gradArgs{}
 	p.mu.Lock()
 	p.free = append(p.free, j)
 	p.mu.Unlock()

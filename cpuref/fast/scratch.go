@@ -11,6 +11,7 @@ type scratch struct {
 	index   []int32 // one per lane of a vectorPlan
 	samples []sample4
 	segs    []int32 // live taps of the block, relative to its first
+	grad    gradScratch
 }
 
 // grow returns a slice of n elements, s itself where it is long enough.

@@ -7,7 +7,10 @@
 package main
 
 import (
+	"flag"
 	"fmt"
+	"os"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -33,7 +36,14 @@ func (s isa) lanes() int { return s.size / 4 }
 func (s isa) wide() bool { return s.size == 64 }
 
 func main() {
+	// The kernels of backward plans and activations make a file of their own.
+	flag.Bool("grad", false, "write the kernels of backward plans and activations")
 	ConstraintExpr("!noasm")
+	if slices.Contains(os.Args, "-grad") { // flags are parsed at the end, by Generate
+		gradients()
+		Generate()
+		return
+	}
 	tables()
 	for _, s := range []isa{avx512, avx2} {
 		for _, mr := range s.rows {

@@ -1,0 +1,336 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+)
+
+// DCN is a plan of DCNv3 or, for a packed problem, of DCNv4. Backward it sorts
+// the samples by the pixels they lie between (dcn_cells.comp), so that every
+// gradient is a sum in a fixed order without atomic additions of floats.
+//
+// Where a tensor is larger than a binding may be, the batch is cut.
+type DCN struct {
+	device *gpu.Device
+	d      conv.DCN
+	image  [callTensors]int // elements of an image in each tensor
+	chunks []dcnChunk
+
+	mu    sync.Mutex // of the workspace, made when first needed
+	space [callTensors]*gpu.Buffer
+}
+
+// dcnChunk is a plan for some images, from first on. Chunks of equal size share one.
+type dcnChunk struct {
+	*dcnImages
+	first int
+}
+
+// dcnImages is a plan for so many images at once.
+type dcnImages struct {
+	d        conv.DCN
+	elements [callTensors]int
+	forward  call
+	// Gradients by offset and mask: both, or one of them alone.
+	both, offset, mask call
+	parts              []dcnPart
+}
+
+// dcnPart is the gradient by the input of some images.
+type dcnPart struct {
+	soft, count, scan, fill, order, input call
+}
+
+// workspaceGoal bounds what the gradient by the input sorts at a time, in
+// elements, unless one image alone takes more.
+const workspaceGoal = 8 << 20
+
+// NewDCN plans d, which comes from [conv.DCNParams.V3] or V4. What does not fit
+// the device even cut into images matches [conv.ErrUnsupported].
+func NewDCN(device *gpu.Device, d conv.DCN) (*DCN, error) {
+	return newDCN(device, d, workspaceGoal, indexLimit(device))
+}
+
+// newDCN plans d with at most goal elements of workspace, rather, and at most
+// limit elements in a tensor.
+func newDCN(device *gpu.Device, d conv.DCN, goal, limit int) (*DCN, error) {
+	p := &DCN{device: device, d: d}
+	one := d
+	one.N = 1
+	p.image = [callTensors]int{callX: one.Input().Len(), callOffset: one.Offset().Len(), callMask: one.MaskShape().Len(), callY: one.Output().Len(),
+		callCells: d.Groups * (d.H + 1) * (d.W + 1), callOrder: d.Groups * d.Points() * d.Ho * d.Wo}
+	if d.Packed {
+		p.image[callMask] = p.image[callOffset]
+	}
+	p.image[callDX], p.image[callDOffset], p.image[callDMask] = p.image[callX], p.image[callOffset], p.image[callMask]
+	p.image[callSoft] = p.image[callOrder]
+	images, err := p.fit(limit)
+	if err != nil {
+		return nil, err
+	}
+	for first := 0; first < d.N; first += images {
+		part := d
+		part.N = min(images, d.N-first)
+		if first > 0 && part.N == images {
+			p.chunks = append(p.chunks, dcnChunk{p.chunks[0].dcnImages, first})
+			continue
+		}
+		q, err := newDCNImages(device, part, p.image, goal)
+		if err != nil {
+			return nil, err
+		}
+		p.chunks = append(p.chunks, dcnChunk{q, first})
+	}
+	return p, nil
+}
+
+// fit returns how many images may be bound at a time: every tensor and every
+// dispatch within the limit, every chunk of a tensor at an offset that the
+// device allows.
+func (p *DCN) fit(limit int) (int, error) {
+	d := p.d
+	fours := d.Groups * ceil(d.C/d.Groups, 4) * max(d.Ho*d.Wo, d.H*d.W) // invocations, rather
+	largest := max(fours, slices.Max(p.image[:]))
+	images, step := min(limit/largest, d.N), 1
+	if images < d.N {
+		align := max(int(p.device.Info().Limits.StorageAlign/4), 1)
+		for _, n := range p.image[:callCells] {
+			if n > 0 {
+				step = max(step, align/gcd(n, align)) // powers of two
+			}
+		}
+		images = images / step * step
+	}
+	if images == 0 && d.N > 0 {
+		return 0, fmt.Errorf("kernels: %w: a tensor has %d elements an image and may be cut at every %d images, a binding on this device holds at most %d elements",
+			conv.ErrUnsupported, largest, step, limit)
+	}
+	return max(images, 1), nil
+}
+
+func newDCNImages(device *gpu.Device, d conv.DCN, image [callTensors]int, goal int) (*dcnImages, error) {
+	p := &dcnImages{d: d}
+	sorted := max(min(goal/(image[callCells]+image[callOrder]), d.N), 1)
+	for i, n := range image {
+		p.elements[i] = n * d.N
+	}
+	for _, i := range []int{callCells, callOrder, callSoft} {
+		p.elements[i] = image[i] * sorted
+	}
+	reach := func(out, stride, kernel, dilation, pad, extent int) bool {
+		return float64(out)*float64(stride)+float64(kernel)*float64(dilation) < farthest && pad < farthest && extent < farthest
+	}
+	if !reach(d.Ho, d.StrideY, d.R, d.DilationY, d.Pad.Top, d.H) || !reach(d.Wo, d.StrideX, d.S, d.DilationX, d.Pad.Left, d.W) {
+		return nil, fmt.Errorf("kernels: %w: positions reach beyond %d, the most that the kernels index", conv.ErrUnsupported, farthest)
+	}
+	return p, p.plan(device, sorted)
+}
+
+// plan makes the calls; the gradient by the input takes so many images at a time.
+func (p *dcnImages) plan(device *gpu.Device, images int) error {
+	d := p.d
+	flag := map[bool]int{true: 1}
+	_, _, ky, kx := d.Base(0, 0, 0, 0)
+	cy, cx := -ky, -kx
+	push := map[string]int{"first": 0, "c": d.C, "h": d.H, "w": d.W, "ho": d.Ho, "wo": d.Wo, "groups": d.Groups, "cg": d.C / d.Groups,
+		"r": d.R, "points": d.Points(), "center": math.MaxInt32,
+		"strideY": d.StrideY, "strideX": d.StrideX, "dilationY": d.DilationY, "dilationX": d.DilationX,
+		"top": d.Pad.Top - cy, "left": d.Pad.Left - cx, "cy": cy, "cx": cx, "scale": int(math.Float32bits(d.Scale)),
+		"offsetChannels": d.Offset()[1], "offsetGroup": d.OffsetChannel(1, 0),
+		"maskChannels": d.MaskShape()[1], "maskGroup": d.MaskChannel(1, 0) - d.MaskChannel(0, 0), "maskFirst": d.MaskChannel(0, 0), "maskImage": 0}
+	if d.RemoveCenter {
+		push["center"] = d.R * d.S / 2
+	}
+	if d.Packed {
+		push["maskChannels"] = d.Offset()[1]
+	}
+	var failed error
+	make := func(module string, items int, workgroups bool) call {
+		constants := map[string]int{}
+		switch module {
+		case "dcn", "dcn_softmax", "dcn_grad_both", "dcn_grad_offset", "dcn_grad_mask":
+			constants["softmax"] = flag[d.Softmax]
+		}
+		c, err := newCall(device, module, items, workgroups, constants, push)
+		if failed == nil {
+			failed = err
+		}
+		return c
+	}
+	groups, pixels := d.N*d.Groups, d.Ho*d.Wo
+	blocks := ceil(d.C/d.Groups, 4)
+	p.forward = make("dcn", groups*blocks*pixels, false)
+	p.both = make("dcn_grad_both", groups*pixels, false)
+	p.offset = make("dcn_grad_offset", groups*pixels, false)
+	p.mask = make("dcn_grad_mask", groups*pixels, false)
+	for first := 0; first < d.N; first += images {
+		groups := min(images, d.N-first) * d.Groups
+		push["first"] = first
+		var part dcnPart
+		part.count = make("dcn_count", groups*pixels*d.Points(), false)
+		part.scan = make("dcn_scan", groups, true)
+		part.fill = make("dcn_fill", groups*pixels*d.Points(), false)
+		part.order = make("dcn_order", groups*(d.H+1)*(d.W+1), false)
+		if d.Softmax {
+			part.soft = make("dcn_softmax", groups*pixels, false)
+			saved := [4]int{push["maskChannels"], push["maskGroup"], push["maskFirst"], push["maskImage"]}
+			push["maskChannels"], push["maskGroup"], push["maskFirst"], push["maskImage"] = d.Groups*d.Points(), d.Points(), 0, first
+			part.input = make("dcn_grad_input", groups*blocks*d.H*d.W, false)
+			push["maskChannels"], push["maskGroup"], push["maskFirst"], push["maskImage"] = saved[0], saved[1], saved[2], saved[3]
+		} else {
+			part.input = make("dcn_grad_input", groups*blocks*d.H*d.W, false)
+		}
+		p.parts = append(p.parts, part)
+	}
+	return failed
+}
+
+// spaces are the tensors of the workspace.
+func (p *DCN) spaces() []int {
+	if p.d.Softmax {
+		return []int{callCells, callOrder, callSoft}
+	}
+	return []int{callCells, callOrder}
+}
+
+// Workspace returns the bytes of device memory that RecordBackward takes for
+// the gradient by the input.
+func (p *DCN) Workspace() (bytes int64) {
+	for _, i := range p.spaces() {
+		if len(p.chunks) > 0 { // the first is the largest
+			bytes += 4 * int64(p.chunks[0].elements[i])
+		}
+	}
+	return bytes
+}
+
+// Describe says how the plan runs.
+func (p *DCN) Describe() string {
+	text := fmt.Sprintf("dcn: four channels of a pixel an invocation, workgroups of %d", callSize)
+	if len(p.chunks) > 1 {
+		text += fmt.Sprintf(", %d images at a time", p.chunks[0].d.N)
+	}
+	return text
+}
+
+// Close frees the workspace. What was submitted before goes on.
+func (p *DCN) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, b := range p.space {
+		b.Free()
+		p.space[i] = nil
+	}
+}
+
+// from returns the tensors from an image on.
+func (p *DCN) from(t [callTensors]Tensor, image int) [callTensors]Tensor {
+	for i := range t[:callCells] {
+		t[i].Offset += 4 * int64(image) * int64(p.image[i])
+	}
+	return t
+}
+
+// Record records y = dcn(x, offset, mask); a packed problem has no mask.
+func (p *DCN) Record(s *gpu.Stream, y, x, offset, mask Tensor) error {
+	if p.d.Packed {
+		mask = offset
+	}
+	for _, c := range p.chunks {
+		t := p.from([callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: y}, c.first)
+		if err := c.forward.record(s, &t, &c.elements); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RecordBackward records the gradients dx, doffset and dmask, those that have a
+// buffer, from dy. Of a packed problem doffset is that of the packed tensor.
+func (p *DCN) RecordBackward(s *gpu.Stream, dx, doffset, dmask, x, offset, mask, dy Tensor) error {
+	if p.d.Packed {
+		mask, dmask = offset, doffset
+	}
+	t := [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: dy, callDX: dx, callDOffset: doffset, callDMask: dmask}
+	if p.d.Packed && doffset.Buf != nil { // the channels that fill it up
+		if err := s.Fill(doffset.Buf, doffset.Offset, 4*int64(p.d.Offset().Len()), 0); err != nil {
+			return err
+		}
+	}
+	for _, c := range p.chunks {
+		t := p.from(t, c.first)
+		if err := c.offsets(s, &t); err != nil {
+			return err
+		}
+		if dx.Buf == nil {
+			continue
+		}
+		if err := p.workspace(&t); err != nil {
+			return err
+		}
+		for i := range c.parts {
+			if err := c.parts[i].record(s, t, &c.elements, p.d.Softmax); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// offsets records the gradients by offset and mask that have a buffer.
+func (p *dcnImages) offsets(s *gpu.Stream, t *[callTensors]Tensor) error {
+	switch {
+	case t[callDOffset].Buf != nil && t[callDMask].Buf != nil:
+		return p.both.record(s, t, &p.elements)
+	case t[callDOffset].Buf != nil:
+		return p.offset.record(s, t, &p.elements)
+	case t[callDMask].Buf != nil:
+		return p.mask.record(s, t, &p.elements)
+	}
+	return nil
+}
+
+// record records the gradient by the input of some images.
+func (q *dcnPart) record(s *gpu.Stream, t [callTensors]Tensor, elements *[callTensors]int, softmax bool) error {
+	if err := s.Fill(t[callCells].Buf, 0, 4*int64(elements[callCells]), 0); err != nil {
+		return err
+	}
+	if softmax {
+		if err := q.soft.record(s, &t, elements); err != nil {
+			return err
+		}
+		sizes := *elements
+		t[callMask], sizes[callMask] = t[callSoft], elements[callSoft]
+		elements = &sizes
+	}
+	for _, c := range []*call{&q.count, &q.scan, &q.fill, &q.order, &q.input} {
+		if err := c.record(s, &t, elements); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// workspace puts the lists into t, made when they are first needed.
+func (p *DCN) workspace(t *[callTensors]Tensor) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.spaces() {
+		if p.space[i] == nil {
+			made, err := p.device.NewBuffer(4 * int64(p.chunks[0].elements[i]))
+			if err != nil {
+				return fmt.Errorf("kernels: workspace: %w", err)
+			}
+			p.space[i] = made
+		}
+		t[i].Buf = p.space[i]
+	}
+	return nil
+}
