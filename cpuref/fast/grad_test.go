@@ -159,6 +159,30 @@ func TestBackwardLarger(t *testing.T) {
 	})
 }
 
+// Taps very far apart: nothing may be as large as what lies between them.
+func TestBackwardFarApart(t *testing.T) {
+	eachSet(t, 2, func(t *testing.T, pool *fast.Pool) {
+		r := rand.New(rand.NewPCG(13, 1))
+		for _, far := range []int{40, 3_000_000} {
+			for _, mode := range []conv.PaddingMode{conv.Zeros, conv.Replicate} {
+				for _, c := range []conv.Shape{{7, 5, 3, 3}, {4, 1, 3, 2}, {40, 70, 2, 3}} {
+					groups := map[bool]int{true: c[0], false: 1}[c[1] == 1]
+					// Each output reads beside the image but for one or two of its taps.
+					pad := conv.Padding{Top: far, Left: far - 1, Bottom: far * (c[2] - 2), Right: (far + 2) * (c[3] - 2)}
+					p, err := conv.Params{Dilation: [2]int{far, far + 1}, Padding: pad, Stride: [2]int{1, 2}, Mode: mode, Groups: groups}.
+						Problem(conv.Shape{2, c[1] * groups, 9, 12}, c, true)
+					if err != nil {
+						t.Fatal(err)
+					}
+					of := convtest.Fill(r, p)
+					of.Name = convtest.Describe(p)
+					convtest.OneBackward(t, of, runBackward(pool), map[string]float64{})
+				}
+			}
+		}
+	})
+}
+
 func gradsOf(p conv.Problem) fast.Grads {
 	g := fast.Grads{X: make([]float32, p.Input().Len()), Weight: make([]float32, p.Weight().Len())}
 	if p.Bias {
