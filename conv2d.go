@@ -22,11 +22,13 @@ func (e *Engine) NewConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, p
 	if err != nil {
 		return nil, err
 	}
+	l.views = 1<<0 | 1<<1 // output and input
 	return &Conv2D{l}, nil
 }
 
 // Run queues y = conv2d(x). On the CPU path it computes at once, and stops
-// between tiles when ctx is done.
+// between tiles when ctx is done. Both may be channels of wider tensors, see
+// [Tensor.Channels].
 func (l *Conv2D) Run(ctx context.Context, y, x *Tensor) error {
 	return l.run(ctx, operand{"output", y, l.p.Output(), output}, operand{"input", x, l.p.Input(), input})
 }

@@ -43,7 +43,10 @@ func (c *cpu) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cpuOperator{plan, func(ctx context.Context, t onHost) error { return plan.Run(ctx, t[0], t[1]) }, plan.SetWeights}, nil
+	return &cpuViews{cpuOperator{plan, func(ctx context.Context, t onHost) error { return plan.Run(ctx, t[0], t[1]) }, plan.SetWeights},
+		func(ctx context.Context, t onHost, st fast.Strides) error {
+			return plan.RunStrided(ctx, t[0], t[1], st)
+		}}, nil
 }
 
 func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
@@ -51,9 +54,11 @@ func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32) (operator, er
 	if err != nil {
 		return nil, err
 	}
-	return &cpuOperator{plan, func(ctx context.Context, t onHost) error {
+	return &cpuViews{cpuOperator{plan, func(ctx context.Context, t onHost) error {
 		return plan.Run(ctx, t[0], t[1], t[2], t[3])
-	}, plan.SetWeights}, nil
+	}, plan.SetWeights}, func(ctx context.Context, t onHost, st fast.Strides) error {
+		return plan.RunStrided(ctx, t[0], t[1], t[2], t[3], st)
+	}}, nil
 }
 
 func (c *cpu) convTranspose2D(q conv.Transposed, weight, bias []float32) (operator, error) {

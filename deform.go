@@ -23,6 +23,7 @@ func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Sh
 	if err != nil {
 		return nil, err
 	}
+	l.views = 1<<0 | 1<<1 // output and input
 	return &DeformConv2D{l}, nil
 }
 

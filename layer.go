@@ -3,7 +3,6 @@ package vkconv
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"vkconv/conv"
@@ -16,6 +15,7 @@ type layer struct {
 	biases int // elements of the bias, 0 without one
 
 	stored *staging // nil for float32
+	views  uint     // bit i: operand i may be channels of a wider tensor
 
 	mu sync.RWMutex
 	op operator // nil after Close
@@ -120,17 +120,30 @@ func (l *layer) run(ctx context.Context, operands ...operand) error {
 			if err := l.check(o); err != nil {
 				return err
 			}
-			same := slices.IndexFunc(operands[:i], func(q operand) bool { return q.t == o.t })
-			if same < 0 { // once a tensor: a second time could wait for a Free that waits for the first
-				o.t.mu.RLock()
-				defer o.t.mu.RUnlock()
-			} else if q := operands[same]; q.role != input || o.role != input {
-				return fmt.Errorf("%w: %s and %s are the same tensor, a layer cannot run in place", conv.ErrShape, q.name, o.name)
+			whole, seen := o.t.whole(), false
+			for _, q := range operands[:i] {
+				if q.t == nil || q.t.whole() != whole {
+					continue
+				}
+				seen = true
+				if (q.role != input || o.role != input) && q.t.overlaps(o.t) {
+					return fmt.Errorf("%w: %s and %s are the same tensor, a layer cannot run in place", conv.ErrShape, q.name, o.name)
+				}
 			}
-			if o.t.store == nil {
+			if !seen { // once a tensor: a second time could wait for a Free that waits for the first
+				whole.mu.RLock()
+				defer whole.mu.RUnlock()
+			}
+			if whole.store == nil {
 				return fmt.Errorf("%s: %w", o.name, ErrClosed)
 			}
-			stores[i] = o.t.store
+			stores[i] = whole.store
+			if o.t != whole {
+				if l.views>>i&1 == 0 || l.stored != nil {
+					return fmt.Errorf("%w: %s is %v, but this layer takes whole tensors there", conv.ErrUnsupported, o.name, o.t)
+				}
+				stores[i] = view{whole.store, whole.shape, o.t.first}
+			}
 		}
 		if l.stored != nil {
 			return l.stored.run(ctx, op, operands, stores[:len(operands)])

@@ -17,8 +17,11 @@ type Tensor struct {
 	shape  conv.Shape
 	typ    conv.Type
 
+	of    *Tensor // whose channels from first on this is; nil for a whole tensor
+	first int
+
 	mu    sync.RWMutex
-	store storage // nil after Free
+	store storage // nil after Free, and for channels of another tensor
 }
 
 // NewTensor makes a tensor; what it holds is undefined. A batch of 0 is fine.
@@ -105,6 +108,9 @@ func (t *Tensor) with(n int, f func(storage) error) error {
 		return err
 	}
 	defer done()
+	if t.of != nil {
+		return fmt.Errorf("%w: %v holds no data of its own, copy the whole tensor", conv.ErrUnsupported, t)
+	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.store == nil {
@@ -114,7 +120,8 @@ func (t *Tensor) with(n int, f func(storage) error) error {
 }
 
 // Free gives the memory back when the work queued so far is done with it. It
-// may be called twice, and after the engine's Close.
+// may be called twice, and after the engine's Close. Of channels of another
+// tensor it does nothing.
 func (t *Tensor) Free() {
 	t.engine.mu.RLock()
 	defer t.engine.mu.RUnlock()

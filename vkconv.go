@@ -175,6 +175,8 @@ type backend interface {
 	deformConv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
 	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
+	resize(r conv.Resize, backward bool) (operator, error)
+	globalPool(p conv.GlobalPool, backward bool) (operator, error)
 	flush() error
 	wait(ctx context.Context) error
 	time(ctx context.Context, f func() error) (Timing, error)

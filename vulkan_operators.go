@@ -54,7 +54,8 @@ func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error
 	if err != nil {
 		return nil, err
 	}
-	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error { return plan.Record(s, t[0], t[1]) }, plan.SetWeights}, nil
+	return &vulkanViews{vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error { return plan.Record(s, t[0], t[1]) }, plan.SetWeights},
+		func(s *gpu.Stream, y, x kernels.View, _ onDevice) error { return plan.RecordViews(s, y, x) }}, nil
 }
 
 func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
@@ -62,9 +63,11 @@ func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator,
 	if err != nil {
 		return nil, err
 	}
-	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
+	return &vulkanViews{vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
 		return plan.Record(s, t[0], t[1], t[2], t[3])
-	}, plan.SetWeights}, nil
+	}, plan.SetWeights}, func(s *gpu.Stream, y, x kernels.View, t onDevice) error {
+		return plan.RecordViews(s, y, x, t[2], t[3])
+	}}, nil
 }
 
 func (v *vulkan) convTranspose2D(q conv.Transposed, weight, bias []float32) (operator, error) {

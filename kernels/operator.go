@@ -184,6 +184,10 @@ func (o *operator) Describe() string {
 // record binds tensors and records the launch. Tensors in the order of the
 // slots; that of the weights is ignored.
 func (o *operator) record(s *gpu.Stream, tensors *[slots]Tensor, elements *[slots]int) error {
+	return o.recordWith(s, o.push, tensors, elements)
+}
+
+func (o *operator) recordWith(s *gpu.Stream, push []byte, tensors *[slots]Tensor, elements *[slots]int) error {
 	if o.groups[0] == 0 { // an empty batch
 		return nil
 	}
@@ -200,7 +204,7 @@ func (o *operator) record(s *gpu.Stream, tensors *[slots]Tensor, elements *[slot
 		}
 		bindings[at] = gpu.Binding{Buffer: t.Buf, Offset: t.Offset, Size: size, Access: o.access[i]}
 	}
-	return s.Dispatch(o.pipe, o.groups, o.push, bindings[:len(o.module.Bindings)])
+	return s.Dispatch(o.pipe, o.groups, push, bindings[:len(o.module.Bindings)])
 }
 
 func bufferSize(t Tensor) int64 {

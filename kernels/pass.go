@@ -100,13 +100,17 @@ func newPass(m maker, name string, local, tiles int, values map[string]int) (*pa
 
 // record records the pass; bound are its bindings in order.
 func (p *pass) record(s *gpu.Stream, bound *[maxSpans]span) error {
+	return p.recordWith(s, p.push, bound)
+}
+
+func (p *pass) recordWith(s *gpu.Stream, push []byte, bound *[maxSpans]span) error {
 	var bindings [maxSpans]gpu.Binding
 	n := len(p.module.Bindings)
 	for i := range n {
 		b := &bound[i]
 		bindings[i] = gpu.Binding{Buffer: b.Buf, Offset: b.Offset, Size: 4 * int64(b.elements), Access: p.access[i]}
 	}
-	return s.Dispatch(p.pipe, p.groups, p.push, bindings[:n])
+	return s.Dispatch(p.pipe, p.groups, push, bindings[:n])
 }
 
 // checkSpan refuses a tensor that is too short.

@@ -1,0 +1,79 @@
+package vkconv
+
+import (
+	"context"
+	"fmt"
+
+	"vkconv/conv"
+	"vkconv/cpuref/fast"
+)
+
+// Channels returns channels [from, to) of the tensor as a tensor that shares its
+// memory: a layer that writes there does what a concatenation would copy.
+//
+// It may be output and input of [Conv2D], [DeformConv2D], [Resize], [GlobalPool]
+// and the gradients of the latter two, and has no data of its own: Upload and
+// Download go through the whole tensor. It lives as long as that: after the whole tensor's Free a layer's
+// run answers [ErrClosed].
+func (t *Tensor) Channels(from, to int) (*Tensor, error) {
+	if from < 0 || to > t.shape[1] || from >= to {
+		return nil, fmt.Errorf("%w: channels %d to %d of a tensor %v, must be a range within 0 to %d", conv.ErrShape, from, to, t.shape, t.shape[1])
+	}
+	shape := t.shape
+	shape[1] = to - from
+	return &Tensor{engine: t.engine, shape: shape, typ: t.typ, of: t.whole(), first: t.first + from}, nil
+}
+
+// String says what the tensor is.
+func (t *Tensor) String() string {
+	if t.of == nil {
+		return fmt.Sprintf("tensor %v of %v", t.shape, t.typ)
+	}
+	return fmt.Sprintf("channels %d to %d of a tensor %v", t.first, t.first+t.shape[1], t.of.shape)
+}
+
+// whole is the tensor whose memory it is.
+func (t *Tensor) whole() *Tensor {
+	if t.of != nil {
+		return t.of
+	}
+	return t
+}
+
+// overlaps tells of two tensors of the same memory whether they share a channel.
+func (t *Tensor) overlaps(u *Tensor) bool {
+	return t.first < u.first+u.shape[1] && u.first < t.first+t.shape[1]
+}
+
+// view is the storage of channels of a wider tensor.
+type view struct {
+	storage
+	whole conv.Shape
+	first int
+}
+
+// cpuViews is a cpuOperator whose first two operands, output and input, may be views.
+type cpuViews struct {
+	cpuOperator
+	strided func(ctx context.Context, t onHost, st fast.Strides) error
+}
+
+func (o *cpuViews) run(ctx context.Context, operands []storage) error {
+	var t [maxOperands][]float32
+	var strides [maxOperands]int
+	for i, s := range operands {
+		switch s := s.(type) {
+		case view:
+			plane := s.whole[2] * s.whole[3]
+			t[i], strides[i] = s.storage.(*hostTensor).data, s.whole[1]*plane
+			t[i] = t[i][min(s.first*plane, len(t[i])):]
+		case nil:
+		default:
+			t[i] = s.(*hostTensor).data
+		}
+	}
+	if strides[0]|strides[1] == 0 {
+		return o.compute(ctx, &t)
+	}
+	return o.strided(ctx, &t, fast.Strides{Y: strides[0], X: strides[1]})
+}

@@ -1,0 +1,15 @@
+//go:build cgo
+
+package vkconv
+
+// Queued returns how many operators wait in the open stream, and the latest
+// submission; ok is false where nothing is queued because it runs at once.
+func (e *Engine) Queued() (operators int, last any, ok bool) {
+	v, ok := e.back.(*vulkan)
+	if !ok {
+		return 0, nil, false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.queued, v.last, true
+}

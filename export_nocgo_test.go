@@ -1,0 +1,6 @@
+//go:build !cgo
+
+package vkconv
+
+// Queued tells that nothing is ever queued.
+func (e *Engine) Queued() (operators int, last any, ok bool) { return 0, nil, false }

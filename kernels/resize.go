@@ -1,0 +1,63 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+)
+
+// Resize is a plan of a bilinear resize or of its gradient.
+type Resize struct{ *scaler }
+
+// NewResize plans y = resize(x), x N×C×H×W and y N×C×Ho×Wo. A tensor beyond the
+// device's limits gives [gpu.ErrTooLarge].
+func NewResize(d *gpu.Device, r conv.Resize) (*Resize, error) { return newResize(d, r, false) }
+
+// NewResizeBackward plans dx from dy, which Record takes in the places of y and
+// x. Every pixel gathers from the outputs that read it, so that the same call
+// gives the same bits.
+func NewResizeBackward(d *gpu.Device, r conv.Resize) (*Resize, error) { return newResize(d, r, true) }
+
+func newResize(d *gpu.Device, r conv.Resize, backward bool) (*Resize, error) {
+	s, err := newScaler(d, "resize", r.Input(), r.Output(), backward, false)
+	if err != nil {
+		return nil, err
+	}
+	if s.pass == nil {
+		return &Resize{s}, nil
+	}
+	table := resizeTable(r, backward)
+	s.entries = len(table)
+	if s.table, err = d.NewBuffer(4 * int64(len(table))); err == nil {
+		err = d.Upload(s.table, 0, unsafe.Slice((*byte)(unsafe.Pointer(&table[0])), 4*len(table)))
+	}
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("kernels: table of positions: %w", err)
+	}
+	return &Resize{s}, nil
+}
+
+// resizeTable is what resize.comp reads.
+func resizeTable(r conv.Resize, backward bool) (table []int32) {
+	rows, columns := r.Rows(), r.Columns()
+	for _, axis := range [][]conv.Between{rows, columns} {
+		for _, b := range axis {
+			table = append(table, int32(b.At), int32(math.Float32bits(float32(b.Fraction))))
+		}
+	}
+	if !backward {
+		return table
+	}
+	for _, axis := range [][]conv.Span{conv.Readers(rows, r.H), conv.Readers(columns, r.W)} {
+		for _, s := range axis {
+			table = append(table, int32(s.First), int32(s.End))
+		}
+	}
+	return table
+}

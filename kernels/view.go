@@ -1,0 +1,98 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+	"vkconv/shaders"
+)
+
+// View is a range of channels of a wider tensor: what is read or written are
+// its channels from First on, of Channels that the tensor has. With Channels 0
+// it is a whole tensor.
+type View struct {
+	Tensor
+	Channels, First int
+}
+
+// place works out what to bind for a view of shape, so that the binding starts
+// on a multiple of align: the binding, the elements in it before the first
+// image, and the channels from one image to the next.
+func (v View) place(name string, shape conv.Shape, align int64, limit int64) (at span, first, channels int, err error) {
+	if v.Channels == 0 {
+		return span{v.Tensor, shape.Len()}, 0, shape[1], nil
+	}
+	if v.First < 0 || v.First+shape[1] > v.Channels {
+		return at, 0, 0, fmt.Errorf("kernels: %w: %s is %d channels from %d on, of a tensor with %d", conv.ErrShape, name, shape[1], v.First, v.Channels)
+	}
+	if shape[0] == 0 {
+		return span{v.Tensor, 0}, 0, v.Channels, nil
+	}
+	plane := shape[2] * shape[3]
+	start := v.Offset + 4*int64(v.First)*int64(plane)
+	aligned := start / align * align
+	first = int(start-aligned) / 4
+	at = span{Tensor{v.Buf, aligned}, first + (shape[0]-1)*v.Channels*plane + shape[1]*plane}
+	if 4*int64(at.elements) > limit || at.elements+plane > math.MaxInt32 {
+		return at, 0, 0, fmt.Errorf("kernels: %w: %s, channels of a wider tensor, spans %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, 4*int64(at.elements), limit)
+	}
+	return at, first, v.Channels, nil
+}
+
+// withViews is a copy of push constants with other values of some members.
+func withViews(m *shaders.Module, push []byte, values map[string]int) []byte {
+	push = slices.Clone(push)
+	for _, member := range m.Push {
+		if v, ok := values[member.Name]; ok {
+			binary.LittleEndian.PutUint32(push[member.Offset:], uint32(v))
+		}
+	}
+	return push
+}
+
+// recordViews is record where y and x may be views. Their places go into a copy
+// of the push constants.
+func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor, elements *[slots]int) error {
+	limits := o.device.Info().Limits
+	push := o.push
+	for _, v := range []struct {
+		view            View
+		slot            int
+		name            string
+		shape           conv.Shape
+		first, channels string
+	}{{y, slotY, "y", o.problem.Output(), "firstY", "k"}, {x, slotX, "x", o.problem.Input(), "firstX", "c"}} {
+		at, first, channels, err := v.view.place(v.name, v.shape, max(limits.StorageAlign, 4), limits.StorageBufferRange)
+		if err != nil {
+			return err
+		}
+		tensors[v.slot], elements[v.slot] = at.Tensor, at.elements
+		if v.view.Channels > 0 {
+			push = withViews(o.module, push, map[string]int{v.first: first, v.channels: channels})
+		}
+	}
+	return o.recordWith(s, push, tensors, elements)
+}
+
+// RecordViews is [Conv2D.Record] between ranges of channels of wider tensors,
+// which must not overlap.
+func (c *Conv2D) RecordViews(s *gpu.Stream, y, x View) error {
+	return c.recordViews(s, y, x, &[slots]Tensor{}, &[slots]int{})
+}
+
+// RecordViews is [DeformConv2D.Record] between ranges of channels of wider
+// tensors, which must not overlap.
+func (c *DeformConv2D) RecordViews(s *gpu.Stream, y, x View, offset, mask Tensor) error {
+	p := &c.problem
+	elements := [slots]int{slotOffset: p.Offset().Len(), slotMask: p.MaskShape().Len()}
+	if !p.Mask { // as in Record
+		mask, elements[slotMask] = offset, elements[slotOffset]
+	}
+	return c.recordViews(s, y, x, &[slots]Tensor{slotOffset: offset, slotMask: mask}, &elements)
+}
