@@ -73,6 +73,7 @@ func benchBackward(b *testing.B, d *gpu.Device, c convtest.Case) {
 	var forward func(s *gpu.Stream) error
 	var backward func(s *gpu.Stream, g Grads) error
 	var text string
+	var workspace int64
 	if p.Deformable() {
 		f, err := NewDeformConv2D(d, p, c.Weight, c.Bias)
 		if err != nil {
@@ -87,7 +88,7 @@ func benchBackward(b *testing.B, d *gpu.Device, c convtest.Case) {
 		g.Offset, g.Mask = tensor(nil, p.Offset().Len()), tensor(nil, p.MaskShape().Len())
 		forward = func(s *gpu.Stream) error { return f.Record(s, y, x, offset, mask) }
 		backward, text = func(s *gpu.Stream, g Grads) error { return r.Record(s, g, x, offset, mask, dy) }, r.Describe()
-		b.ReportMetric(float64(r.Workspace())/(1<<20), "MiB")
+		workspace = r.Workspace()
 	} else {
 		f, err := NewConv2D(d, p, c.Weight, c.Bias)
 		if err != nil {
@@ -101,7 +102,7 @@ func benchBackward(b *testing.B, d *gpu.Device, c convtest.Case) {
 		defer r.Close()
 		forward = func(s *gpu.Stream) error { return f.Record(s, y, x) }
 		backward, text = func(s *gpu.Stream, g Grads) error { return r.Record(s, g, x, dy) }, r.Describe()
-		b.ReportMetric(float64(r.Workspace())/(1<<20), "MiB")
+		workspace = r.Workspace()
 	}
 	b.Log(text)
 	run := func(record func(s *gpu.Stream) error) time.Duration {
@@ -128,6 +129,7 @@ func benchBackward(b *testing.B, d *gpu.Device, c convtest.Case) {
 		there bool
 	}{{"y", Grads{}, true}, {"dx", Grads{X: g.X}, true}, {"dweight", Grads{Weight: g.Weight}, true}, {"dbias", Grads{Bias: g.Bias}, true},
 		{"doffset", Grads{Offset: g.Offset, Mask: g.Mask}, p.Deformable()}, {"all", g, true}}
+	defer func() { b.ReportMetric(float64(workspace)/(1<<20), "MiB") }()
 	for b.Loop() {
 		for _, pass := range passes {
 			if !pass.there {

@@ -30,6 +30,7 @@ type inputGrad struct {
 	act    conv.Activation // behind it
 	direct *Conv2D         // everything, where one plan can do it
 	depth  *depthPhases    // the same
+	padded *paddedGrad     // the same
 	phases []phase
 	fold   bool // a padding mode maps places onto others
 	gaps   bool // places that no tap feeds
@@ -95,6 +96,10 @@ func newInputGrad(pool *Pool, p conv.Problem, bias bool, act conv.Activation) (*
 		return nil, err
 	}
 	d := &inputGrad{p: p, pool: pool, ks: ks, bias: bias, act: act, fold: p.Mode != conv.Zeros}
+	if farPadded(p) {
+		d.padded, err = newPaddedGrad(pool, p)
+		return d, err
+	}
 	y0, y1, x0, x1 := p.Pad.Top, p.Pad.Top+p.H, p.Pad.Left, p.Pad.Left+p.W
 	if d.fold {
 		y0, y1, x0, x1 = 0, y1+p.Pad.Bottom, 0, x1+p.Pad.Right
@@ -166,6 +171,9 @@ func (d *inputGrad) setWeights(weight, bias []float32) error {
 	if d.bias {
 		d.biases = append(d.biases[:0], bias...)
 	}
+	if d.padded != nil {
+		return d.padded.setWeights(weight)
+	}
 	if d.depth != nil {
 		d.plain = append(d.plain[:0], weight...)
 		return nil
@@ -201,6 +209,9 @@ func (d *inputGrad) run(ctx context.Context, dx, dy []float32) error {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	if d.padded != nil {
+		return d.pool.run(ctx, d.padded, d.p.N*len(d.padded.list), dx, dy, nil, nil)
+	}
 	if d.depth != nil {
 		return d.pool.run(ctx, d.depth, d.depth.units(), dx, dy, nil, nil)
 	}
@@ -320,6 +331,9 @@ func (d *inputGrad) workspace() int64 {
 	if d.direct != nil {
 		return d.direct.Workspace()
 	}
+	if d.padded != nil {
+		return int64(d.pool.workers) * d.padded.bytes()
+	}
 	if d.depth != nil {
 		return int64(d.pool.workers) * d.depth.bytes()
 	}
@@ -337,6 +351,9 @@ func (d *inputGrad) workspace() int64 {
 func (d *inputGrad) describe() string {
 	if d.direct != nil {
 		return d.direct.Describe()
+	}
+	if d.padded != nil {
+		return fmt.Sprintf("by taps, %s", d.ks.name)
 	}
 	if d.depth != nil {
 		return fmt.Sprintf("depthwise, %s, %d phases together, tiles of %d channels × %d rows", d.ks.name, len(d.depth.list), d.depth.channels, d.depth.band)

@@ -112,7 +112,9 @@ func TestBackwardWorkspace(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if j.y, j.x = j.g.X, j.dy; b.input.depth != nil {
+				if j.y, j.x = j.g.X, j.dy; b.input.padded != nil {
+					walk(b.input.padded, p.N*len(b.input.padded.list))
+				} else if b.input.depth != nil {
 					walk(b.input.depth, b.input.depth.units())
 				} else if b.input.direct == nil {
 					walk(b.input, b.input.tiles)
