@@ -297,6 +297,9 @@ func (b *backward) recordBias(s *gpu.Stream, g Grads, dy span) error {
 // activation behind. Bindings: dy, weight, bias, dx.
 func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pass, error) {
 	t := m.traits
+	if err := checkLoops(t, inputLoops(p)); err != nil {
+		return nil, fmt.Errorf("kernels: gradient by the input: %w", err)
+	}
 	cg := p.C / p.Groups
 	phases := min(p.StrideY, p.H) * min(p.StrideX, p.W)
 	items := p.N * ceil(p.H, p.StrideY) * ceil(p.W, p.StrideX) // of a phase
@@ -342,7 +345,11 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	v["items"], v["groupBlocks"] = p.N*p.Ho, ceil(kg, best.tm)
 	v["blocks"], v["rowItems"] = p.Groups*v["groupBlocks"], ceil(cg*p.Taps(), best.local*best.tn)
 	tiles := v["blocks"] * v["rowItems"]
-	parts, share := split(t, v["items"], tiles, elements)
+	rounds := p.Wo + 2 // of an item, a row
+	if err := checkLoops(t, float64(rounds)); err != nil {
+		return nil, fmt.Errorf("kernels: gradient by the weight: %w", err)
+	}
+	parts, share := split(t, v["items"], tiles, elements, rounds)
 	v["share"] = share
 	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
 	if err != nil {
@@ -378,7 +385,7 @@ func newFewSum(m maker, p conv.Problem) (*sum, error) {
 			name += "z"
 		}
 	}
-	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local)
+	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local, v["rows"]+4)
 	v["share"] = share * local
 	pass, err := newPass(m, name, local, tiles*parts, v)
 	if err != nil {

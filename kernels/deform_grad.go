@@ -152,7 +152,7 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 		const channels = 4 // of an invocation
 		v["groupBlocks"] = ceil(p.C/p.OffsetGroups, channels)
 		v["items"], v["blocks"], v["rowItems"] = p.N*p.Ho*p.Wo, p.OffsetGroups*v["groupBlocks"]*p.Taps()*kg, 1
-		parts, share := split(t, ceil(v["items"], local), v["blocks"], elements*local)
+		parts, share := split(t, ceil(v["items"], local), v["blocks"], elements*local, 1)
 		v["share"] = share * local
 		pass, err := newPass(m, "deform_grad_depthwise_n4", local, v["blocks"]*parts, v)
 		if err != nil {
@@ -169,7 +169,11 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 	v["items"], v["groupBlocks"] = p.N*p.Ho, ceil(kg, best.tm)
 	v["blocks"], v["rowItems"] = p.Groups*v["groupBlocks"], ceil(units(best.tn), best.local)
 	tiles := v["blocks"] * v["rowItems"]
-	parts, share := split(t, v["items"], tiles, elements)
+	rounds := p.Wo + 2 // of an item, a row
+	if err := checkLoops(t, float64(rounds)); err != nil {
+		return nil, fmt.Errorf("kernels: gradient by the weight: %w", err)
+	}
+	parts, share := split(t, v["items"], tiles, elements, rounds)
 	v["share"] = share
 	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
 	if err != nil {

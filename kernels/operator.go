@@ -48,12 +48,16 @@ var slotNames = [slots]string{"InputBuffer", "WeightBuffer", "OutputBuffer", "Of
 // traitsOf picks out what decides of a device's description.
 func traitsOf(i gpu.Info) traits {
 	const needed = 1<<1 | 1<<3 | 1<<4 // VK_SUBGROUP_FEATURE_VOTE_BIT, BALLOT, SHUFFLE
+	loops := 0
+	if i.Driver == "llvmpipe" {
+		loops = llvmpipeLoops
+	}
 	return traits{
 		Software: i.Type == gpu.Software, Subgroup: int(i.Features.SubgroupSize),
 		SubgroupOps: i.Features.SubgroupOps&needed == needed,
 		Groups:      [3]int{int(i.Limits.Groups[0]), int(i.Limits.Groups[1]), int(i.Limits.Groups[2])},
 		Invocations: int(min(i.Limits.GroupInvocations, i.Limits.GroupSize[0])), SharedMemory: int64(i.Limits.SharedMemory),
-		StorageRange: i.Limits.StorageBufferRange,
+		StorageRange: i.Limits.StorageBufferRange, Loops: loops,
 	}
 }
 

@@ -73,6 +73,9 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if why := v.unfit(p, t, l.shape); why != "" {
 		return launch{}, why, nil
 	}
+	if err := checkLoops(t, loops(p, v, l.shape)); err != nil {
+		return launch{}, "", err
+	}
 	c := divide(p, v, l.shape)
 	l.biasAt, l.weights = packedSize(p, l)
 	if err := check(p, t, l, c); err != nil {

@@ -75,13 +75,17 @@ func localSize(t traits) int {
 
 // split says into how many parts a sum over items is cut, and how many items
 // each takes: enough workgroups to fill the device, and no more than the
-// workspace has room for.
-func split(t traits, items, tiles, elements int) (parts, share int) {
+// workspace has room for, but as many as keep a part within the rounds that the
+// driver's loops may make; an item takes so many.
+func split(t traits, items, tiles, elements, rounds int) (parts, share int) {
 	target := 2048
 	if t.Software {
 		target = 16
 	}
 	parts = max(1, min(ceil(target, tiles), items, mostPartial/max(elements, 1)))
+	if t.Loops > 0 {
+		parts = max(parts, ceil(items, max(1, t.Loops/rounds)))
+	}
 	share = max(1, ceil(items, parts))
 	return max(1, ceil(items, share)), share
 }
@@ -91,6 +95,13 @@ func newBiasSum(m maker, p conv.Problem) (*sum, error) {
 	local := localSize(m.traits)
 	v := problemValues(p)
 	v["items"] = p.N * p.Ho * p.Wo
+	rounds := func() int { return ceil(v["items"], local) + 1 }
+	for m.traits.Loops > 0 && rounds() > m.traits.Loops && 2*local <= m.traits.Invocations {
+		local *= 2
+	}
+	if err := checkLoops(m.traits, float64(rounds())); err != nil {
+		return nil, fmt.Errorf("kernels: gradient by the bias: %w", err)
+	}
 	pass, err := newPass(m, "conv2d_grad_bias", local, p.K, v)
 	if err != nil {
 		return nil, err

@@ -84,6 +84,7 @@ type traits struct {
 	Invocations  int    // most of a workgroup
 	SharedMemory int64
 	StorageRange int64 // bytes that one binding may span
+	Loops        int   // most rounds of all loops of an invocation; 0: any number
 }
 
 // costs are cycles that a SIMD vector of invocations (or a GPU's subgroup)
