@@ -60,20 +60,21 @@ type Engine struct {
 // Open opens a device. Where Options.Device and $VKCONV_DEVICE name none and
 // there is no Vulkan device, it opens the CPU path, and [Engine.Why] says why.
 func Open(o Options) (*Engine, error) {
-	if o.Device == "" {
-		o.Device = os.Getenv("VKCONV_DEVICE")
+	device := o.Device
+	if device == "" {
+		device = os.Getenv("VKCONV_DEVICE") // which package gpu reads, too, and names in its errors
 	}
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("%w: threads are %d, must be at least 0", conv.ErrParams, o.Threads)
 	}
-	if o.Device == "cpu" {
+	if device == "cpu" {
 		return &Engine{back: newCPU(o), why: "the CPU, as asked for"}, nil
 	}
 	back, why, err := openVulkan(o)
 	switch {
 	case err == nil:
 		return &Engine{back: back, why: why}, nil
-	case o.Device != "" || o.Validation:
+	case device != "" || o.Validation:
 		return nil, err
 	}
 	return &Engine{back: newCPU(o), why: "the CPU, because " + err.Error()}, nil
