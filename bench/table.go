@@ -10,23 +10,24 @@ import (
 	"vkconv/conv"
 )
 
-// The table's columns and their widths; with the gaps 96 characters.
+// The table's columns and their widths; with the gaps 79 characters, what fits
+// any terminal.
 var columns = []struct {
 	head  [2]string
 	width int // negative: to the left
 }{
-	{[2]string{"", "case"}, -16},
-	{[2]string{"", "shape"}, -21},
-	{[2]string{"device", "time"}, 9},
+	{[2]string{"", "case"}, -15},
+	{[2]string{"", "shape"}, -16},
+	{[2]string{"device", "ms"}, 6},
 	{[2]string{"", "±"}, 4},
-	{[2]string{"wall", "time"}, 9},
-	{[2]string{"", "GFLOP/s"}, 8},
-	{[2]string{"", "GB/s"}, 6},
-	{[2]string{"times", "the CPU"}, 7},
-	{[2]string{"error", "of bound"}, 8},
+	{[2]string{"wall", "ms"}, 6},
+	{[2]string{"", "GFLOP/s"}, 7},
+	{[2]string{"", "GB/s"}, 5},
+	{[2]string{"times", "CPU"}, 5},
+	{[2]string{"error /", "bound"}, 7},
 }
 
-// Table writes results as a table of at most 100 columns. A row may be written
+// Table writes results as a table of at most 80 columns. A row may be written
 // as soon as its result is there.
 type Table struct {
 	W     io.Writer
@@ -58,7 +59,7 @@ func (t *Table) Row(r Result) {
 	}
 	t.line([]string{
 		"  " + r.Case.Name, ShapeOf(r.Problems),
-		Milliseconds(m.Device.Median), fmt.Sprintf("%.0f%%", 100*m.Device.Spread()), Milliseconds(m.Wall.Median),
+		significant(milliseconds(m.Device.Median)), fmt.Sprintf("%.0f%%", 100*m.Device.Spread()), significant(milliseconds(m.Wall.Median)),
 		significant(float64(r.Cost.FLOPs()) / seconds / 1e9), significant(float64(r.Cost.Bytes) / seconds / 1e9),
 		speedup, fmt.Sprintf("%.3f", m.Worst),
 	})
@@ -96,7 +97,9 @@ func ShapeOf(chain []conv.Problem) string {
 }
 
 // Milliseconds writes a time with three digits.
-func Milliseconds(d time.Duration) string { return significant(float64(d)/1e6) + " ms" }
+func Milliseconds(d time.Duration) string { return significant(milliseconds(d)) + " ms" }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
 
 // significant writes three digits, more before the point.
 func significant(v float64) string {

@@ -25,11 +25,11 @@ var masks = []struct {
 	put  string
 }{
 	{regexp.MustCompile(`CPU, \d+ threads?`), "CPU, # threads"},
+	// a row of the table of times, from the device's time on
+	{regexp.MustCompile(`(→ [\d×]+) +[\d.]+ +\d+% +[\d.]+ +[\d.]+ +[\d.]+ +\S+ +[\d.]+`), "$1 # #% # # # # #"},
 	{regexp.MustCompile(`pure Go, [\w ]+`), "pure Go, #"},
 	{regexp.MustCompile(` *\d+(\.\d+)? ms\b`), " # ms"},
 	{regexp.MustCompile(` *\d+\.\d+ s\b`), " # s"},
-	{regexp.MustCompile(` ms +\d+% `), " ms #% "},
-	{regexp.MustCompile(` ms +\d+(\.\d+)? +\d+(\.\d+)? `), " ms # # "},
 	{regexp.MustCompile(` +(– +)?\d\.\d{3}\b`), " #"},
 	{regexp.MustCompile(`share of the bound: .*`), "share of the bound: #"},
 }

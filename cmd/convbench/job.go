@@ -93,7 +93,7 @@ func runBench(ctx context.Context, e *env, device string, cases []bench.Case, bu
 		}
 	}
 	fmt.Fprintf(e.stdout, "\n%s\n", verdict(len(cases), wrong, worst))
-	fmt.Fprintf(e.stdout, "Every element was compared with the float64 oracle before anything was timed. %.1f s in all.\n", time.Since(begin).Seconds())
+	fmt.Fprintf(e.stdout, "Every element was compared with the float64 oracle before it was timed.\n%.1f s in all.\n", time.Since(begin).Seconds())
 	if wrong > 0 {
 		return &failure{status: statusWrong}
 	}
@@ -106,7 +106,7 @@ func introduce(e *env, gpu, cpu *vkconv.Engine, why string) {
 		fmt.Fprintf(e.stdout, "device  %s\ndriver  %s\n", gpu.Name(), gpu.Driver())
 	}
 	fmt.Fprintf(e.stdout, "cpu     %s (%s)\n", cpu.Name(), cpu.Driver())
-	fmt.Fprintf(e.stdout, "why     %s\n", wrap(why, 92, "        "))
+	fmt.Fprintf(e.stdout, "why     %s\n", wrap(why, 72, "        "))
 }
 
 // verdict sums up how many cases were right.
