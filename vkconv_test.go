@@ -387,3 +387,31 @@ func TestBorderPixels(t *testing.T) {
 		}
 	})
 }
+
+// A run queued before an upload reads what the tensor held then.
+func TestUploadBehindRun(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		shape := conv.Shape{1, 1, 1, 2}
+		l, err := e.NewConv2D(shape, []float32{2}, nil, conv.Shape{1, 1, 1, 1}, conv.Params{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		x, a, b := tensor(t, e, shape, []float32{1, 2}), tensor(t, e, shape, make([]float32, 2)), tensor(t, e, shape, make([]float32, 2))
+		got := make([]float32, 4)
+		for _, step := range []func() error{
+			func() error { return l.Run(ctx, a, x) },
+			func() error { return x.Upload([]float32{10, 20}) },
+			func() error { return l.Run(ctx, b, x) },
+			func() error { return a.Download(ctx, got[:2]) },
+			func() error { return b.Download(ctx, got[2:]) },
+		} {
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(got, []float32{2, 4, 20, 40}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
