@@ -7,6 +7,7 @@ import (
 	"html"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"io"
 	"math"
@@ -184,15 +185,19 @@ func (v *Vector) Text(x, y float64, text string, o TextStyle) {
 // Image implements [Canvas].
 func (v *Vector) Image(x, y, w, h float64, m image.Image, blend bool) {
 	var picture bytes.Buffer
-	if err := png.Encode(&picture, m); err != nil { // of a picture without pixels alone
+	style, kind := "", "jpeg" // photographs are blended, and small enough only as JPEG
+	err := error(nil)
+	if blend {
+		err = jpeg.Encode(&picture, m, &jpeg.Options{Quality: 90})
+	} else {
+		style, kind = " style=\"image-rendering:pixelated\"", "png"
+		err = png.Encode(&picture, m)
+	}
+	if err != nil { // of a picture without pixels alone
 		return
 	}
-	style := ""
-	if !blend {
-		style = " style=\"image-rendering:pixelated\""
-	}
-	v.element("image", fmt.Sprintf(" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\" preserveAspectRatio=\"none\"%s href=\"data:image/png;base64,%s\"",
-		short(x), short(y), short(w), short(h), style, base64.StdEncoding.EncodeToString(picture.Bytes())), "")
+	v.element("image", fmt.Sprintf(" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\" preserveAspectRatio=\"none\"%s href=\"data:image/%s;base64,%s\"",
+		short(x), short(y), short(w), short(h), style, kind, base64.StdEncoding.EncodeToString(picture.Bytes())), "")
 }
 
 // Within implements [Canvas].

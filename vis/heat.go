@@ -81,12 +81,18 @@ func (h *HeatMap) color(n float64) color.NRGBA {
 }
 
 // ramp returns the colour at t from 0 to 1.
-func ramp(t float64) color.NRGBA {
-	at := min(max(t, 0), 1) * float64(len(viridis)-1)
-	i := min(int(at), len(viridis)-2)
+func ramp(t float64) color.NRGBA { return along(viridis, t) }
+
+// along returns the colour at t from 0 to 1 of colours at equal distances.
+func along(colors []color.NRGBA, t float64) color.NRGBA {
+	if math.IsNaN(t) {
+		t = 0
+	}
+	at := min(max(t, 0), 1) * float64(len(colors)-1)
+	i := min(int(at), len(colors)-2)
 	f := at - float64(i)
 	mix := func(a, b uint8) uint8 { return uint8(math.Round(float64(a) + f*(float64(b)-float64(a)))) }
-	a, b := viridis[i], viridis[i+1]
+	a, b := colors[i], colors[i+1]
 	return color.NRGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 255}
 }
 
