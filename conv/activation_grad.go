@@ -3,8 +3,8 @@ package conv
 import "math"
 
 // Derivative returns the activation's derivative at x. At a kink it is PyTorch's:
-// 0 for ReLU at 0 and for ReLU6 at 0 and 6, the slope for LeakyReLU at 0, and 1
-// for Clamp at both ends. At ±∞ it is the limit, of NaN it is NaN.
+// 0 for ReLU at 0, for ReLU6 and Clamp at both ends, the slope for LeakyReLU at 0.
+// At ±∞ it is the limit, of NaN it is NaN.
 func (a Activation) Derivative(x float64) float64 {
 	if math.IsNaN(x) {
 		return x
@@ -20,7 +20,7 @@ func (a Activation) Derivative(x float64) float64 {
 			return float64(a.Slope)
 		}
 	case Clamp:
-		inside = x >= float64(a.Min) && x <= float64(a.Max)
+		inside = x > float64(a.Min) && x < float64(a.Max)
 	case Sigmoid:
 		return bell(x)
 	case SiLU:

@@ -34,7 +34,7 @@ void main() {
   if (activation == 1) g = mix(0.0, d, v > 0.0);
   if (activation == 2) g = mix(0.0, d, v > 0.0 && v < 6.0);
   if (activation == 3) g = mix(p.low * d, d, v > 0.0);
-  if (activation == 7) g = mix(0.0, d, v >= p.low && v <= p.high);
+  if (activation == 7) g = mix(0.0, d, v > p.low && v < p.high);
   if (activation == 4 || activation == 6) {
     float e = exp(-abs(v)); // does not overflow
     float sigmoid = mix(1.0, e, v < 0.0) / (1.0 + e), bell = e / ((1.0 + e) * (1.0 + e));

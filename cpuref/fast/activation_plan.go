@@ -38,15 +38,22 @@ func (p *Activation) Backward(ctx context.Context, dx, x, dy []float32) error {
 }
 
 func differentiate(a conv.Activation, dx, x, dy []float32) {
-	low, high := float32(math.Inf(-1)), float32(math.Inf(1)) // where the slope is 1
+	low, high := float32(math.Inf(-1)), float32(math.Inf(1)) // between which the slope is 1
 	switch a.Kind {
 	case conv.ReLU:
-		low = math.SmallestNonzeroFloat32
+		low = 0
 	case conv.ReLU6:
-		low, high = math.SmallestNonzeroFloat32, math.Nextafter32(6, 0)
+		low, high = 0, 6
 	case conv.Clamp:
 		low, high = a.Min, a.Max
 	case conv.Identity:
+		copy(dx, dy)
+		for i, v := range x {
+			if v != v {
+				dx[i] = v
+			}
+		}
+		return
 	case conv.LeakyReLU:
 		for i, v := range x {
 			switch {
@@ -67,7 +74,7 @@ func differentiate(a conv.Activation, dx, x, dy []float32) {
 	}
 	for i, v := range x {
 		switch {
-		case v >= low && v <= high:
+		case v > low && (v < high || a.Kind == conv.ReLU):
 			dx[i] = dy[i]
 		case v != v:
 			dx[i] = v
