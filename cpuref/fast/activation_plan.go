@@ -2,7 +2,6 @@ package fast
 
 import (
 	"context"
-	"math"
 
 	"vkconv/conv"
 )
@@ -38,12 +37,11 @@ func (p *Activation) Backward(ctx context.Context, dx, x, dy []float32) error {
 }
 
 func differentiate(a conv.Activation, dx, x, dy []float32) {
-	low, high := float32(math.Inf(-1)), float32(math.Inf(1)) // between which the slope is 1
+	var low, high float32 // between which the slope is 1
 	switch a.Kind {
-	case conv.ReLU:
-		low = 0
+	case conv.ReLU: // up to +∞, see below
 	case conv.ReLU6:
-		low, high = 0, 6
+		high = 6
 	case conv.Clamp:
 		low, high = a.Min, a.Max
 	case conv.Identity:
