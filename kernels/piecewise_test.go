@@ -116,7 +116,9 @@ func TestBatchwise(t *testing.T) {
 			}
 			defer plan.Close()
 			ran++
-			record := func(s *gpu.Stream, g Grads, t [4]Tensor) error { return plan.RecordBackward(s, g, t[0], t[1], t[2], t[3]) }
+			record := func(s *gpu.Stream, g Grads, t [4]Tensor) error {
+				return plan.RecordBackward(s, g, t[0], t[1], t[2], t[3])
+			}
 			if err := runGradients(d, [4][]float32{c.X, c.Offset, c.Mask, dy}, want, record); err != nil {
 				return err
 			}
