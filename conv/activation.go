@@ -28,6 +28,16 @@ func (k ActivationKind) String() string {
 	return fmt.Sprintf("ActivationKind(%d)", uint8(k))
 }
 
+// ParseActivationKind returns the kind that [ActivationKind.String] calls name.
+func ParseActivationKind(name string) (ActivationKind, error) {
+	for k, n := range activationNames {
+		if n == name {
+			return ActivationKind(k), nil
+		}
+	}
+	return 0, refuse(ErrParams, "activation is %q, must be one of %v", name, activationNames)
+}
+
 // Activation is a function fused behind a convolution; the zero value is none.
 // Definitions are those of torch.nn. NaN stays NaN.
 type Activation struct {
@@ -109,7 +119,7 @@ func (a Activation) Apply(s Sum) Sum {
 	case Sigmoid:
 		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*Roundoff
 	}
-	s.Value, s.Abs, s.Slope = y, s.Abs*steepest, s.Slope*steepest
+	s.Value, s.Abs, s.Slope, s.Slack = y, s.Abs*steepest, s.Slope*steepest, s.Slack*steepest
 	if !math.IsNaN(slack) {
 		s.Slack += slack
 	}
