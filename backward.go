@@ -33,7 +33,7 @@ func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape,
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv2d backward", p, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.conv2DBackward(p, weight) })
+	l, err := e.plan("conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.conv2DBackward(p, weight) })
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("deform_conv2d backward", p, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.deformConv2DBackward(p, weight) })
+	l, err := e.plan("deform_conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.deformConv2DBackward(p, weight) })
 	if err != nil {
 		return nil, err
 	}

@@ -14,15 +14,15 @@ type Conv2D struct{ *layer }
 // shape w (K×C/groups×R×S) and a bias of K elements, or nil. Errors match
 // [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault.
 func (e *Engine) NewConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, options ...LayerOption) (*Conv2D, error) {
-	p, err := params.Problem(x, w, bias != nil)
+	p, err := params.Problem(x, w, hasBias(bias, options))
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv2d", p, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.conv2D(p, weight, bias) })
+	l, err := e.plan("conv2d", p, double{p, false}, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.conv2D(p, weight, bias) })
 	if err != nil {
 		return nil, err
 	}
-	l.views = 1<<0 | 1<<1 // output and input
+	l.takeViews()
 	return &Conv2D{l}, nil
 }
 

@@ -13,17 +13,30 @@ type unweighted struct{ l *layer }
 
 // planUnweighted asks the backend, by make, for an operator whose operands, the
 // output and the input, may be channels of wider tensors.
-func (e *Engine) planUnweighted(name string, make func() (operator, error)) (unweighted, error) {
+func (e *Engine) planUnweighted(name string, as double, options []LayerOption, make func() (operator, error)) (unweighted, error) {
+	o := optionsOf(options)
+	stored, err := newStaging(e, o.stored)
+	if err != nil {
+		return unweighted{}, err
+	}
+	if o.double {
+		return unweighted{}, errNoWeights
+	}
 	done, err := e.use()
 	if err != nil {
 		return unweighted{}, err
 	}
 	defer done()
+	if o.stored == conv.Float64 {
+		make = func() (operator, error) { return e.back.double(as, nil, nil) }
+	}
 	op, err := make()
 	if err != nil {
 		return unweighted{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return unweighted{&layer{engine: e, op: op, views: 1<<0 | 1<<1}}, nil
+	l := &layer{engine: e, typ: o.stored, stored: stored, op: op}
+	l.takeViews()
+	return unweighted{l}, nil
 }
 
 // Describe says how the layer computes.

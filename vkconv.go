@@ -178,6 +178,7 @@ type backend interface {
 	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	resize(r conv.Resize, backward bool) (operator, error)
 	globalPool(p conv.GlobalPool, backward bool) (operator, error)
+	double(d double, weight, bias []float64) (operator64, error)
 	flush() error
 	wait(ctx context.Context) error
 	time(ctx context.Context, f func() error) (Timing, error)
