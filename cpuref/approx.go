@@ -89,14 +89,8 @@ func together(parts ...Approx) []conv.Sum {
 	return out
 }
 
-// abs is the absolute value of each element.
-func abs[T Float](v []T) []float64 { return Exactly(v).upper() }
-
 // Filter is the weight of a convolution, and its bias or nil.
 type Filter[T Float] struct{ Weight, Bias []T }
-
-// FilterGradients are the gradients by a [Filter].
-type FilterGradients struct{ Weight, Bias []conv.Sum }
 
 // convolve is [Conv2D] of a tensor that is off, without the activation.
 func convolve[T Float](p conv.Problem, x Approx, f Filter[T]) []conv.Sum {
