@@ -110,6 +110,7 @@ type Options struct {
 	CacheDir     string       // pipeline caches; "" = $VKCONV_CACHE or os.UserCacheDir()/vkconv; "off" = none
 	MemoryBudget int64        // most bytes of device memory to reserve; 0 = what the device has
 	Log          *slog.Logger // nil = nothing is logged
+	Surface      []string     // the instance extensions that a Window's surface needs; nil = there will be none
 
 	forceStaging bool // as $VKCONV_STAGING=1
 }
