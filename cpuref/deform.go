@@ -2,6 +2,7 @@ package cpuref
 
 import (
 	"math"
+	"math/bits"
 
 	"vkconv/conv"
 )
@@ -100,13 +101,16 @@ func PlaceAt[T Float](p conv.Problem, offset []T, n, c, t, oy, ox int) Place {
 	return Place{y, x, fy, fx}
 }
 
+const far = 1 << (30 + bits.UintSize/64) // beyond any image
+
 // split returns the whole part and the fraction of base + delta. Offsets beyond
-// ±2³¹, infinite ones too, are clamped there: outside any image all the same.
+// ±2³¹ (where an int has 32 bits ±2³⁰), infinite ones too, are clamped there:
+// outside any image all the same.
 func split(base int, delta float64) (int, float64) {
 	if math.IsNaN(delta) {
 		return base, delta
 	}
-	delta = min(max(delta, -1<<31), 1<<31)
+	delta = min(max(delta, -far), far)
 	floor := math.Floor(delta)
 	return base + int(floor), delta - floor
 }
