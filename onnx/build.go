@@ -69,7 +69,7 @@ func (p *planner) allocate(v *value) error {
 			return err
 		}
 		channels := shape4(v.dims)[1]
-		part, err := v.place.of.tensor.Channels(v.place.of.first+v.place.first, v.place.of.first+v.place.first+channels)
+		part, err := v.place.of.tensor.Channels(v.place.first, v.place.first+channels)
 		if err != nil {
 			return fmt.Errorf("%q: %w", v.name, err)
 		}

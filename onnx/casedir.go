@@ -154,4 +154,3 @@ func readTensor(path string) (tensorio.Array, error) {
 	}
 	return a, nil
 }
-

@@ -113,11 +113,7 @@ func narrow(v []float64) []float32 {
 }
 
 func inferConv(p *planner, n *node) (*planned, error) {
-	x, err := p.device(n, 0)
-	if err != nil {
-		return nil, err
-	}
-	s, err := n.image(x)
+	x, s, err := p.images(n)
 	if err != nil {
 		return nil, err
 	}
@@ -137,10 +133,7 @@ func inferConv(p *planner, n *node) (*planned, error) {
 	return &planned{in: []*value{x}, dims: from4(problem.Output(), len(x.dims)),
 		make: func() (layer, error) {
 			l, err := p.e.NewConv2D(s, f.weight32, f.b32, f.shape, params)
-			if err != nil {
-				return layer{}, err
-			}
-			return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+			return single(l, err)
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) {
 			return cpuref.Conv2D(problem, wide(in[0]), f.exact, f.bias), conv.ProductRoundings + f.roundings

@@ -1,9 +1,6 @@
 package onnx
 
 import (
-	"context"
-
-	"vkconv"
 	"vkconv/conv"
 	"vkconv/cpuref"
 )
@@ -69,10 +66,7 @@ func inferGemm(p *planner, n *node) (*planned, error) {
 	return &planned{in: []*value{x}, dims: []int{s[0], outputs},
 		make: func() (layer, error) {
 			l, err := p.e.NewConv2D(s, f.weight32, f.b32, f.shape, params)
-			if err != nil {
-				return layer{}, err
-			}
-			return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+			return single(l, err)
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) {
 			return cpuref.Conv2D(problem, wide(in[0]), f.exact, f.bias), conv.ProductRoundings + f.roundings

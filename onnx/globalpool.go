@@ -1,19 +1,12 @@
 package onnx
 
 import (
-	"context"
-
-	"vkconv"
 	"vkconv/conv"
 	"vkconv/cpuref"
 )
 
 func inferGlobalAverage(p *planner, n *node) (*planned, error) {
-	x, err := p.device(n, 0)
-	if err != nil {
-		return nil, err
-	}
-	s, err := n.image(x)
+	x, s, err := p.images(n)
 	if err != nil {
 		return nil, err
 	}
@@ -24,10 +17,7 @@ func inferGlobalAverage(p *planner, n *node) (*planned, error) {
 	return &planned{in: []*value{x}, dims: from4(g.Output(), len(x.dims)),
 		make: func() (layer, error) {
 			l, err := p.e.NewGlobalPool(s)
-			if err != nil {
-				return layer{}, err
-			}
-			return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+			return single(l, err)
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.GlobalPool(g, in[0]), conv.PoolRoundings }}, nil
 }

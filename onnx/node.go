@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ func (n *node) ints(name string) []int {
 
 // clampInt keeps what no extent can be from wrapping; it stays out of every range.
 func clampInt(v int64) int {
-	const most = 1 << 40
+	const most = min(math.MaxInt, 1<<40)
 	return int(min(max(v, -most), most))
 }
 

@@ -43,8 +43,8 @@ func init() {
 
 		"BatchNormalization": {inputs: [2]int{5, 5}, constants: []int{1, 2, 3, 4}, check: checkBatchNorm, infer: inferScale,
 			attributes: attributes{"epsilon": asFloat, "momentum": asFloat, "training_mode": asInt, "spatial": asInt, "is_test": asInt, "consumed_inputs": asInts}},
-		"Add": {inputs: [2]int{2, 2}, attributes: attributes{"consumed_inputs": asInts}, infer: inferAdd},
-		"Mul": {inputs: [2]int{2, 2}, attributes: attributes{"consumed_inputs": asInts}, infer: inferMul},
+		"Add": {inputs: [2]int{2, 2}, attributes: attributes{"broadcast": asInt, "consumed_inputs": asInts}, infer: inferAdd},
+		"Mul": {inputs: [2]int{2, 2}, attributes: attributes{"broadcast": asInt, "consumed_inputs": asInts}, infer: inferMul},
 
 		"Relu":      {inputs: [2]int{1, 1}, attributes: attributes{"consumed_inputs": asInts}, infer: inferScale},
 		"Sigmoid":   {inputs: [2]int{1, 1}, attributes: attributes{"consumed_inputs": asInts}, infer: inferScale},
@@ -60,7 +60,7 @@ func init() {
 			"extrapolation_value": asFloat, "keep_aspect_ratio_policy": asText, "mode": asText, "nearest_mode": asText}},
 		"Upsample": {inputs: [2]int{1, 2}, constants: []int{1}, attributes: attributes{"mode": asText, "scales": asFloats}, check: checkUpsample, infer: inferResize},
 		"Gemm": {inputs: [2]int{2, 3}, constants: []int{1, 2}, check: checkGemm, infer: inferGemm,
-			attributes: attributes{"alpha": asFloat, "beta": asFloat, "transA": asInt, "transB": asInt}},
+			attributes: attributes{"alpha": asFloat, "beta": asFloat, "broadcast": asInt, "transA": asInt, "transB": asInt}},
 
 		"Identity":  {inputs: [2]int{1, 1}, sameData: true, infer: inferSame},
 		"Dropout":   {inputs: [2]int{1, 3}, attributes: attributes{"ratio": asFloat, "is_test": asInt, "seed": asInt, "consumed_inputs": asInts}, constants: []int{1, 2}, sameData: true, check: checkDropout, infer: inferSame},

@@ -50,6 +50,17 @@ type doorLayer interface {
 	Workspace() int64
 }
 
+// single makes a layer of one of the door's that has one input.
+func single[L interface {
+	doorLayer
+	Run(ctx context.Context, y, x *vkconv.Tensor) error
+}](l L, err error) (layer, error) {
+	if err != nil {
+		return layer{}, err
+	}
+	return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+}
+
 // knownOf returns a value's elements, nil where they aren't known.
 func (p *planner) knownOf(name string) *constant {
 	if v := p.values[name]; v != nil {
@@ -82,6 +93,16 @@ func (p *planner) device(n *node, i int) (*value, error) {
 		p.plan.uploads = append(p.plan.uploads, upload{u, v.known})
 	}
 	return p.values[name], nil
+}
+
+// images returns the first input, which must be one- or two-dimensional images.
+func (p *planner) images(n *node) (*value, conv.Shape, error) {
+	x, err := p.device(n, 0)
+	if err != nil {
+		return nil, conv.Shape{}, err
+	}
+	s, err := n.image(x)
+	return x, s, err
 }
 
 // Options say how a model is planned; the zero value is a good choice.

@@ -1,21 +1,15 @@
 package onnx
 
 import (
-	"context"
 	"math"
 
-	"vkconv"
 	"vkconv/conv"
 	"vkconv/cpuref"
 )
 
 // inferResize plans a Resize or Upsample of rows and columns.
 func inferResize(p *planner, n *node) (*planned, error) {
-	x, err := p.device(n, 0)
-	if err != nil {
-		return nil, err
-	}
-	s, err := n.image(x)
+	x, s, err := p.images(n)
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +47,7 @@ func inferResize(p *planner, n *node) (*planned, error) {
 	return &planned{in: []*value{x}, dims: out,
 		make: func() (layer, error) {
 			l, err := p.e.NewResize(s, y[2], y[3], aligned)
-			if err != nil {
-				return layer{}, err
-			}
-			return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+			return single(l, err)
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.Resize(r, in[0]), conv.ResizeRoundings }}, nil
 }
@@ -178,10 +169,7 @@ func (p *planner) nearest(n *node, x *value, s, y conv.Shape, scale [2]float64, 
 		return &planned{in: []*value{x}, dims: from4(problem.Output(), rank),
 			make: func() (layer, error) {
 				l, err := p.e.NewConv2D(s, ones, nil, w, params)
-				if err != nil {
-					return layer{}, err
-				}
-				return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+				return single(l, err)
 			},
 			oracle: func(in [][]float32) ([]conv.Sum, int) {
 				return cpuref.Conv2D(problem, wide(in[0]), exact, nil), conv.ProductRoundings
@@ -195,10 +183,7 @@ func (p *planner) nearest(n *node, x *value, s, y conv.Shape, scale [2]float64, 
 	return &planned{in: []*value{x}, whole: 1, outWhole: true, dims: from4(t.Output(), rank),
 		make: func() (layer, error) {
 			l, err := p.e.NewConvTranspose2D(s, ones, nil, w, params, [2]int{})
-			if err != nil {
-				return layer{}, err
-			}
-			return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+			return single(l, err)
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) {
 			return cpuref.ConvTranspose2D(t, wide(in[0]), exact, nil), conv.ProductRoundings

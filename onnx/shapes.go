@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"math"
 	"slices"
 
 	"vkconv/onnx/internal/pb"
@@ -138,7 +139,7 @@ func (n *node) reshape(dims, want []int) ([]int, error) {
 		case d < 0 || d > 1<<31-1:
 			return nil, misfit("%v has shape %v, must have extents of at least 0 and one −1 at most", n, want)
 		}
-		if out[i] != 0 && rest > (1<<62)/out[i] {
+		if out[i] != 0 && rest > math.MaxInt/out[i] {
 			return nil, misfit("%v has shape %v, more elements than there are", n, want)
 		}
 		rest *= out[i]

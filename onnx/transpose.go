@@ -1,20 +1,13 @@
 package onnx
 
 import (
-	"context"
-
-	"vkconv"
 	"vkconv/conv"
 	"vkconv/cpuref"
 	"vkconv/onnx/internal/pb"
 )
 
 func inferConvTranspose(p *planner, n *node) (*planned, error) {
-	x, err := p.device(n, 0)
-	if err != nil {
-		return nil, err
-	}
-	s, err := n.image(x)
+	x, s, err := p.images(n)
 	if err != nil {
 		return nil, err
 	}
@@ -35,10 +28,7 @@ func inferConvTranspose(p *planner, n *node) (*planned, error) {
 	return &planned{in: []*value{x}, whole: 1, outWhole: true, dims: from4(t.Output(), rank),
 		make: func() (layer, error) {
 			l, err := p.e.NewConvTranspose2D(s, f.weight32, f.b32, f.shape, params, extra)
-			if err != nil {
-				return layer{}, err
-			}
-			return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }, l}, nil
+			return single(l, err)
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) {
 			return cpuref.ConvTranspose2D(t, wide(in[0]), f.exact, f.bias), conv.ProductRoundings + f.roundings
