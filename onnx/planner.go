@@ -125,6 +125,16 @@ func (m *Model) Plan(e *vkconv.Engine, feed map[string]tensorio.Array, options O
 }
 
 func (p *planner) make(feed map[string]tensorio.Array) error {
+	if err := p.shapes(feed); err != nil {
+		return err
+	}
+	p.placeParts()
+	p.countUses()
+	return p.build()
+}
+
+// shapes works every value's extents out.
+func (p *planner) shapes(feed map[string]tensorio.Array) error {
 	for name, c := range p.m.known {
 		p.values[name] = &value{name: name, dims: c.Shape, known: c}
 	}
@@ -154,9 +164,7 @@ func (p *planner) make(feed map[string]tensorio.Array) error {
 		p.plan.outputs = append(p.plan.outputs, out)
 		out.data().keep = true
 	}
-	p.placeParts()
-	p.countUses()
-	return p.build()
+	return nil
 }
 
 // feed makes values of the inputs.
