@@ -178,6 +178,10 @@ type backend interface {
 	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	resize(r conv.Resize, backward bool) (operator, error)
 	globalPool(p conv.GlobalPool, backward bool) (operator, error)
+	add(elements int) (operator, error)
+	activation(x conv.Shape, a conv.Activation, backward bool) (operator, error)
+	window(p conv.Pool, backward bool) (operator, error)
+	batchNorm(b conv.BatchNorm, pass normPass) (operator, error)
 	double(d double, weight, bias []float64) (operator64, error)
 	flush() error
 	wait(ctx context.Context) error
