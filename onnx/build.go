@@ -107,16 +107,21 @@ func (p *planner) buildLayer(q *planned) error {
 	in := make([]*vkconv.Tensor, len(q.in))
 	for i, v := range q.in {
 		d := v.data()
-		if shape4(d.dims) != shape4(v.dims) {
-			return unsupported("%v reads %q as %s, but on the device it is %s", q.n, v.name, dimsText(v.dims), dimsText(d.dims))
-		}
-		if in[i] = d.tensor; q.whole>>i&1 != 0 && d.place != nil {
-			copied := &value{name: v.name, dims: v.dims, uses: 1}
+		other := shape4(d.dims) != shape4(v.dims) // a flattened value, say
+		if d.place != nil && (other || q.whole>>i&1 != 0) {
+			copied := &value{name: v.name, dims: d.dims, uses: 1}
 			if err := p.copy(d, copied, q.n.title()); err != nil {
 				return err
 			}
-			in[i] = copied.tensor
 			defer p.release(copied)
+			d = copied
+		}
+		in[i] = d.tensor
+		if other {
+			var err error
+			if in[i], err = d.tensor.Reshape(shape4(v.dims)); err != nil {
+				return q.n.wrap(err)
+			}
 		}
 	}
 	if err := p.allocate(q.out); err != nil {
@@ -147,8 +152,8 @@ func (p *planner) buildConcat(q *planned) error {
 		d := v.data()
 		channels := shape4(v.dims)[1]
 		if d.place == nil || d.place.of != q.out || d.place.first != first {
-			if shape4(d.dims) != shape4(v.dims) {
-				return unsupported("%v reads %q as %s, but on the device it is %s", q.n, v.name, dimsText(v.dims), dimsText(d.dims))
+			if shape4(d.dims) != shape4(v.dims) && d.place != nil {
+				return unsupported("%v reads %q as %s, but it lies in channels of another concatenation as %s", q.n, v.name, dimsText(v.dims), dimsText(d.dims))
 			}
 			part := &value{name: v.name, dims: v.dims, place: &place{q.out, first}}
 			if err := p.copy(d, part, q.n.title()); err != nil {
@@ -164,31 +169,22 @@ func (p *planner) buildConcat(q *planned) error {
 	return nil
 }
 
-// copy makes a step that copies a value: a depthwise convolution by 1.
+// copy makes a step that copies a value: an activation that does nothing.
 func (p *planner) copy(from, to *value, title string) error {
 	if err := p.allocate(to); err != nil {
 		return err
 	}
-	s := shape4(from.dims)
-	ones := make([]float32, s[1])
-	for i := range ones {
-		ones[i] = 1
-	}
-	params := conv.Params{Groups: s[1]}
-	problem, err := params.Problem(s, conv.Shape{s[1], 1, 1, 1}, false)
-	if err != nil {
-		return err
-	}
-	l, err := p.e.NewConv2D(s, ones, nil, problem.Weight(), params)
-	if err != nil {
-		return err
-	}
 	x, y := from.tensor, to.tensor
-	run := func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error { return l.Run(ctx, y, in[0]) }
-	p.step(&step{title: "copy for " + title, op: "copy", layer: layer{run, l}, in: []*value{from}, out: to,
-		oracle: func(in [][]float32) ([]conv.Sum, int) {
-			return cpuref.Conv2D(problem, in[0], ones, nil), conv.ProductRoundings
-		},
-		queue: func(ctx context.Context) error { return l.Run(ctx, y, x) }})
+	l, err := p.e.NewActivation(shape4(to.dims), conv.Activation{})
+	made, err := single(l, err)
+	if err == nil && x.Shape() != y.Shape() {
+		x, err = x.Reshape(y.Shape())
+	}
+	if err != nil {
+		return fmt.Errorf("copy for %s: %w", title, err)
+	}
+	p.step(&step{title: "copy for " + title, op: "copy", layer: made, in: []*value{from}, out: to,
+		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.Activation(conv.Activation{}, in[0]), 0 },
+		queue:  func(ctx context.Context) error { return l.Run(ctx, y, x) }})
 	return nil
 }

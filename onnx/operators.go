@@ -55,6 +55,10 @@ func init() {
 
 		"Concat":            {inputs: [2]int{1, 1 << 20}, attributes: attributes{"axis": asInt}, infer: inferConcat},
 		"GlobalAveragePool": {inputs: [2]int{1, 1}, infer: inferGlobalAverage},
+		"GlobalMaxPool":     {inputs: [2]int{1, 1}, infer: inferGlobalMax},
+		"MaxPool":           {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "storage_order": asInt}), check: checkAutoPad, infer: inferPool},
+		"AveragePool": {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "count_include_pad": asInt}), check: checkAverage,
+			infer: inferPool},
 		"Resize": {inputs: [2]int{1, 4}, constants: []int{1, 2, 3}, check: checkResize, infer: inferResize, attributes: attributes{
 			"antialias": asInt, "axes": asInts, "coordinate_transformation_mode": asText, "cubic_coeff_a": asFloat, "exclude_outside": asInt,
 			"extrapolation_value": asFloat, "keep_aspect_ratio_policy": asText, "mode": asText, "nearest_mode": asText}},
@@ -80,6 +84,16 @@ func checkAutoPad(n *node) []string {
 	default:
 		return []string{fmt.Sprintf("auto_pad %.40q", mode)}
 	}
+}
+
+func checkAverage(n *node) []string {
+	what := checkAutoPad(n)
+	for _, d := range n.ints("dilations") {
+		if d != 1 {
+			return append(what, "dilations")
+		}
+	}
+	return what
 }
 
 func checkBatchNorm(n *node) (what []string) {

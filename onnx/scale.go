@@ -1,8 +1,11 @@
 package onnx
 
 import (
+	"context"
 	"math"
+	"slices"
 
+	"vkconv"
 	"vkconv/conv"
 	"vkconv/cpuref"
 )
@@ -147,25 +150,23 @@ func isActivation(op string) bool {
 	return false
 }
 
-// inferScale plans what is done to each element by itself: constants times and plus
-// it and an activation. It is a depthwise convolution with one tap.
+// inferScale plans what is done to each element by itself: an activation, or constants
+// times and plus it, a depthwise convolution with one tap.
 func inferScale(p *planner, n *node) (*planned, error) {
-	first := n // of the nodes that were fused into this one, itself among them
 	at := 0
 	if n.op == "Add" || n.op == "Mul" {
 		_, _, constantAt := p.split(n)
 		at = 1 - constantAt
 	}
-	x, err := p.device(first, at)
+	x, err := p.device(n, at)
 	if err != nil {
 		return nil, err
 	}
-	own := *n
 	if isActivation(n.op) {
-		own.act = n
-	} else {
-		own.affine = append([]*node{n}, n.affine...)
+		return p.activate(n, x)
 	}
+	own := *n
+	own.affine = append([]*node{n}, n.affine...)
 	return p.scale(&own, x)
 }
 
@@ -196,7 +197,7 @@ func (p *planner) scale(n *node, x *value) (*planned, error) {
 
 func inferMul(p *planner, n *node) (*planned, error) {
 	if _, c, _ := p.split(n); c == nil {
-		return nil, unsupported("%v multiplies two tensors; constants are here", n)
+		return nil, unsupported("%v multiplies two tensors; a constant of one element or one a channel is here", n)
 	}
 	return inferScale(p, n)
 }
@@ -205,5 +206,42 @@ func inferAdd(p *planner, n *node) (*planned, error) {
 	if _, c, _ := p.split(n); c != nil {
 		return inferScale(p, n)
 	}
-	return nil, unsupported("%v adds two tensors", n)
+	a, err := p.device(n, 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := p.device(n, 1)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(a.dims, b.dims) {
+		return nil, unsupported("%v adds %s and %s; equal extents, or a constant of one element or one a channel, are here", n, dimsText(a.dims), dimsText(b.dims))
+	}
+	s := shape4(a.dims)
+	return &planned{in: []*value{a, b}, whole: 1<<0 | 1<<1, outWhole: true, dims: a.dims,
+		make: func() (layer, error) {
+			l, err := p.e.NewAdd(s)
+			if err != nil {
+				return layer{}, err
+			}
+			return layer{func(ctx context.Context, y *vkconv.Tensor, in []*vkconv.Tensor) error {
+				return l.Run(ctx, y, in[0], in[1])
+			}, l}, nil
+		},
+		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.Add(in[0], in[1]), 0 }}, nil
+}
+
+// activate plans an activation by itself.
+func (p *planner) activate(n *node, x *value) (*planned, error) {
+	a, err := p.activation(n)
+	if err != nil {
+		return nil, err
+	}
+	s := shape4(x.dims)
+	return &planned{in: []*value{x}, dims: x.dims,
+		make: func() (layer, error) {
+			l, err := p.e.NewActivation(s, a)
+			return single(l, err)
+		},
+		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.Activation(a, in[0]), 0 }}, nil
 }
