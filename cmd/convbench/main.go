@@ -7,6 +7,7 @@
 //	convbench check -random 1000  run random cases
 //	convbench apply IMAGE -o OUT.png -kernel laplacian -dilation 4
 //	convbench explain "3x3 d1, 3x3 d2, 3x3 d4" -o field.svg
+//	convbench onnx net.onnx -in x=photo.jpg -o y.npz
 //	convbench show IMAGE -o points.svg -deform swirl -jump 16
 //	convbench view IMAGE          the same in a window, built with -tags window
 //
