@@ -12,5 +12,6 @@ require (
 
 require (
 	github.com/nlpodyssey/gopickle v0.3.0 // indirect
+	golang.org/x/perf v0.0.0-20230113213139-801c7ef9e5c5 // indirect
 	golang.org/x/text v0.41.0 // indirect
 )
