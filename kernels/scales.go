@@ -24,6 +24,11 @@ type scaler struct {
 // newScaler plans the pass named name, or name_grad, with one work item for
 // each element of what it writes; with whole, a workgroup for each channel.
 func newScaler(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool) (*scaler, error) {
+	return newScalerWith(d, name, x, y, backward, whole, map[string]int{})
+}
+
+// newScalerWith is newScaler with the values of what the operator takes besides.
+func newScalerWith(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool, values map[string]int) (*scaler, error) {
 	s := &scaler{device: d, to: y, from: x, backward: backward}
 	if backward {
 		name, s.to, s.from = name+"_grad", x, y
@@ -42,9 +47,12 @@ func newScaler(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool
 	if whole && !backward {
 		items, tiles = s.to.Len(), s.to.Len()
 	}
+	for name, v := range map[string]int{"items": items, "c": x[1], "h": x[2], "w": x[3], "ho": y[2], "wo": y[3],
+		"cx": x[1], "cy": x[1], "firstX": 0, "firstY": 0, "scale": int(math.Float32bits(float32(1 / float64(x[2]*x[3]))))} {
+		values[name] = v
+	}
 	var err error
-	s.pass, err = newPass(m, name, local, tiles, map[string]int{"items": items, "c": x[1], "h": x[2], "w": x[3], "ho": y[2], "wo": y[3],
-		"cx": x[1], "cy": x[1], "firstX": 0, "firstY": 0, "scale": int(math.Float32bits(float32(1 / float64(x[2]*x[3]))))})
+	s.pass, err = newPass(m, name, local, tiles, values)
 	return s, err
 }
 

@@ -1,6 +1,9 @@
 // What pooling and resizing share: images whose channels are worked on one by
 // one, as push constants that the host fills by name.
 #extension GL_EXT_control_flow_attributes : require
+#ifndef EXTRA
+#define EXTRA // what an operator takes besides
+#endif
 
 layout(push_constant) uniform Push {
   uint tiles;          // workgroups with work; the dispatch may hold a few more
@@ -10,6 +13,7 @@ layout(push_constant) uniform Push {
   int  cx, cy;         // channels of the tensors that these lie in
   int  firstX, firstY; // elements before them
   float scale;         // of a pooling: 1 / (h·w)
+  EXTRA
 } p;
 
 // tileIndex is this workgroup's place among all: dispatches beyond 65,535
