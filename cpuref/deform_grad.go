@@ -33,11 +33,11 @@ func DeformConv2DBackwardSome[T Float](p conv.Problem, x, offset, mask, weight, 
 	if p.Mask {
 		check("mask", mask, p.MaskShape())
 	}
-	return deformGrad[T]{p, x, offset, mask, weight, dy, nil}.all()
+	return deformGrad[T]{p, x, offset, mask, weight, dy, nil}.all(every)
 }
 
-// all computes every gradient.
-func (d deformGrad[T]) all() Gradients {
+// all computes the gradients, of one unit of work in every.
+func (d deformGrad[T]) all(every int) Gradients {
 	p := d.p
 	g := Gradients{
 		X: make([]conv.Sum, len(d.x)), Weight: make([]conv.Sum, len(d.weight)),
