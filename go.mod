@@ -6,9 +6,10 @@ require (
 	codeberg.org/sbinet/npyio v0.14.0
 	github.com/vulkan-go/vulkan v0.0.0-20221209234627-c0a353ae26c8
 	golang.org/x/image v0.45.0
-	golang.org/x/perf v0.0.0-20230113213139-801c7ef9e5c5
+	golang.org/x/perf v0.0.0-20250909190841-7e13e04d9366
 	golang.org/x/sys v0.47.0
 	gonum.org/v1/gonum v0.17.0
+	google.golang.org/protobuf v1.36.12
 )
 
 require (
