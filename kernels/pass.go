@@ -33,7 +33,7 @@ type span struct {
 }
 
 // maxSpans is the most buffers that a pass binds.
-const maxSpans = 6
+const maxSpans = 7
 
 // pass is one dispatch with all numbers known.
 type pass struct {
