@@ -6,6 +6,9 @@
 // Long sums are cut into several dispatches, since devices stop invocations that
 // run too long and llvmpipe ends loops: each adds terms [from, to) to what is there.
 
+#define DOUBLE
+#include "real.glsl"
+
 layout(push_constant) uniform Push {
   uint tiles;          // workgroups with work; the dispatch may hold a few more
   int  items;          // invocations with work
@@ -46,12 +49,3 @@ int mapPad(int i, int n) {
   outside = mix(clamp(outside, 0, n - 1), -1, p.mode == 0);
   return mix(outside, i, uint(i) < uint(n));
 }
-
-// Tested by bits: compilers may assume that floats are numbers.
-bool isNaN(double v) {
-  uvec2 bits = unpackDouble2x32(v);
-  uint high = bits.y & 0x7fffffffu;
-  return any(bvec2(high > 0x7ff00000u, all(bvec2(high == 0x7ff00000u, bits.x != 0u))));
-}
-
-double nan() { return packDouble2x32(uvec2(0u, 0x7ff80000u)); }

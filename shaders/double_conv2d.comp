@@ -12,7 +12,6 @@ layout(binding = 2) readonly buffer BiasBuffer { double bias[]; };
 layout(binding = 3) buffer OutputBuffer { double y[]; };
 
 #include "double.glsl"
-#include "double_exp.glsl"
 #include "double_activation.glsl"
 
 void main() {

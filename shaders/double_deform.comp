@@ -14,7 +14,6 @@ layout(binding = 4) readonly buffer MaskBuffer { double mask[]; };
 layout(binding = 5) buffer OutputBuffer { double y[]; };
 
 #include "double.glsl"
-#include "double_exp.glsl"
 #include "double_activation.glsl"
 #include "double_place.glsl"
 #include "double_deform.glsl"
