@@ -43,6 +43,11 @@ type Options struct {
 	CacheDir string
 	// MemoryBudget is the most device memory to use, in bytes; 0 means what there is.
 	MemoryBudget int64
+	// HangTimeout is how long a Vulkan device may have work under way without any
+	// of it coming to an end before it is given up as hung: calls that wait then
+	// return an error matching gpu.ErrDeviceLost, and the engine is of no more use.
+	// 0 means for ever. The longest chain of layers run at once must fit.
+	HangTimeout time.Duration
 	// Log receives diagnostics; nil means none.
 	Log *slog.Logger
 }
@@ -178,6 +183,10 @@ type backend interface {
 	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	resize(r conv.Resize, backward bool) (operator, error)
 	globalPool(p conv.GlobalPool, backward bool) (operator, error)
+	add(elements int) (operator, error)
+	activation(x conv.Shape, a conv.Activation, backward bool) (operator, error)
+	window(p conv.Pool, backward bool) (operator, error)
+	batchNorm(b conv.BatchNorm, pass normPass) (operator, error)
 	double(d double, weight, bias []float64) (operator64, error)
 	flush() error
 	wait(ctx context.Context) error

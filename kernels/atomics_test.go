@@ -30,7 +30,7 @@ func TestBackwardAtomic(t *testing.T) {
 				c.Problem.Border = conv.BorderCut
 			}
 			if !d.Info().Features.FloatAtomicAdd {
-				if _, err := NewDeformConv2DBackwardAtomic(d, c.Problem, c.Weight); !errors.Is(err, conv.ErrUnsupported) {
+				if _, err := NewBackwardAtomic(d, c.Problem, c.Weight); !errors.Is(err, conv.ErrUnsupported) {
 					t.Fatalf("a device without atomic additions of floats: %v", err)
 				}
 				return

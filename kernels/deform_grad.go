@@ -42,18 +42,6 @@ func NewDeformConv2DBackward(d *gpu.Device, p conv.Problem, weight []float32) (*
 	return newDeformConv2DBackward(makerFor(d), p, weight)
 }
 
-// NewDeformConv2DBackwardAtomic is [NewDeformConv2DBackward] with the gradient by
-// the input by atomic additions of floats, whose last bits may differ from run to
-// run. Without those on the device the error matches [conv.ErrUnsupported].
-func NewDeformConv2DBackwardAtomic(d *gpu.Device, p conv.Problem, weight []float32) (*DeformConv2DBackward, error) {
-	if !d.Info().Features.FloatAtomicAdd {
-		return nil, fmt.Errorf("kernels: %w: atomic additions of floats on %s, which has none in buffers (VK_EXT_shader_atomic_float)", conv.ErrUnsupported, d.Info().Name)
-	}
-	m := makerFor(d)
-	m.atomics = true
-	return newDeformConv2DBackward(m, p, weight)
-}
-
 func newDeformConv2DBackward(m maker, p conv.Problem, weight []float32) (*DeformConv2DBackward, error) {
 	if !p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: an ordinary problem is for NewConv2DBackward", conv.ErrParams)

@@ -25,6 +25,11 @@ type scaler struct {
 // newScaler plans the pass named name, or name_grad, with one work item for
 // each element of what it writes; with whole, a workgroup for each channel.
 func newScaler(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool, as precision) (*scaler, error) {
+	return newScalerWith(d, name, x, y, backward, whole, as, map[string]int{})
+}
+
+// newScalerWith is newScaler with the values of what the operator takes besides.
+func newScalerWith(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool, as precision, values map[string]int) (*scaler, error) {
 	s := &scaler{device: d, to: y, from: x, backward: backward, as: as}
 	name = as.prefix + name
 	if backward {
@@ -49,9 +54,12 @@ func newScaler(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool
 	if as == float64s {
 		scale, scaleHigh = uint32(math.Float64bits(share)), uint32(math.Float64bits(share)>>32)
 	}
+	for name, v := range map[string]int{"items": items, "c": x[1], "h": x[2], "w": x[3], "ho": y[2], "wo": y[3],
+		"cx": x[1], "cy": x[1], "firstX": 0, "firstY": 0, "scale": int(scale), "scaleHigh": int(scaleHigh)} {
+		values[name] = v
+	}
 	var err error
-	s.pass, err = newPass(m, name, local, tiles, map[string]int{"items": items, "c": x[1], "h": x[2], "w": x[3], "ho": y[2], "wo": y[3],
-		"cx": x[1], "cy": x[1], "firstX": 0, "firstY": 0, "scale": int(scale), "scaleHigh": int(scaleHigh)})
+	s.pass, err = newPass(m, name, local, tiles, values)
 	return s, err
 }
 

@@ -1,6 +1,9 @@
 // What pooling and resizing share: images whose channels are worked on one by
 // one, as push constants that the host fills by name.
 #extension GL_EXT_control_flow_attributes : require
+#ifndef EXTRA
+#define EXTRA // what an operator takes besides
+#endif
 
 #include "real.glsl"
 
@@ -16,6 +19,7 @@ layout(push_constant) uniform Push {
 #else
   float scale;         // of a pooling: 1 / (h·w)
 #endif
+  EXTRA
 } p;
 
 // tileIndex is this workgroup's place among all: dispatches beyond 65,535

@@ -121,7 +121,7 @@ type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand}
+	return []command{benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand, showCommand}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {
