@@ -151,7 +151,7 @@ func (l *layer) run(ctx context.Context, operands ...operand) error {
 				return fmt.Errorf("%s: %w", o.name, ErrClosed)
 			}
 			stores[i] = whole.store
-			if o.t != whole {
+			if o.t != whole && !o.t.reshaped {
 				if l.views>>i&1 == 0 || l.stored != nil {
 					return fmt.Errorf("%w: %s is %v, but this layer takes whole tensors there", conv.ErrUnsupported, o.name, o.t)
 				}
