@@ -414,7 +414,7 @@ func TestDoubleActivations(t *testing.T) {
 		for v := -45.0; v < 45; v += 0.0371 {
 			x = append(x, v)
 		}
-		x = append(x, 0, -0.0, 1e-300, -1e-300, 700, -700, 745, -745, 999, -999, -1001, 1e5, -1e5, 1e300, -1e300, math.NaN(), math.Inf(1), math.Inf(-1))
+		x = append(x, 0, math.Copysign(0, -1), 1e-300, -1e-300, 700, -700, 745, -745, 999, -999, -1001, 1e5, -1e5, 1e300, -1e300, math.NaN(), math.Inf(1), math.Inf(-1))
 		shape, one := conv.Shape{1, 1, 1, len(x)}, conv.Shape{1, 1, 1, 1}
 		in, err := e.TensorOf64(shape, x)
 		if err != nil {
