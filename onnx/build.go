@@ -153,7 +153,7 @@ func (p *planner) buildConcat(q *planned) error {
 		channels := shape4(v.dims)[1]
 		if d.place == nil || d.place.of != q.out || d.place.first != first {
 			if shape4(d.dims) != shape4(v.dims) && d.place != nil {
-				return unsupported("%v reads %q as %s, but it lies in channels of another concatenation as %s", q.n, v.name, dimsText(v.dims), dimsText(d.dims))
+				return unsupported("%v reads %q as %s, but it lies in channels of another concatenation as %s", q.n, v.name, Extents(v.dims), Extents(d.dims))
 			}
 			part := &value{name: v.name, dims: v.dims, place: &place{q.out, first}}
 			if err := p.copy(d, part, q.n.title()); err != nil {

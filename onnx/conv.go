@@ -28,7 +28,7 @@ func (p *planner) filter(n *node, rank int, biasAt int, transposed bool) (*filte
 		return nil, err
 	}
 	if len(c.Shape) != rank {
-		return nil, misfit("%v has a weight of shape %s, its input has %d extents", n, dimsText(c.Shape), rank)
+		return nil, misfit("%v has a weight of shape %s, its input has %d extents", n, Extents(c.Shape), rank)
 	}
 	w32, err := c.float32s()
 	if err != nil {
@@ -51,7 +51,7 @@ func (p *planner) filter(n *node, rank int, biasAt int, transposed bool) (*filte
 			return nil, n.in(biasAt, err)
 		}
 		if len(f.b32) != f.outputs || len(b.Shape) != 1 {
-			return nil, misfit("%v has a bias of shape %s, must have %d elements, one an output channel", n, dimsText(b.Shape), f.outputs)
+			return nil, misfit("%v has a bias of shape %s, must have %d elements, one an output channel", n, Extents(b.Shape), f.outputs)
 		}
 	}
 	return f, p.fold(n, f, rank)
@@ -150,7 +150,7 @@ func inferDeformConv(p *planner, n *node) (*planned, error) {
 		return nil, err
 	}
 	if len(x.dims) != 4 || len(offset.dims) != 4 {
-		return nil, unsupported("%v works on %s with offsets %s; images × channels × rows × columns are here", n, dimsText(x.dims), dimsText(offset.dims))
+		return nil, unsupported("%v works on %s with offsets %s; images × channels × rows × columns are here", n, Extents(x.dims), Extents(offset.dims))
 	}
 	s := shape4(x.dims)
 	f, err := p.filter(n, 4, 3, false)

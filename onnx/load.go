@@ -36,7 +36,7 @@ func (v Value) String() string {
 	if v.Shape == nil {
 		return v.Name
 	}
-	return v.Name + ", " + dimsText(v.Shape)
+	return v.Name + ", " + Extents(v.Shape)
 }
 
 // maxOpset is the newest version of ai.onnx whose operators were read about.

@@ -104,7 +104,7 @@ func (p *Plan) upload(feed map[string]tensorio.Array) error {
 		a, ok := feed[v.name]
 		data, isFloat := a.Data.([]float32)
 		if !ok || !isFloat || !slices.Equal(a.Shape, v.dims) || len(data) != elements(v.dims) {
-			return misfit("input %q must be %s of float32, which the plan was made for", v.name, dimsText(v.dims))
+			return misfit("input %q must be %s of float32, which the plan was made for", v.name, Extents(v.dims))
 		}
 		if err := v.tensor.Upload(data); err != nil {
 			return fmt.Errorf("input %q: %w", v.name, err)
@@ -208,7 +208,7 @@ func (p *Plan) Layers() []string {
 	defer p.mu.Unlock()
 	var out []string
 	for _, s := range p.steps {
-		out = append(out, fmt.Sprintf("%s → %s: %s", s.title, dimsText(s.out.dims), s.layer.Describe()))
+		out = append(out, fmt.Sprintf("%s → %s: %s", s.title, Extents(s.out.dims), s.layer.Describe()))
 	}
 	return out
 }

@@ -159,7 +159,7 @@ func (p *planner) shapes(feed map[string]tensorio.Array) error {
 	for _, v := range p.m.outputs {
 		out := p.values[v.Name]
 		if !fits(out.dims, v.Shape) {
-			return misfit("output %q is %s, the model says %s", v.Name, dimsText(out.dims), dimsText(v.Shape))
+			return misfit("output %q is %s, the model says %s", v.Name, Extents(out.dims), Extents(v.Shape))
 		}
 		p.plan.outputs = append(p.plan.outputs, out)
 		out.data().keep = true
@@ -175,7 +175,7 @@ func (p *planner) feed(feed map[string]tensorio.Array) error {
 			return misfit("input %q (%s) is not fed", in.Name, in)
 		}
 		if !fits(a.Shape, in.Shape) {
-			return misfit("input %q is %s, the model says %s", in.Name, dimsText(a.Shape), dimsText(in.Shape))
+			return misfit("input %q is %s, the model says %s", in.Name, Extents(a.Shape), Extents(in.Shape))
 		}
 		typ, err := typeOf(a)
 		if err == nil {

@@ -117,10 +117,10 @@ func (p *planner) resized(n *node, dims []int) (scale []float64, out []int, err 
 	}
 	for a, d := range out {
 		if d < 1 || d > conv.MaxExtent {
-			return nil, nil, misfit("%v makes %s of %s", n, dimsText(out), dimsText(dims))
+			return nil, nil, misfit("%v makes %s of %s", n, Extents(out), Extents(dims))
 		}
 		if a < 2 && (d != dims[a] || scale[a] != 1) {
-			return nil, nil, unsupported("%v resizes images or channels, %s to %s", n, dimsText(dims), dimsText(out))
+			return nil, nil, unsupported("%v resizes images or channels, %s to %s", n, Extents(dims), Extents(out))
 		}
 	}
 	return scale, out, nil

@@ -213,13 +213,13 @@ func (r *onnxRun) show(e *env, m *onnx.Model, out map[string]tensorio.Array) err
 func summary(a tensorio.Array) string {
 	v, err := a.Float64()
 	if err != nil || len(v) == 0 {
-		return fmt.Sprintf("%v of %T", a.Shape, a.Data)
+		return fmt.Sprintf("%s of %T", onnx.Extents(a.Shape), a.Data)
 	}
 	lo, hi, sum := math.Inf(1), math.Inf(-1), 0.0
 	for _, x := range v {
 		lo, hi, sum = min(lo, x), max(hi, x), sum+x
 	}
-	return fmt.Sprintf("%v, from %.6g to %.6g, mean %.6g", a.Shape, lo, hi, sum/float64(len(v)))
+	return fmt.Sprintf("%s, from %.6g to %.6g, mean %.6g", onnx.Extents(a.Shape), lo, hi, sum/float64(len(v)))
 }
 
 func (r *onnxRun) checkOut() error {

@@ -41,7 +41,7 @@ func TestOnnx(t *testing.T) {
 
 	// A model on a picture, and on arrays.
 	model := filepath.Join(networks, "external", "model.onnx")
-	must(t, 0, []string{"8 nodes, opset 19", "4 layers", "right   every layer is within its bound", "output  gemm7: [1 5], from ", "written to y.npz"},
+	must(t, 0, []string{"8 nodes, opset 19", "4 layers", "right   every layer is within its bound", "output  gemm7: 1×5, from ", "written to y.npz"},
 		"onnx", model, "-device", "cpu", "-in", "x=photo.png", "-mean", "0.5", "-std", "0.5,0.25,0.25", "-o", "y.npz")
 	y, err := tensorio.ReadNPZ("y.npz")
 	if err != nil || len(y["gemm7"].Shape) != 2 {
