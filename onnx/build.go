@@ -132,7 +132,7 @@ func (p *planner) buildLayer(q *planned) error {
 		return q.n.wrap(err)
 	}
 	y := q.out.tensor
-	p.step(&step{title: q.n.title(), op: q.n.op, layer: l, in: q.in, out: q.out, oracle: q.oracle, queue: func(ctx context.Context) error { return l.run(ctx, y, in) }})
+	p.step(&step{title: q.n.title(), layer: l, in: q.in, out: q.out, oracle: q.oracle, every: max(q.every, 1), queue: func(ctx context.Context) error { return l.run(ctx, y, in) }})
 	if q.out.uses == 0 && !q.out.keep { // nobody reads it
 		q.out.buf.uses++
 		p.release(q.out)
@@ -183,7 +183,7 @@ func (p *planner) copy(from, to *value, title string) error {
 	if err != nil {
 		return fmt.Errorf("copy for %s: %w", title, err)
 	}
-	p.step(&step{title: "copy for " + title, op: "copy", layer: made, in: []*value{from}, out: to,
+	p.step(&step{title: "copy for " + title, layer: made, in: []*value{from}, out: to, every: 1,
 		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.Activation(conv.Activation{}, in[0]), 0 },
 		queue:  func(ctx context.Context) error { return l.Run(ctx, y, x) }})
 	return nil

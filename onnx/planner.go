@@ -35,7 +35,10 @@ type planned struct {
 	whole    uint      // bit i: input i cannot be channels of a wider tensor
 	outWhole bool      // nor can the output
 	make     func() (layer, error)
-	oracle   func(in [][]float32) ([]conv.Sum, int) // the output given what goes in, and the roundings made in a term
+	// oracle gives the output given what goes in, and the roundings made in a term; of
+	// a large layer one element in every, where 0 means 1.
+	oracle func(in [][]float32) ([]conv.Sum, int)
+	every  int
 }
 
 // layer is one of the door's.
