@@ -81,6 +81,9 @@ func (p *planner) allocate(v *value) error {
 	if list := p.free[shape]; len(list) > 0 && !v.keep {
 		v.buf, p.free[shape] = list[len(list)-1], list[:len(list)-1]
 	} else {
+		if p.taken += 4 * int64(shape.Len()); p.taken > p.options.budget() {
+			return misfit("the tensors up to %q take %d bytes, more than the plan's budget of %d", v.name, p.taken, p.options.budget())
+		}
 		t, err := p.e.NewTensor(shape)
 		if err != nil {
 			return fmt.Errorf("%q: %w", v.name, err)

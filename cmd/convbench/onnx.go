@@ -57,7 +57,7 @@ not here are named at the end, with what that is.`,
 			switch {
 			case len(args) == 0:
 				return badInputf("onnx needs a model, or -test and directories (convbench onnx -h says more)")
-			case *test && (len(r.in) > 0 || r.out != "" || r.fast || r.layers || r.time):
+			case *test && (len(r.in) > 0 || r.out != "" || r.fast || r.layers || r.time || r.mean != "0" || r.std != "1"):
 				return badInputf("-test takes directories and -device, nothing else")
 			case *test:
 				return onnxTest(ctx, e, *device, args)
@@ -75,6 +75,8 @@ type onnxRun struct {
 	path, out, mean, std string
 	in                   []string
 	fast, layers, time   bool
+
+	pictures bool // an input is one
 }
 
 func (r *onnxRun) run(ctx context.Context, e *env, device string) (err error) {
@@ -122,8 +124,13 @@ func (r *onnxRun) run(ctx context.Context, e *env, device string) (err error) {
 func (r *onnxRun) on(ctx context.Context, e *env, engine *vkconv.Engine, m *onnx.Model, all map[string]tensorio.Array) (map[string]tensorio.Array, error) {
 	e.progress("planning on %s", engine.Name())
 	p, err := m.Plan(engine, all, onnx.Options{})
+	for _, kind := range []error{conv.ErrShape, conv.ErrParams, conv.ErrUnsupported} {
+		if errors.Is(err, kind) {
+			return nil, badInput(err)
+		}
+	}
 	if err != nil {
-		return nil, badInput(err)
+		return nil, err
 	}
 	defer p.Close()
 	fed := map[string]tensorio.Array{}

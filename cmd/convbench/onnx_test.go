@@ -67,6 +67,7 @@ func TestOnnx(t *testing.T) {
 		{`gives "z"`, "-in z=x.npy"},
 		{"must be NAME=FILE", "-in x.npy"},
 		{"not a picture", "-in x=text.png"},
+		{"are for pictures", "-in x=x.npy -std 2"},
 		{"must be finite numbers", "-in x=photo.png -std 0"},
 		{"must be one number or 3", "-in x=photo.png -mean 1,2"},
 		{"the name must end in", "-in x=x.npy -o y.txt"},
