@@ -251,6 +251,14 @@ var golden = map[string][]string{
 		"show photo.png -o out.png -offsets two.npz", "show photo.png -o out.png -offsets two.npz -layers 3x3~*2", "show photo.png -o out.png -offsets two.npz -layers 3x3 -jump 10",
 		"show photo.png -o out.png -offsets two.npz -layers 3x3~*2 -jump 10 -group 2", "show photo.png -o out.png -group 1", "show photo.png -o out.png -offsets batch.npz -layers 3x3",
 	},
+	"badview": {
+		"view", "view photo.png photo.png", "view nosuch.png", "view text.png", "view photo.png -kernel blur", "view photo.png -deform melt",
+		"view photo.png -size 4", "view photo.png -size 9", "view photo.png -layers 4", "view photo.png -rate 0", "view photo.png -pixels 5",
+	},
+	"badreport": {
+		"report", "report now -o r.html", "report -o r.pdf", "report -o nosuch/r.html", "report -o r.html -budget 0s", "report -o r.html -run (",
+		"report -o r.html -run nosuchcase", "report -o r.html -gflops 5", "report -o r.html -gflops -5 -gbs 5", "report -o r.html -device nosuchdevice",
+	},
 	"badapply": {
 		"apply -device cpu text.png -o out.png", "apply -device cpu nosuch.png -o out.png", "apply -device cpu photo.png",
 		"apply -device cpu photo.png -o out.txt", "apply -device cpu photo.png -o nosuch/out.png",
