@@ -87,7 +87,7 @@ func runSet(ctx context.Context, e *vkconv.Engine, m *Model, set string, r *Case
 	if err != nil {
 		return fmt.Errorf("%s: %w", set, err)
 	}
-	r.Layers, r.Bound = len(p.steps), len(p.steps) == 1 && len(p.outputs) == 1
+	r.Layers, r.Bound = len(p.steps), len(p.steps) == 1 && len(p.outputs) == 1 && p.steps[0].every == 1
 	for i, v := range m.outputs {
 		want, err := readTensor(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)))
 		if err != nil {

@@ -17,6 +17,9 @@ func inferResize(p *planner, n *node) (*planned, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.affordable(n, out); err != nil { // before anything counts its pixels
+		return nil, err
+	}
 	rank := len(x.dims)
 	place, nearest := n.text("coordinate_transformation_mode", "half_pixel"), n.text("nearest_mode", "round_prefer_floor")
 	if n.opset < 11 { // before, nothing could be chosen

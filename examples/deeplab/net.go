@@ -37,6 +37,7 @@ type Step struct {
 	In     []string
 	run    func(ctx context.Context) error
 	oracle func(in [][]float32) (sums []conv.Sum, roundings int)
+	every  int // oracle gives one element in so many, of large layers more than 1
 }
 
 // NewNetwork plans the network for inputs of shape x, 1×3×H×W normalized as for
@@ -174,11 +175,11 @@ func (n *Network) conv(out, name, norm, in string, p conv.Params, relu bool) str
 	}
 	l := must(n.engine.NewConv2D(x.Shape(), narrow(weight), narrow(bias), w, p))
 	n.close = append(n.close, l.Close)
-	y := n.add(out, l.Problem().Output())
+	y, every := n.add(out, l.Problem().Output()), cpuref.Every(l.Problem())
 	return n.step(&Step{out, []string{in}, func(ctx context.Context) error { return l.Run(ctx, y, x) },
 		func(in [][]float32) ([]conv.Sum, int) {
-			return cpuref.Conv2D(l.Problem(), wide(in[0]), weight, bias), conv.ProductRoundings + 1 // the folded weight's
-		}})
+			return cpuref.Conv2DEvery(l.Problem(), wide(in[0]), weight, bias, every), conv.ProductRoundings + 1 // the folded weight's
+		}, every})
 }
 
 // fold multiplies a batch normalization into the weight before it:
@@ -204,7 +205,7 @@ func (n *Network) maxPool(out, in string, p conv.PoolParams) string {
 	n.close = append(n.close, l.Close)
 	y := n.add(out, l.Problem().Output())
 	return n.step(&Step{out, []string{in}, func(ctx context.Context) error { return l.Run(ctx, y, x) },
-		func(in [][]float32) ([]conv.Sum, int) { return cpuref.Pool(l.Problem(), in[0]), 0 }})
+		func(in [][]float32) ([]conv.Sum, int) { return cpuref.Pool(l.Problem(), in[0]), 0 }, 1})
 }
 
 // sum adds a residual connection and the ReLU behind it.
@@ -228,7 +229,7 @@ func (n *Network) sum(out, a, b string) string {
 			sums[i] = conv.Activation{Kind: conv.ReLU}.Apply(sums[i])
 		}
 		return sums, 0
-	}})
+	}, 1})
 }
 
 func (n *Network) globalPool(out, in string) string {
@@ -239,7 +240,7 @@ func (n *Network) globalPool(out, in string) string {
 	return n.step(&Step{out, []string{in}, func(ctx context.Context) error { return l.Run(ctx, y, x) },
 		func(in [][]float32) ([]conv.Sum, int) {
 			return cpuref.GlobalPool(l.Problem(), in[0]), conv.PoolRoundings
-		}})
+		}, 1})
 }
 
 func (n *Network) resize(out, in string, rows, columns int) string {
@@ -248,5 +249,5 @@ func (n *Network) resize(out, in string, rows, columns int) string {
 	n.close = append(n.close, l.Close)
 	y := n.add(out, l.Problem().Output())
 	return n.step(&Step{out, []string{in}, func(ctx context.Context) error { return l.Run(ctx, y, x) },
-		func(in [][]float32) ([]conv.Sum, int) { return cpuref.Resize(l.Problem(), in[0]), conv.ResizeRoundings }})
+		func(in [][]float32) ([]conv.Sum, int) { return cpuref.Resize(l.Problem(), in[0]), conv.ResizeRoundings }, 1})
 }
