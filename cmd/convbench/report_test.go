@@ -48,7 +48,7 @@ func chromium(t *testing.T, page string, args ...string) (document string, conso
 func TestReportInBrowser(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	must(t, 0, []string{"report.html: 25 cases", "0 wrong"}, "report", "-o", "report.html", "-device", "cpu", "-run", "stacked", "-budget", "1ms", "-gflops", "500", "-gbs", "50")
+	must(t, 0, []string{"report.html: 23 cases", "0 wrong"}, "report", "-o", "report.html", "-device", "cpu", "-run", "stacked 3×3$", "-budget", "1ms", "-gflops", "500", "-gbs", "50")
 	page := filepath.Join(dir, "report.html")
 	document, console := chromium(t, page)
 	for _, line := range console {
