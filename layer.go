@@ -27,6 +27,7 @@ type LayerOption func(*layerOptions)
 
 type layerOptions struct {
 	stored           conv.Type
+	atomics          bool
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
 }
@@ -200,6 +201,9 @@ func checkWeights[T float32 | float64](shape conv.Shape, biases int, weight, bia
 func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight, bias []float32, options []LayerOption,
 	make func(weight, bias []float32) (operator, error)) (*layer, error) {
 	o := optionsOf(options)
+	if o.atomics && (name != "deform_conv2d backward" || o.stored == conv.Float64) {
+		return nil, refuseAtomics(name)
+	}
 	if o.stored == conv.Float64 {
 		return e.planDouble(name, p, as, biases, weight, bias, o)
 	}
