@@ -115,6 +115,9 @@ type command struct {
 	long       string // what -h says below the usage line
 	examples   string
 	values     map[string]func() []string // what a shell may complete a flag's value to
+	operands   func() []string            // and an argument; nil means files where there are arguments
+	hidden     bool                       // not in the help
+	raw        bool                       // takes its arguments as they are, flags too
 	setup      func(*flag.FlagSet) action // declares the flags
 }
 
@@ -126,7 +129,7 @@ type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{mainCommand, benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, onnxCommand, reportCommand}
+	return []command{mainCommand, benchCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {
@@ -143,7 +146,7 @@ func (e *env) dispatch(ctx context.Context, args []string) error {
 		i := slices.IndexFunc(all[1:], func(c command) bool { return c.name == args[0] })
 		if i < 0 {
 			var names []string
-			for _, c := range all[1:] {
+			for _, c := range shown()[1:] {
 				names = append(names, c.name)
 			}
 			return badInputf("there is no command %q; there are %s, and without a command the built-in set is run (convbench -h says more)",
@@ -154,6 +157,9 @@ func (e *env) dispatch(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(strings.TrimSpace("convbench "+c.name), flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	act := c.setup(flags)
+	if c.raw {
+		return act(ctx, e, args)
+	}
 	rest, err := parse(flags, args)
 	if errors.Is(err, flag.ErrHelp) {
 		c.help(e.stdout, flags)
@@ -185,8 +191,8 @@ func (c command) help(w io.Writer, flags *flag.FlagSet) {
 	fmt.Fprintf(w, "usage: %s\n\n%s\n", strings.Join(strings.Fields(flags.Name()+" [flags] "+c.args), " "), strings.TrimSpace(c.long))
 	if c.name == "" {
 		fmt.Fprintf(w, "\nCommands (convbench COMMAND -h says more):\n")
-		for _, c := range commands()[1:] {
-			fmt.Fprintf(w, "  %-9s %s\n", c.name, c.short)
+		for _, c := range shown()[1:] {
+			fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
 		}
 	}
 	fmt.Fprintf(w, "\nFlags:\n")

@@ -1,0 +1,6 @@
+//go:build !windows
+
+package survey
+
+// registry is empty: only Windows has one.
+func registry(string) []string { return nil }
