@@ -53,3 +53,31 @@ func convolveBackward[T Float](q conv.Problem, x Approx, weight []T, dy Approx) 
 	g, upper := Conv2DBackward(q, x.Value, w.Value, dy.Value), Conv2DBackward(q, x.upper(), w.upper(), dy.upper())
 	return Gradients{X: carry(g.X, upper.X), Weight: carry(g.Weight, upper.Weight), Bias: carry(g.Bias, upper.Bias)}
 }
+
+// ActivatedBackward differentiates [Conv2D] or, of a deformable problem,
+// [DeformConv2D] through the activation behind it. Errors of a float32 computation
+// are bounded with [conv.SampleRoundings].
+func ActivatedBackward[T Float](p conv.Problem, x, offset, mask, weight, bias, dy []T) Gradients {
+	q := p
+	q.Activation = conv.Activation{}
+	in, at, m, w := Exactly(x), Exactly(offset), Exactly(mask), Exactly(weight)
+	var z []conv.Sum
+	roundings := conv.ProductRoundings
+	if p.Deformable() {
+		z, roundings = DeformConv2D(q, x, offset, mask, weight, bias), conv.SampleRoundings
+	} else {
+		z = Conv2D(q, x, weight, bias)
+	}
+	dz := throughActivation(p.Activation, ApproxOf(z, roundings), Exactly(dy))
+	if !p.Deformable() {
+		return convolveBackward(q, in, weight, dz)
+	}
+	q.Bias = true
+	g := DeformConv2DBackward(q, in.Value, at.Value, m.Value, w.Value, dz.Value)
+	upper := DeformConv2DBackward(q, in.upper(), at.Value, m.upper(), w.upper(), dz.upper())
+	out := Gradients{X: carry(g.X, upper.X), Weight: carry(g.Weight, upper.Weight), Bias: carry(g.Bias, upper.Bias), Offset: carry(g.Offset, upper.Offset)}
+	if p.Mask {
+		out.Mask = carry(g.Mask, upper.Mask)
+	}
+	return out
+}
