@@ -27,6 +27,7 @@ type LayerOption func(*layerOptions)
 
 type layerOptions struct {
 	stored           conv.Type
+	atomics          bool
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
 	forwardBias      []float32
@@ -151,7 +152,7 @@ func (l *layer) run(ctx context.Context, operands ...operand) error {
 				return fmt.Errorf("%s: %w", o.name, ErrClosed)
 			}
 			stores[i] = whole.store
-			if o.t != whole {
+			if o.t != whole && !o.t.reshaped {
 				if l.views>>i&1 == 0 || l.stored != nil {
 					return fmt.Errorf("%w: %s is %v, but this layer takes whole tensors there", conv.ErrUnsupported, o.name, o.t)
 				}
@@ -203,6 +204,9 @@ func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight
 	o := optionsOf(options)
 	if o.forwardBias != nil && !as.backward {
 		return nil, fmt.Errorf("%w: ForwardBias was given to %s, it is for backward passes", conv.ErrParams, name)
+	}
+	if o.atomics && (name != "deform_conv2d backward" || o.stored == conv.Float64) {
+		return nil, refuseAtomics(name)
 	}
 	if o.stored == conv.Float64 {
 		return e.planDouble(name, p, as, biases, weight, bias, o)
