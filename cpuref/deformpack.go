@@ -124,8 +124,8 @@ func DeformPackBackward[T Float](p conv.Problem, x []T, filter, predictor Filter
 	dz := throughActivation(p.Activation, ApproxOf(r.z, conv.SampleRoundings), Exactly(dy))
 	q := p
 	q.Activation, q.Bias = conv.Activation{}, true
-	exact := deformGrad[float64]{q, r.in.Value, r.offset.Value, r.mask.Value, r.weight.Value, dz.Value, nil}.all()
-	upper := deformGrad[float64]{q, r.in.upper(), r.offset.Value, r.mask.upper(), r.weight.upper(), dz.upper(), r.offset.Off}.all()
+	exact := deformGrad[float64]{q, r.in.Value, r.offset.Value, r.mask.Value, r.weight.Value, dz.Value, nil}.all(1)
+	upper := deformGrad[float64]{q, r.in.upper(), r.offset.Value, r.mask.upper(), r.weight.upper(), dz.upper(), r.offset.Off}.all(1)
 	g.Filter = FilterGradients{carry(exact.Weight, upper.Weight), carry(exact.Bias, upper.Bias)}
 	parts := []Approx{ApproxOf(carry(exact.Offset, upper.Offset), conv.SampleRoundings)}
 	if p.Mask {
