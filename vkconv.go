@@ -43,6 +43,11 @@ type Options struct {
 	CacheDir string
 	// MemoryBudget is the most device memory to use, in bytes; 0 means what there is.
 	MemoryBudget int64
+	// HangTimeout is how long a Vulkan device may have work under way without any
+	// of it coming to an end before it is given up as hung: calls that wait then
+	// return an error matching gpu.ErrDeviceLost, and the engine is of no more use.
+	// 0 means for ever. The longest chain of layers run at once must fit.
+	HangTimeout time.Duration
 	// Log receives diagnostics; nil means none.
 	Log *slog.Logger
 }

@@ -30,7 +30,7 @@ type vulkan struct {
 
 func openVulkan(o Options) (backend, string, error) {
 	dev, err := gpu.Open(gpu.Options{Device: o.Device, Validation: o.Validation, CacheDir: o.CacheDir,
-		MemoryBudget: o.MemoryBudget, Log: o.Log})
+		MemoryBudget: o.MemoryBudget, HangTimeout: o.HangTimeout, Log: o.Log})
 	if err != nil {
 		return nil, "", err
 	}

@@ -84,22 +84,22 @@ func gradients(t onDevice) kernels.Grads {
 }
 
 func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewConv2DBackward(v.dev, p, weight)
+	plan, err := kernels.NewBackward(v.dev, p, weight)
 	if err != nil {
 		return nil, err
 	}
 	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
-		return plan.Record(s, gradients(t), t[5], t[6])
+		return plan.RecordBackward(s, gradients(t), t[5], kernels.Tensor{}, kernels.Tensor{}, t[6])
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
 func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewDeformConv2DBackward(v.dev, p, weight)
+	plan, err := kernels.NewBackward(v.dev, p, weight)
 	if err != nil {
 		return nil, err
 	}
 	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
-		return plan.Record(s, gradients(t), t[5], t[6], t[7], t[8])
+		return plan.RecordBackward(s, gradients(t), t[5], t[6], t[7], t[8])
 	}, weightOnly(plan.SetWeights)}, nil
 }
 

@@ -28,6 +28,16 @@ func (k ActivationKind) String() string {
 	return fmt.Sprintf("ActivationKind(%d)", uint8(k))
 }
 
+// ParseActivationKind returns the kind that [ActivationKind.String] calls name.
+func ParseActivationKind(name string) (ActivationKind, error) {
+	for k, n := range activationNames {
+		if n == name {
+			return ActivationKind(k), nil
+		}
+	}
+	return 0, refuse(ErrParams, "activation is %q, must be one of %v", name, activationNames)
+}
+
 // Activation is a function fused behind a convolution; the zero value is none.
 // Definitions are those of torch.nn. NaN stays NaN.
 type Activation struct {
@@ -133,7 +143,7 @@ func (a Activation) apply(s Sum, u, least float64) Sum {
 	case Sigmoid:
 		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*u
 	}
-	s.Value, s.Abs, s.Slope = y, s.Abs*steepest, s.Slope*steepest
+	s.Value, s.Abs, s.Slope, s.Slack = y, s.Abs*steepest, s.Slope*steepest, s.Slack*steepest
 	if !math.IsNaN(slack) {
 		s.Slack += slack
 	}

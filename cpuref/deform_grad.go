@@ -1,6 +1,8 @@
 package cpuref
 
 import (
+	"math"
+
 	"vkconv/conv"
 )
 
@@ -25,13 +27,18 @@ func DeformConv2DBackward[T Float](p conv.Problem, x, offset, mask, weight, dy [
 	if p.Mask {
 		check("mask", mask, p.MaskShape())
 	}
-	d := deformGrad[T]{p, x, offset, mask, weight, dy}
+	return deformGrad[T]{p, x, offset, mask, weight, dy, nil}.all()
+}
+
+// all computes every gradient.
+func (d deformGrad[T]) all() Gradients {
+	p := d.p
 	g := Gradients{
-		X: make([]conv.Sum, len(x)), Weight: make([]conv.Sum, len(weight)),
-		Offset: make([]conv.Sum, len(offset)), Bias: biasGradient(p, dy),
+		X: make([]conv.Sum, len(d.x)), Weight: make([]conv.Sum, len(d.weight)),
+		Offset: make([]conv.Sum, len(d.offset)), Bias: biasGradient(p, d.grad),
 	}
 	if p.Mask {
-		g.Mask = make([]conv.Sum, len(mask))
+		g.Mask = make([]conv.Sum, len(d.mask))
 	}
 	// Each unit of work writes what no other writes.
 	parallel(p.N*p.C, func(i int) { d.input(g.X, i/p.C, i%p.C) })
@@ -43,6 +50,30 @@ func DeformConv2DBackward[T Float](p conv.Problem, x, offset, mask, weight, dy [
 type deformGrad[T Float] struct {
 	p                             conv.Problem
 	x, offset, mask, weight, grad []T
+	// moved is how far each offset may be off in a float32 computation, which goes
+	// into the sums' Slack; nil for exact ones.
+	moved []float64
+}
+
+// off returns how far the position of a sample may be off.
+func (d deformGrad[T]) off(n, c, t, out int) (y, x float64) {
+	if d.moved == nil {
+		return 0, 0
+	}
+	i := offsetAt(d.p, n, c, t, out/d.p.Wo, out%d.p.Wo)
+	return d.moved[i], d.moved[i+d.p.Ho*d.p.Wo]
+}
+
+// shift is how much |f|·(…) changes where positions are off by offY and offX, slopeY
+// and slopeX its slopes; nothing, whatever the slopes are, where they are not off.
+func shift(f, slopeY, offY, slopeX, offX float64) (change float64) {
+	if offY != 0 {
+		change = math.Abs(f) * slopeY * offY
+	}
+	if offX != 0 {
+		change += math.Abs(f) * slopeX * offX
+	}
+	return change
 }
 
 // outputs calls f with every output channel that reads channel c: its weight at
@@ -63,6 +94,7 @@ func (d deformGrad[T]) input(dx []conv.Sum, n, c int) {
 		t, oy, ox := i%p.Taps(), i/p.Taps()/p.Wo, i/p.Taps()%p.Wo
 		at := PlaceAt(p, d.offset, n, c, t, oy, ox)
 		_, m := SampleAt(p, d.x, d.offset, d.mask, n, c, t, oy, ox)
+		offY, offX := d.off(n, c, t, oy*p.Wo+ox)
 		for corner := range 4 {
 			to := neighbour(at.Y+corner/2, at.X+corner%2, p.H, p.W, at, p.Border)
 			if to < 0 {
@@ -78,6 +110,7 @@ func (d deformGrad[T]) input(dx []conv.Sum, n, c int) {
 			d.outputs(n, c, t, oy, ox, func(w, dy float64) {
 				f := w * dy * m
 				dx[to].AddSampled(f*wy*wx, f*wy*wx, f*(wy+wx))
+				dx[to].Slack += shift(f, wx, offY, wy, offX)
 			})
 		}
 	}
@@ -97,6 +130,8 @@ func (d deformGrad[T]) weights(dw []conv.Sum, i int) {
 					s, m := SampleAt(p, d.x, d.offset, d.mask, n, c, t, oy, ox)
 					f := m * float64(d.grad[((n*p.K+k)*p.Ho+oy)*p.Wo+ox])
 					dw[t].AddSampled(f*s.Value, f*s.Abs, f*(s.SlopeY+s.SlopeX))
+					offY, offX := d.off(n, c, t, oy*p.Wo+ox)
+					dw[t].Slack += shift(f, s.DyAbs, offY, s.DxAbs, offX)
 				}
 			}
 		}
@@ -113,11 +148,15 @@ func (d deformGrad[T]) offsets(doffset, dmask []conv.Sum, i int) {
 	for out := range pixels {
 		for c := group * perOffset; c < (group+1)*perOffset; c++ {
 			s, m := SampleAt(p, d.x, d.offset, d.mask, n, c, t, out/p.Wo, out%p.Wo)
+			offY, offX := d.off(n, c, t, out)
 			d.outputs(n, c, t, out/p.Wo, out%p.Wo, func(w, dy float64) {
 				f := w * dy
 				dyAt[out].AddSampled(f*m*s.Dy, f*m*s.DyAbs, f*m*s.Twist)
 				dxAt[out].AddSampled(f*m*s.Dx, f*m*s.DxAbs, f*m*s.Twist)
+				dyAt[out].Slack += shift(f*m, s.TwistAbs, offX, 0, 0)
+				dxAt[out].Slack += shift(f*m, s.TwistAbs, offY, 0, 0)
 				if p.Mask {
+					dmask[i*pixels+out].Slack += shift(f, s.DyAbs, offY, s.DxAbs, offX)
 					dmask[i*pixels+out].AddSampled(f*s.Value, f*s.Abs, f*(s.SlopeY+s.SlopeX))
 				}
 			})

@@ -56,18 +56,30 @@ func withViews(m *shaders.Module, push []byte, values map[string]int) []byte {
 	return push
 }
 
-// recordViews is record where y and x may be views. Their places go into a copy
-// of the push constants.
-func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor, elements *[slots]int) error {
-	limits := o.device.Info().Limits
-	push := o.push
-	for _, v := range []struct {
+// recordForward records the launch, y and x perhaps views. Their places go into
+// a copy of the push constants.
+func (o *operator) recordForward(s *gpu.Stream, y, x View, offset, mask Tensor) error {
+	return o.recordFrom(s, o.push, y, x, offset, mask)
+}
+
+// recordFrom is recordForward with push constants that say the rest.
+func (o *operator) recordFrom(s *gpu.Stream, push []byte, y, x View, offset, mask Tensor) error {
+	limits, p := o.device.Info().Limits, &o.problem
+	tensors := [slots]Tensor{slotOffset: offset, slotMask: mask}
+	var elements [slots]int
+	if p.Deformable() {
+		elements[slotOffset], elements[slotMask] = p.Offset().Len(), p.MaskShape().Len()
+		if !p.Mask { // the binding must be something that may be read
+			tensors[slotMask], elements[slotMask] = offset, elements[slotOffset]
+		}
+	}
+	for _, v := range [2]struct {
 		view            View
 		slot            int
 		name            string
 		shape           conv.Shape
 		first, channels string
-	}{{y, slotY, "y", o.problem.Output(), "firstY", "k"}, {x, slotX, "x", o.problem.Input(), "firstX", "c"}} {
+	}{{y, slotY, "y", p.Output(), "firstY", "k"}, {x, slotX, "x", p.Input(), "firstX", "c"}} {
 		at, first, channels, err := v.view.place(v.name, v.shape, max(limits.StorageAlign, 4), limits.StorageBufferRange)
 		if err != nil {
 			return err
@@ -77,22 +89,5 @@ func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor,
 			push = withViews(o.module, push, map[string]int{v.first: first, v.channels: channels})
 		}
 	}
-	return o.recordWith(s, push, tensors, elements)
-}
-
-// RecordViews is [Conv2D.Record] between ranges of channels of wider tensors,
-// which must not overlap.
-func (c *Conv2D) RecordViews(s *gpu.Stream, y, x View) error {
-	return c.recordViews(s, y, x, &[slots]Tensor{}, &[slots]int{})
-}
-
-// RecordViews is [DeformConv2D.Record] between ranges of channels of wider
-// tensors, which must not overlap.
-func (c *DeformConv2D) RecordViews(s *gpu.Stream, y, x View, offset, mask Tensor) error {
-	p := &c.problem
-	elements := [slots]int{slotOffset: p.Offset().Len(), slotMask: p.MaskShape().Len()}
-	if !p.Mask { // as in Record
-		mask, elements[slotMask] = offset, elements[slotOffset]
-	}
-	return c.recordViews(s, y, x, &[slots]Tensor{slotOffset: offset, slotMask: mask}, &elements)
+	return o.recordWith(s, push, &tensors, &elements)
 }

@@ -21,10 +21,10 @@ func NewActivation(pool *Pool, shape conv.Shape, a conv.Activation) *Activation 
 
 // Run computes y = a(x), both with images st apart.
 func (p *Activation) Run(ctx context.Context, y, x []float32, st Strides) error {
-	return runPlanes(ctx, p.pool, func(y, x []float32, _ *scratch) {
+	return runPlanes(ctx, p.pool, planeFunc(func(y, x []float32, _ *scratch) {
 		copy(y, x)
 		current.Load().ks.activate(p.a, y)
-	}, p.shape, p.shape, y, x, st)
+	}), p.shape, p.shape, y, x, st)
 }
 
 // Backward computes dx = dy · a'(x), see [conv.Activation.Derivative].

@@ -21,7 +21,7 @@ func NewWindow(pool *Pool, p conv.Pool) *Window {
 
 // Run computes y (N×C×Ho×Wo) from x (N×C×H×W), both with images st apart.
 func (w *Window) Run(ctx context.Context, y, x []float32, st Strides) error {
-	return runPlanes(ctx, w.pool, func(y, x []float32, _ *scratch) {
+	return runPlanes(ctx, w.pool, planeFunc(func(y, x []float32, _ *scratch) {
 		for oy := range w.p.Ho {
 			for ox := range w.p.Wo {
 				if w.p.Maximum {
@@ -31,7 +31,7 @@ func (w *Window) Run(ctx context.Context, y, x []float32, st Strides) error {
 				}
 			}
 		}
-	}, w.p.Output(), w.p.Input(), y, x, st)
+	}), w.p.Output(), w.p.Input(), y, x, st)
 }
 
 // inside returns the taps of a window that start at first which lie in [0, n).
@@ -84,14 +84,14 @@ func (w *Window) mean(x []float32, oy, ox int) (sum float32) {
 func (w *Window) Backward(ctx context.Context, dx, x, dy []float32, st Strides) error {
 	p := &w.p
 	if !p.Maximum {
-		return runPlanes(ctx, w.pool, func(dx, dy []float32, _ *scratch) {
+		return runPlanes(ctx, w.pool, planeFunc(func(dx, dy []float32, _ *scratch) {
 			clear(dx)
 			for oy := range p.Ho {
 				for ox := range p.Wo {
 					w.spread(dx, dy[oy*p.Wo+ox], oy, ox)
 				}
 			}
-		}, p.Input(), p.Output(), dx, dy, st)
+		}), p.Input(), p.Output(), dx, dy, st)
 	}
 	if err := length("dx", dx, p.Input().Len(), p.Input()); err != nil {
 		return err

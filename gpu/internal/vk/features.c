@@ -36,7 +36,7 @@ static void survey(vkx_instance *i, PhysicalDevice p, uint32_t api, Wanted *w) {
 	memset(w, 0, sizeof *w);
 	uint32_t n = 0;
 	ExtensionProperties *all = NULL;
-	if (i->EnumerateDeviceExtensionProperties(p, NULL, &n, NULL) == R_SUCCESS && n && (all = calloc(n, sizeof *all)))
+	if (i->EnumerateDeviceExtensionProperties(p, NULL, &n, NULL) == R_SUCCESS && n && (all = CALLOC(n, sizeof *all)))
 		if (i->EnumerateDeviceExtensionProperties(p, NULL, &n, all) < R_SUCCESS) n = 0;
 	if (!all) n = 0;
 
@@ -129,7 +129,7 @@ void vkx_read_traits(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_traits
 	// matter more.
 	uint32_t n = 0;
 	i->GetPhysicalDeviceQueueFamilyProperties(p, &n, NULL);
-	QueueFamilyProperties *q = n ? calloc(n, sizeof *q) : NULL;
+	QueueFamilyProperties *q = n ? CALLOC(n, sizeof *q) : NULL;
 	if (!q) return;
 	i->GetPhysicalDeviceQueueFamilyProperties(p, &n, q);
 	int best = -1;
@@ -173,11 +173,11 @@ Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_devic
 	float priority = 1;
 	DeviceQueueCreateInfo queue = {ST_DEVICE_QUEUE, NULL, 0, t.queueFamily, 1, &priority};
 	DeviceCreateInfo info = {ST_DEVICE, &base, 0, 1, &queue, 0, NULL, w.extensionCount, w.extensions, NULL};
-	vkx_device *d = calloc(1, sizeof *d);
+	vkx_device *d = CALLOC(1, sizeof *d);
 	if (!d) return R_OUT_OF_HOST;
 	d->family = t.queueFamily;
 	d->ledger = i->ledger;
-	Result r = i->CreateDevice(p, &info, NULL, &d->handle);
+	Result r = CALL(FAULT_MEMORY | FAULT_LOST, i, CreateDevice, p, &info, NULL, &d->handle);
 	if (r != R_SUCCESS) {
 		free(d);
 		return r;

@@ -66,6 +66,15 @@ typedef struct {
 	Handle bound;                // the pipeline bound last
 } vkx_stream;
 
+// fault.c: what may fail, and how a call that may is made. CALL(kinds, d, Fn, …) is d->Fn(…), or the failure that a test
+// asked for.
+enum { FAULT_MEMORY = 1, FAULT_LOST = 2, FAULT_BUILD = 4 };
+void vkx_arm(uint32_t kinds, int64_t nth, Result result); // the nth call from now, counted from 1
+const char *vkx_disarm(int64_t *seen);                    // what failed, or NULL; how many calls could have
+Result vkx_fault(uint32_t kind, const char *call);
+#define CALL(kinds, d, Fn, ...) (vkx_fault(kinds, "vk" #Fn) ?: (d)->Fn(__VA_ARGS__))
+#define CALLOC(n, size) (vkx_fault(FAULT_MEMORY, "calloc") ? NULL : calloc(n, size))
+
 // loader.c: NULL and *why filled when no library could be opened.
 AnyFn vkx_load(char *why, uint32_t size);
 
