@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"vkconv/conv"
 	"vkconv/gpu"
 )
 
@@ -67,6 +68,26 @@ func (a *arrangement) record(s *gpu.Stream, to *gpu.Buffer, weight, bias Tensor)
 	return a.pass.record(s, &[maxSpans]span{{Tensor{Buf: a.table}, a.entries}, w, b, {Tensor{Buf: to}, a.entries}})
 }
 
+// RecordWeights records that a plan's weights become those of tensors on the device:
+// what is recorded before computes with the old ones, what is recorded behind it
+// with the new. bias is not looked at by plans without one. Plans of transposed
+// convolutions and those computed in pieces cannot, which matches
+// [conv.ErrUnsupported].
+func RecordWeights(s *gpu.Stream, plan any, weight, bias Tensor) error {
+	switch p := plan.(type) {
+	case *Conv2D:
+		plan = p.forward
+	case *DeformConv2D:
+		plan = p.forward
+	}
+	if p, ok := plan.(interface {
+		RecordWeights(s *gpu.Stream, weight, bias Tensor) error
+	}); ok {
+		return p.RecordWeights(s, weight, bias)
+	}
+	return fmt.Errorf("kernels: %w: this plan takes no weights from the device, it is a %T", conv.ErrUnsupported, plan)
+}
+
 func (a *arrangement) bytes() int64 {
 	if a == nil {
 		return 0
@@ -80,9 +101,8 @@ func (a *arrangement) free() {
 	}
 }
 
-// RecordWeights is SetWeights with tensors on the device: what is recorded before
-// computes with the old weights, what is recorded behind it with the new. The first
-// call makes a table as large as the packed weights, which counts as workspace.
+// RecordWeights is SetWeights with tensors on the device. The first call makes a
+// table as large as the packed weights, which counts as workspace.
 func (o *operator) RecordWeights(s *gpu.Stream, weight, bias Tensor) error {
 	return o.recordWeights(s, weight, bias, func(w, b []int32) []int32 { return pack(o.launch, w, b) })
 }
@@ -100,8 +120,8 @@ func (o *operator) recordWeights(s *gpu.Stream, weight, bias Tensor, lay func(w,
 	return o.arranged.record(s, o.packed, weight, bias)
 }
 
-// RecordWeights is SetWeights with a tensor on the device, see the forward plans'.
-func (b *backward) RecordWeights(s *gpu.Stream, weight Tensor) error {
+// RecordWeights is SetWeights with a tensor on the device.
+func (b *backward) RecordWeights(s *gpu.Stream, weight, _ Tensor) error {
 	n := b.problem.Weight().Len()
 	if err := checkSpan("weight", span{weight, n}); err != nil {
 		return err
@@ -109,9 +129,19 @@ func (b *backward) RecordWeights(s *gpu.Stream, weight Tensor) error {
 	return s.Copy(b.raw, 0, weight.Buf, weight.Offset, 4*int64(n))
 }
 
-// RecordWeights is SetWeights with a tensor on the device, see the forward plans'.
-func (b *Conv2DBackward) RecordWeights(s *gpu.Stream, weight Tensor) error {
-	if err := b.backward.RecordWeights(s, weight); err != nil || b.mirror == nil {
+// RecordWeights is SetWeights with a tensor on the device.
+func (b *batchwise) RecordWeights(s *gpu.Stream, weight, _ Tensor) error {
+	for _, p := range b.plans {
+		if err := RecordWeights(s, p, weight, Tensor{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RecordWeights is SetWeights with a tensor on the device.
+func (b *Conv2DBackward) RecordWeights(s *gpu.Stream, weight, _ Tensor) error {
+	if err := b.backward.RecordWeights(s, weight, Tensor{}); err != nil || b.mirror == nil {
 		return err
 	}
 	return b.mirror.recordWeights(s, weight, Tensor{}, func(w, _ []int32) []int32 { return pack(b.mirror.launch, mirror(b.problem, w), nil) })
