@@ -2,6 +2,7 @@ package vkconv
 
 import (
 	"context"
+	"fmt"
 
 	"vkconv/conv"
 	"vkconv/cpuref/fast"
@@ -97,7 +98,10 @@ func (c *cpu) conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+	if atomics {
+		return nil, fmt.Errorf("%w: atomic additions of floats on the CPU path, where a worker owns what it adds to", conv.ErrUnsupported)
+	}
 	plan, err := fast.NewDeformConv2DBackward(c.pool, p, weight)
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ type LayerOption func(*layerOptions)
 
 type layerOptions struct {
 	stored           conv.Type
+	atomics          bool
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
 }
@@ -162,7 +163,7 @@ func (l *layer) on(f func(op operator, stores []storage) error, operands ...oper
 				return fmt.Errorf("%s: %w", o.name, ErrClosed)
 			}
 			stores[i] = whole.store
-			if o.t != whole {
+			if o.t != whole && !o.t.reshaped {
 				if l.views>>i&1 == 0 || l.stored != nil {
 					return fmt.Errorf("%w: %s is %v, but this layer takes whole tensors there", conv.ErrUnsupported, o.name, o.t)
 				}
@@ -209,6 +210,9 @@ func checkWeights[T float32 | float64](shape conv.Shape, biases int, weight, bia
 func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight, bias []float32, options []LayerOption,
 	make func(weight, bias []float32) (operator, error)) (*layer, error) {
 	o := optionsOf(options)
+	if o.atomics && (name != "deform_conv2d backward" || o.stored == conv.Float64) {
+		return nil, refuseAtomics(name)
+	}
 	if o.stored == conv.Float64 {
 		return e.planDouble(name, p, as, biases, weight, bias, o)
 	}

@@ -17,8 +17,9 @@ type Tensor struct {
 	shape  conv.Shape
 	typ    conv.Type
 
-	of    *Tensor // whose channels from first on this is; nil for a whole tensor
-	first int
+	of       *Tensor // whose channels from first on this is; nil for a whole tensor
+	first    int
+	reshaped bool // all of of, with other extents
 
 	mu    sync.RWMutex
 	store storage // nil after Free, and for channels of another tensor
@@ -121,9 +122,10 @@ func (t *Tensor) with(n int, f func(storage) error) error {
 		return err
 	}
 	defer done()
-	if t.of != nil {
+	if t.of != nil && !t.reshaped {
 		return fmt.Errorf("%w: %v holds no data of its own, copy the whole tensor", conv.ErrUnsupported, t)
 	}
+	t = t.whole()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.store == nil {

@@ -15,6 +15,9 @@ type unweighted struct{ l *layer }
 // output and the input, may be channels of wider tensors.
 func (e *Engine) planUnweighted(name string, as double, options []LayerOption, make func() (operator, error)) (unweighted, error) {
 	o := optionsOf(options)
+	if o.atomics {
+		return unweighted{}, refuseAtomics(name)
+	}
 	stored, err := newStaging(e, o.stored)
 	if err != nil {
 		return unweighted{}, err

@@ -178,7 +178,7 @@ type backend interface {
 	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
 	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
-	deformConv2DBackward(p conv.Problem, weight []float32) (operator, error)
+	deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error)
 	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
 	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	resize(r conv.Resize, backward bool) (operator, error)

@@ -101,8 +101,12 @@ func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, err
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewBackward(v.dev, p, weight)
+func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+	make := kernels.NewBackward
+	if atomics {
+		make = kernels.NewBackwardAtomic
+	}
+	plan, err := make(v.dev, p, weight)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (p *Add) Record(s *gpu.Stream, y, a, b Tensor) error { return p.record(s, a
 func NewActivation(d *gpu.Device, shape conv.Shape, a conv.Activation) (*Activation, error) {
 	values := map[string]int{"activation": int(a.Kind)}
 	values["low"], values["high"] = activationParameters(a)
-	s, err := newScalerWith(d, "act", shape, shape, false, false, values)
+	s, err := newScalerWith(d, "act", shape, shape, false, false, float32s, values)
 	return &Activation{s}, err
 }
 
