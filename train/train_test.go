@@ -6,12 +6,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"vkconv"
 	"vkconv/conv"
-	"vkconv/gpu/gputest"
 	"vkconv/tensorio"
 	"vkconv/train"
 )
@@ -20,13 +18,7 @@ var ctx = context.Background()
 
 // onEach runs f on the CPU and on every driver found.
 func onEach(t *testing.T, f func(t *testing.T, e *vkconv.Engine)) {
-	names := []string{"cpu"}
-	t.Run("find drivers", func(t *testing.T) {
-		for _, i := range gputest.List(t) {
-			names = append(names, strconv.Itoa(i.Index))
-		}
-	})
-	for _, name := range names {
+	for _, name := range devices(t) {
 		t.Run(name, func(t *testing.T) {
 			e, err := vkconv.Open(vkconv.Options{Device: name, CacheDir: t.TempDir()})
 			if err != nil {
