@@ -135,3 +135,22 @@ p = n.conv(x, 27, 4, pads=[1] * 4)
 y = n.add("DeformConv", x, normal(6, 4, 3, 3, scale=0.3), cut(p, 0, 18), normal(6), n.add("Sigmoid", cut(p, 18, 2**62)), pads=[1] * 4)
 c = n.add("Concat", y, n.conv(x, 4, 4, size=1), axis=1)
 n.write("slice", cut(c, 5, -1), n.add("Add", cut(cut(y, 1, 6), 2, 5), cut(c, 7, 10)), n.conv(c, 2, 10))
+
+# Values that are read again after layers of the same shape.
+n = Net()
+x = n.feed("x", 1, 5, 6, 7)
+y = n.add("Relu", n.conv(x, 5, 5, pads=[1] * 4))
+for _ in range(2):
+    z = n.add("Relu", n.norm(n.conv(y, 5, 5, pads=[1] * 4, bias=False), 5))
+    y = n.add("Relu", n.add("Add", n.conv(z, 5, 5, pads=[1] * 4), y))
+n.write("identity", n.conv(n.add("Add", y, z), 2, 5, size=1))
+
+# Nearest pixels by whole factors, in the spellings that come to that.
+n = Net()
+x = n.feed("x", 1, 2, 6, 8)
+none = np.array([], np.float32)
+scale = lambda v, f, **a: n.add("Resize", v, none, np.array([1, 1, f, f], np.float32), mode="nearest", **a)
+n.write("nearest", scale(x, 2, coordinate_transformation_mode="asymmetric", nearest_mode="round_prefer_floor"),
+        scale(x, 3, coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        scale(x, 4, coordinate_transformation_mode="half_pixel", nearest_mode="round_prefer_ceil"),
+        scale(x, 0.5, coordinate_transformation_mode="asymmetric", nearest_mode="floor"))
