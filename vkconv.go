@@ -7,7 +7,8 @@
 // layers is one submission without a copy to the host, and only
 // [Tensor.Download] waits.
 //
-// Tensors are float32 in NCHW order. The operators are PyTorch's Conv2d and
+// Tensors are float32 in NCHW order, or of another [conv.Type] for layers made with
+// [Stored]. The operators are PyTorch's Conv2d and
 // torchvision's deform_conv2d; package conv says what their parameters mean.
 package vkconv
 
