@@ -139,11 +139,13 @@ func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*
 			return nil, err
 		}
 	}
-	forward, err := NewConv2D(m.device, of, weight, nil)
+	l, err := choose(of, m.traits)
 	if err != nil {
+		return nil, fmt.Errorf("kernels: %w", err)
+	}
+	if c.operator, err = newOperator(m.device, l, weight, nil); err != nil {
 		return nil, err
 	}
-	c.operator = forward.operator
 	if err := c.weights.reserve(); err != nil {
 		c.Close()
 		return nil, err

@@ -80,12 +80,6 @@ func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor,
 	return o.recordWith(s, push, tensors, elements)
 }
 
-// RecordViews is [Conv2D.Record] between ranges of channels of wider tensors,
-// which must not overlap.
-func (c *Conv2D) RecordViews(s *gpu.Stream, y, x View) error {
-	return c.recordViews(s, y, x, &[slots]Tensor{}, &[slots]int{})
-}
-
 // RecordViews is [DeformConv2D.Record] between ranges of channels of wider
 // tensors, which must not overlap.
 func (c *DeformConv2D) RecordViews(s *gpu.Stream, y, x View, offset, mask Tensor) error {
