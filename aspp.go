@@ -34,13 +34,7 @@ type ASPP struct {
 }
 
 // ASPPParams say what an ASPP computes.
-type ASPPParams struct {
-	Channels int   // outputs of each branch
-	Out      int   // outputs of the projection
-	Rates    []int // dilations of the 3×3 branches
-	// Activation goes behind every convolution, the projection too.
-	Activation conv.Activation
-}
+type ASPPParams = conv.ASPPParams
 
 // Filter is the weight of a convolution, and its bias or nil.
 type Filter struct{ Weight, Bias []float32 }

@@ -19,14 +19,33 @@ func (t *Tensor) Channels(from, to int) (*Tensor, error) {
 	if from < 0 || to > t.shape[1] || from >= to {
 		return nil, fmt.Errorf("%w: channels %d to %d of a tensor %v, must be a range within 0 to %d", conv.ErrShape, from, to, t.shape, t.shape[1])
 	}
+	if t.reshaped {
+		return nil, fmt.Errorf("%w: channels of %v, take them of the tensor that it was made of", conv.ErrUnsupported, t)
+	}
 	shape := t.shape
 	shape[1] = to - from
 	return &Tensor{engine: t.engine, shape: shape, typ: t.typ, of: t.whole(), first: t.first + from}, nil
 }
 
+// Reshape returns the tensor with other extents of as many elements, in the same
+// memory and order: what flattening and the like are. It lives as long as the
+// tensor that it was made of.
+func (t *Tensor) Reshape(s conv.Shape) (*Tensor, error) {
+	if err := s.Check("tensor"); err != nil {
+		return nil, err
+	}
+	if s.Len() != t.shape.Len() {
+		return nil, fmt.Errorf("%w: a tensor %v cannot be %v, it has %d elements", conv.ErrShape, t.shape, s, t.shape.Len())
+	}
+	if t.of != nil && !t.reshaped {
+		return nil, fmt.Errorf("%w: %v do not lie together and have no other shape", conv.ErrUnsupported, t)
+	}
+	return &Tensor{engine: t.engine, shape: s, typ: t.typ, of: t.whole(), reshaped: true}, nil
+}
+
 // String says what the tensor is.
 func (t *Tensor) String() string {
-	if t.of == nil {
+	if t.of == nil || t.reshaped {
 		return fmt.Sprintf("tensor %v of %v", t.shape, t.typ)
 	}
 	return fmt.Sprintf("channels %d to %d of a tensor %v", t.first, t.first+t.shape[1], t.of.shape)
@@ -42,7 +61,7 @@ func (t *Tensor) whole() *Tensor {
 
 // overlaps tells of two tensors of the same memory whether they share a channel.
 func (t *Tensor) overlaps(u *Tensor) bool {
-	return t.first < u.first+u.shape[1] && u.first < t.first+t.shape[1]
+	return t.reshaped || u.reshaped || t.first < u.first+u.shape[1] && u.first < t.first+t.shape[1]
 }
 
 // view is the storage of channels of a wider tensor.

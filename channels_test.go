@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -181,6 +182,74 @@ func TestDeformPackRefuses(t *testing.T) {
 		}
 		if now := e.Memory().InUse; now != before {
 			t.Errorf("failed plans keep %d bytes", now-before)
+		}
+	})
+}
+
+// A tensor under another shape is the same memory: layers read and write it, and
+// notice that it is one tensor.
+func TestReshape(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		x := tensor(t, e, conv.Shape{2, 3, 4, 5}, normal(rand.New(rand.NewPCG(1, 2)), 120))
+		flat, err := x.Reshape(conv.Shape{2, 60, 1, 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := tensor(t, e, conv.Shape{6, 1, 4, 5}, make([]float32, 120))
+		out, err := y.Reshape(flat.Shape())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := e.NewActivation(flat.Shape(), conv.Activation{Kind: conv.ReLU})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if err := l.Run(ctx, out, flat); err != nil {
+			t.Fatal(err)
+		}
+		in, got, again := make([]float32, 120), make([]float32, 120), make([]float32, 120)
+		if err := errors.Join(x.Download(ctx, in), y.Download(ctx, got), out.Download(ctx, again)); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range in {
+			if got[i] != max(v, 0) || again[i] != got[i] {
+				t.Fatalf("element %d is %g and %g, want %g", i, got[i], again[i], max(v, 0))
+			}
+		}
+		if err := flat.Upload(got); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Download(ctx, in); err != nil || in[7] != got[7] {
+			t.Errorf("uploaded %g, the tensor holds %g, %v", got[7], in[7], err)
+		}
+		other, err := flat.Reshape(conv.Shape{1, 1, 2, 60})
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := other.Reshape(flat.Shape())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Run(ctx, same, flat); !errors.Is(err, conv.ErrShape) || !strings.Contains(err.Error(), "in place") {
+			t.Errorf("in place: %v", err)
+		}
+		if _, err := x.Reshape(conv.Shape{2, 3, 4, 4}); !errors.Is(err, conv.ErrShape) {
+			t.Error(err)
+		}
+		part, err := x.Channels(1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := part.Reshape(conv.Shape{1, 2, 4, 5}); !errors.Is(err, conv.ErrUnsupported) {
+			t.Error(err)
+		}
+		if _, err := flat.Channels(0, 1); !errors.Is(err, conv.ErrUnsupported) {
+			t.Error(err)
+		}
+		x.Free()
+		if err := l.Run(ctx, out, flat); !errors.Is(err, vkconv.ErrClosed) {
+			t.Errorf("after Free: %v", err)
 		}
 	})
 }

@@ -43,9 +43,12 @@ func (c *cpu) count(bytes int64) {
 
 func (c *cpu) alloc(elements int, t conv.Type) (storage, error) {
 	h := &hostTensor{c: c}
-	if t == conv.Float32 {
+	switch t {
+	case conv.Float32:
 		h.data = make([]float32, elements)
-	} else {
+	case conv.Float64:
+		h.double = make([]float64, elements)
+	default:
 		h.narrow = make([]uint16, elements)
 	}
 	c.count(int64(len(h.bytes())))
@@ -67,16 +70,20 @@ func (c *cpu) close() error {
 	return nil
 }
 
-// hostTensor is a tensor in the host's memory, of float32 or of a 16-bit type.
+// hostTensor is a tensor in the host's memory, of float32, float64 or a 16-bit type.
 type hostTensor struct {
 	c      *cpu
 	data   []float32
 	narrow []uint16
+	double []float64
 }
 
 func (t *hostTensor) bytes() []byte {
-	if t.data != nil {
+	switch {
+	case t.data != nil:
 		return bytesOf(t.data)
+	case t.double != nil:
+		return bytesOf(t.double)
 	}
 	return bytesOf(t.narrow)
 }
@@ -93,7 +100,7 @@ func (t *hostTensor) download(_ context.Context, dst []byte) error {
 
 func (t *hostTensor) free() {
 	t.c.count(-int64(len(t.bytes())))
-	t.data, t.narrow = nil, nil
+	t.data, t.narrow, t.double = nil, nil, nil
 }
 
 func (c *cpu) cast(_ int, t conv.Type, narrow bool) (caster, error) { return hostCast{t, narrow}, nil }

@@ -2,6 +2,7 @@ package vkconv
 
 import (
 	"context"
+	"fmt"
 
 	"vkconv/conv"
 	"vkconv/cpuref/fast"
@@ -38,8 +39,12 @@ func (o *cpuOperator) describe() string                        { return o.Descri
 func (o *cpuOperator) workspace() int64                        { return o.Workspace() }
 func (o *cpuOperator) close()                                  {}
 
-func (c *cpu) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := fast.NewConv2D(c.pool, p, weight, bias)
+func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
+	var options []fast.Option
+	if winograd {
+		options = append(options, fast.AllowWinograd)
+	}
+	plan, err := fast.NewConv2D(c.pool, p, weight, bias, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +94,10 @@ func (c *cpu) conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+	if atomics {
+		return nil, fmt.Errorf("%w: atomic additions of floats on the CPU path, where a worker owns what it adds to", conv.ErrUnsupported)
+	}
 	plan, err := fast.NewDeformConv2DBackward(c.pool, p, weight)
 	if err != nil {
 		return nil, err

@@ -9,10 +9,10 @@ import (
 
 func (c *cpu) dcn(d conv.DCN) (forward, backward operator, err error) {
 	plan := fast.NewDCN(c.pool, d)
-	forward = &cpuOperator{samplingPlan{text: "plain Go, float32"}, func(ctx context.Context, t onHost) error {
+	forward = &cpuOperator{samplingPlan{text: "plain Go, float32", bytes: plan.Workspace()}, func(ctx context.Context, t onHost) error {
 		return plan.Run(ctx, t[0], t[1], t[2], t[3])
 	}, noWeights}
-	backward = &cpuOperator{samplingPlan{}, func(ctx context.Context, t onHost) error {
+	backward = &cpuOperator{samplingPlan{bytes: plan.Workspace()}, func(ctx context.Context, t onHost) error {
 		return plan.Backward(ctx, t[0], t[1], t[2], t[3], t[4], t[5], t[6])
 	}, noWeights}
 	return forward, backward, nil

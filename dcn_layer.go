@@ -19,8 +19,23 @@ type samplingBackend interface {
 	roiPool(q conv.RoIPool) (forward, backward operator, err error)
 }
 
-// newSampling plans a layer by make.
-func (e *Engine) newSampling(name string, make func(samplingBackend) (forward, backward operator, err error)) (*sampling, error) {
+// newSampling plans a layer by make, or problem in float64.
+func (e *Engine) newSampling(name string, problem any, options []LayerOption, make func(samplingBackend) (forward, backward operator, err error)) (*sampling, error) {
+	o := optionsOf(options)
+	if o.atomics {
+		return nil, refuseAtomics(name)
+	}
+	if o.double {
+		return nil, errNoWeights
+	}
+	stored, err := newStaging(e, o.stored)
+	if err != nil {
+		return nil, err
+	}
+	storedBack, err := newStaging(e, o.stored)
+	if err != nil {
+		return nil, err
+	}
 	done, err := e.use()
 	if err != nil {
 		return nil, err
@@ -30,16 +45,23 @@ func (e *Engine) newSampling(name string, make func(samplingBackend) (forward, b
 	if !ok {
 		return nil, fmt.Errorf("%s: %w on %s, only on the CPU path", name, conv.ErrUnsupported, e.back.name())
 	}
-	f, b, err := make(back)
+	var f, b operator
+	if o.stored == conv.Float64 {
+		if f, err = e.back.double(double{problem, false}, nil, nil); err == nil {
+			b, err = e.back.double(double{problem, true}, nil, nil)
+		}
+	} else {
+		f, b, err = make(back)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return &sampling{forward: layer{engine: e, op: f}, backward: layer{engine: e, op: b}}, nil
+	return &sampling{forward: layer{engine: e, typ: o.stored, stored: stored, op: f}, backward: layer{engine: e, typ: o.stored, stored: storedBack, op: b}}, nil
 }
 
-// Workspace returns the bytes of device memory that RunBackward uses beyond its
-// tensors; Run uses none.
-func (l *sampling) Workspace() int64 { return l.backward.Workspace() }
+// Workspace returns the bytes of device memory that runs use beyond their
+// tensors: RunBackward, and of a layer made with [Stored] Run as well.
+func (l *sampling) Workspace() int64 { return l.forward.Workspace() + l.backward.Workspace() }
 
 // Describe says how the layer runs.
 func (l *sampling) Describe() string { return l.forward.Describe() }

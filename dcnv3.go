@@ -17,12 +17,12 @@ type DCNv3 struct {
 
 // NewDCNv3 plans a DCNv3 of inputs of shape x, N×C×H×W. Errors match
 // [conv.ErrParams], [conv.ErrShape] or [conv.ErrUnsupported].
-func (e *Engine) NewDCNv3(x conv.Shape, p conv.DCNParams) (*DCNv3, error) {
+func (e *Engine) NewDCNv3(x conv.Shape, p conv.DCNParams, options ...LayerOption) (*DCNv3, error) {
 	d, err := p.V3(x)
 	if err != nil {
 		return nil, err
 	}
-	s, err := e.newSampling("dcnv3", func(b samplingBackend) (operator, operator, error) { return b.dcn(d) })
+	s, err := e.newSampling("dcnv3", d, options, func(b samplingBackend) (operator, operator, error) { return b.dcn(d) })
 	if err != nil {
 		return nil, err
 	}

@@ -15,12 +15,12 @@ type DCNv4 struct {
 
 // NewDCNv4 plans a DCNv4 of inputs of shape x, N×C×H×W. Errors match
 // [conv.ErrParams], [conv.ErrShape] or [conv.ErrUnsupported].
-func (e *Engine) NewDCNv4(x conv.Shape, p conv.DCNParams) (*DCNv4, error) {
+func (e *Engine) NewDCNv4(x conv.Shape, p conv.DCNParams, options ...LayerOption) (*DCNv4, error) {
 	d, err := p.V4(x)
 	if err != nil {
 		return nil, err
 	}
-	s, err := e.newSampling("dcnv4", func(b samplingBackend) (operator, operator, error) { return b.dcn(d) })
+	s, err := e.newSampling("dcnv4", d, options, func(b samplingBackend) (operator, operator, error) { return b.dcn(d) })
 	if err != nil {
 		return nil, err
 	}

@@ -15,15 +15,15 @@ type DeformConv2D struct{ *layer }
 // or nil. Errors match [conv.ErrParams], [conv.ErrShape] or
 // [conv.ErrUnsupported] where the arguments are at fault.
 func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformConv2D, error) {
-	p, err := params.DeformProblem(d, x, w, bias != nil)
+	p, err := params.DeformProblem(d, x, w, hasBias(bias, options))
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("deform_conv2d", p, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.deformConv2D(p, weight, bias) })
+	l, err := e.plan("deform_conv2d", p, double{p, false}, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.deformConv2D(p, weight, bias) })
 	if err != nil {
 		return nil, err
 	}
-	l.views = 1<<0 | 1<<1 // output and input
+	l.takeViews()
 	return &DeformConv2D{l}, nil
 }
 

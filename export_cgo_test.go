@@ -13,3 +13,11 @@ func (e *Engine) Queued() (operators int, last any, ok bool) {
 	defer v.mu.Unlock()
 	return v.queued, v.last, true
 }
+
+// Live counts the Vulkan objects that exist by kind, nil on the CPU.
+func (e *Engine) Live() map[string]int {
+	if v, ok := e.back.(*vulkan); ok {
+		return v.dev.LiveObjects()
+	}
+	return nil
+}

@@ -14,8 +14,9 @@ type layer struct {
 	p      conv.Problem
 	biases int // elements of the bias, 0 without one
 
-	stored *staging // nil for float32
-	views  uint     // bit i: operand i may be channels of a wider tensor
+	typ    conv.Type // of the tensors
+	stored *staging  // nil where the operator takes them as they are
+	views  uint      // bit i: operand i may be channels of a wider tensor
 
 	mu sync.RWMutex
 	op operator // nil after Close
@@ -24,7 +25,20 @@ type layer struct {
 // LayerOption is what may be asked of a layer besides what it computes.
 type LayerOption func(*layerOptions)
 
-type layerOptions struct{ stored conv.Type }
+type layerOptions struct {
+	stored           conv.Type
+	atomics          bool
+	winograd         bool
+	double           bool // weight64 and bias64 were given
+	weight64, bias64 []float64
+}
+
+func optionsOf(options []LayerOption) (o layerOptions) {
+	for _, f := range options {
+		f(&o)
+	}
+	return o
+}
 
 // Problem returns what the layer computes.
 func (l *layer) Problem() conv.Problem { return l.p }
@@ -138,7 +152,7 @@ func (l *layer) run(ctx context.Context, operands ...operand) error {
 				return fmt.Errorf("%s: %w", o.name, ErrClosed)
 			}
 			stores[i] = whole.store
-			if o.t != whole {
+			if o.t != whole && !o.t.reshaped {
 				if l.views>>i&1 == 0 || l.stored != nil {
 					return fmt.Errorf("%w: %s is %v, but this layer takes whole tensors there", conv.ErrUnsupported, o.name, o.t)
 				}
@@ -160,8 +174,8 @@ func (l *layer) check(o operand) error {
 		return fmt.Errorf("%w: %s was given, but the layer was made without one", conv.ErrShape, o.name)
 	case o.t.engine != l.engine:
 		return fmt.Errorf("%w: %s belongs to another engine", conv.ErrShape, o.name)
-	case o.t.typ != l.stored.kind():
-		return fmt.Errorf("%w: %s holds %v, the layer was made for %v", conv.ErrShape, o.name, o.t.typ, l.stored.kind())
+	case o.t.typ != l.typ:
+		return fmt.Errorf("%w: %s holds %v, the layer was made for %v", conv.ErrShape, o.name, o.t.typ, l.typ)
 	case o.t.shape != o.want:
 		return fmt.Errorf("%w: %s is %v, must be %v", conv.ErrShape, o.name, o.t.shape, o.want)
 	}
@@ -169,7 +183,7 @@ func (l *layer) check(o operand) error {
 }
 
 // checkWeights compares the lengths of weight and bias with what they must be.
-func checkWeights(shape conv.Shape, biases int, weight, bias []float32) error {
+func checkWeights[T float32 | float64](shape conv.Shape, biases int, weight, bias []T) error {
 	if len(weight) != shape.Len() {
 		return fmt.Errorf("%w: weight has %d elements, its shape %v has %d", conv.ErrShape, len(weight), shape, shape.Len())
 	}
@@ -183,15 +197,25 @@ func checkWeights(shape conv.Shape, biases int, weight, bias []float32) error {
 }
 
 // plan checks the weights and asks the backend, by make, for an operator; name
-// is the operator's. biases is the number of biases the problem has.
-func (e *Engine) plan(name string, p conv.Problem, biases int, weight, bias []float32, options []LayerOption,
+// is the operator's. biases is the number of biases the problem has, as what it
+// is in float64.
+func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight, bias []float32, options []LayerOption,
 	make func(weight, bias []float32) (operator, error)) (*layer, error) {
+	o := optionsOf(options)
+	if o.atomics && (name != "deform_conv2d backward" || o.stored == conv.Float64) {
+		return nil, refuseAtomics(name)
+	}
+	if o.winograd && (name != "conv2d" || o.stored == conv.Float64) {
+		return nil, refuseWinograd(name, o.stored)
+	}
+	if o.stored == conv.Float64 {
+		return e.planDouble(name, p, as, biases, weight, bias, o)
+	}
+	if o.double {
+		return nil, errWeights64(o.stored)
+	}
 	if err := checkWeights(p.Weight(), biases, weight, bias); err != nil {
 		return nil, err
-	}
-	var o layerOptions
-	for _, f := range options {
-		f(&o)
 	}
 	stored, err := newStaging(e, o.stored)
 	if err != nil {
@@ -206,7 +230,7 @@ func (e *Engine) plan(name string, p conv.Problem, biases int, weight, bias []fl
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return &layer{engine: e, p: p, biases: biases, stored: stored, op: op}, nil
+	return &layer{engine: e, p: p, biases: biases, typ: o.stored, stored: stored, op: op}, nil
 }
 
 // biasCount is how many biases a problem has.

@@ -15,12 +15,12 @@ type GlobalPool struct {
 
 // NewGlobalPool plans the pooling of inputs of shape x. Errors match
 // [conv.ErrShape] where the argument is at fault.
-func (e *Engine) NewGlobalPool(x conv.Shape) (*GlobalPool, error) {
+func (e *Engine) NewGlobalPool(x conv.Shape, options ...LayerOption) (*GlobalPool, error) {
 	p, err := conv.NewGlobalPool(x)
 	if err != nil {
 		return nil, err
 	}
-	u, err := e.planUnweighted("global pool", func() (operator, error) { return e.back.globalPool(p, false) })
+	u, err := e.planUnweighted("global pool", double{p, false}, options, func() (operator, error) { return e.back.globalPool(p, false) })
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +43,12 @@ type GlobalPoolBackward struct {
 
 // NewGlobalPoolBackward plans the gradient of a pooling, with the argument of
 // [Engine.NewGlobalPool].
-func (e *Engine) NewGlobalPoolBackward(x conv.Shape) (*GlobalPoolBackward, error) {
+func (e *Engine) NewGlobalPoolBackward(x conv.Shape, options ...LayerOption) (*GlobalPoolBackward, error) {
 	p, err := conv.NewGlobalPool(x)
 	if err != nil {
 		return nil, err
 	}
-	u, err := e.planUnweighted("global pool backward", func() (operator, error) { return e.back.globalPool(p, true) })
+	u, err := e.planUnweighted("global pool backward", double{p, true}, options, func() (operator, error) { return e.back.globalPool(p, true) })
 	if err != nil {
 		return nil, err
 	}

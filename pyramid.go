@@ -8,52 +8,42 @@ import (
 )
 
 // Pyramid is a planned image pyramid on the device: every level is the one
-// before, filtered by the 5-tap binomial (1 4 6 4 1)/16 along both axes and
-// taken at every second pixel, REDUCE of Burt and Adelson, "The Laplacian Pyramid
-// as a Compact Image Code", 1983 (a = 3/8). Beyond the border the edge pixel is
-// repeated. n pixels become ⌈n/2⌉.
-type Pyramid struct{ levels []*Conv2D }
+// before, filtered and taken at every second pixel, see [conv.NewPyramid].
+type Pyramid struct {
+	p      conv.Pyramid
+	levels []*Conv2D
+}
 
 // NewPyramid plans so many levels above inputs of shape x (N×C×H×W). Errors
 // match [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault.
 func (e *Engine) NewPyramid(x conv.Shape, levels int) (*Pyramid, error) {
-	if levels < 1 || levels > 32 {
-		return nil, fmt.Errorf("%w: a pyramid has %d levels, must have 1 to 32", conv.ErrParams, levels)
+	q, err := conv.NewPyramid(x, levels)
+	if err != nil {
+		return nil, err
 	}
-	if x[1] < 1 {
-		return nil, fmt.Errorf("%w: input is %v, channels must be at least 1", conv.ErrShape, x)
-	}
-	// A depthwise convolution of stride 2.
-	binomial := [...]float32{1. / 16, 4. / 16, 6. / 16, 4. / 16, 1. / 16}
-	var weight []float32
-	for range x[1] {
-		for _, v := range binomial {
-			for _, h := range binomial {
-				weight = append(weight, v*h) // exact
-			}
-		}
-	}
-	params := conv.Params{Stride: [2]int{2, 2}, Padding: conv.Pad(2), Groups: x[1], Mode: conv.Replicate}
-	p := &Pyramid{}
-	for range levels {
-		l, err := e.NewConv2D(x, weight, nil, conv.Shape{x[1], 1, 5, 5}, params)
+	p := &Pyramid{p: q}
+	weight := q.Weight()
+	for _, q := range q.Levels {
+		l, err := e.NewConv2D(q.Input(), weight, nil, q.Weight(), levelParams(q))
 		if err != nil {
 			p.Close()
 			return nil, err
 		}
 		p.levels = append(p.levels, l)
-		x = l.p.Output()
 	}
 	return p, nil
 }
 
-// Shapes returns the levels' shapes, the largest first; the input is not among them.
-func (p *Pyramid) Shapes() (s []conv.Shape) {
-	for _, l := range p.levels {
-		s = append(s, l.p.Output())
-	}
-	return s
+// levelParams are the parameters of a level's convolution.
+func levelParams(q conv.Problem) conv.Params {
+	return conv.Params{Stride: [2]int{q.StrideY, q.StrideX}, Padding: q.Pad, Groups: q.Groups, Mode: q.Mode}
 }
+
+// Problem returns what the pyramid computes.
+func (p *Pyramid) Problem() conv.Pyramid { return p.p }
+
+// Shapes returns the levels' shapes, the largest first; the input is not among them.
+func (p *Pyramid) Shapes() []conv.Shape { return p.p.Shapes() }
 
 // Run queues the levels of x, into tensors of the shapes that Shapes tells.
 func (p *Pyramid) Run(ctx context.Context, levels []*Tensor, x *Tensor) error {

@@ -15,12 +15,12 @@ type Resize struct {
 
 // NewResize plans a resize of inputs of shape x (N×C×H×W) to ho rows and wo
 // columns. Errors match [conv.ErrShape] where the arguments are at fault.
-func (e *Engine) NewResize(x conv.Shape, ho, wo int, alignCorners bool) (*Resize, error) {
+func (e *Engine) NewResize(x conv.Shape, ho, wo int, alignCorners bool, options ...LayerOption) (*Resize, error) {
 	r, err := conv.NewResize(x, ho, wo, alignCorners)
 	if err != nil {
 		return nil, err
 	}
-	u, err := e.planUnweighted("resize", func() (operator, error) { return e.back.resize(r, false) })
+	u, err := e.planUnweighted("resize", double{r, false}, options, func() (operator, error) { return e.back.resize(r, false) })
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +43,12 @@ type ResizeBackward struct {
 
 // NewResizeBackward plans the gradient of a resize, with the arguments of
 // [Engine.NewResize]. A run gives the same bits every time.
-func (e *Engine) NewResizeBackward(x conv.Shape, ho, wo int, alignCorners bool) (*ResizeBackward, error) {
+func (e *Engine) NewResizeBackward(x conv.Shape, ho, wo int, alignCorners bool, options ...LayerOption) (*ResizeBackward, error) {
 	r, err := conv.NewResize(x, ho, wo, alignCorners)
 	if err != nil {
 		return nil, err
 	}
-	u, err := e.planUnweighted("resize backward", func() (operator, error) { return e.back.resize(r, true) })
+	u, err := e.planUnweighted("resize backward", double{r, true}, options, func() (operator, error) { return e.back.resize(r, true) })
 	if err != nil {
 		return nil, err
 	}

@@ -17,26 +17,26 @@ type RoIPool struct {
 // NewDeformRoIPool plans a deformable RoI pooling of rois regions of inputs of
 // shape x, N×C×H×W. Errors match [conv.ErrParams], [conv.ErrShape] or
 // [conv.ErrUnsupported].
-func (e *Engine) NewDeformRoIPool(x conv.Shape, rois int, p conv.RoIPoolParams) (*RoIPool, error) {
+func (e *Engine) NewDeformRoIPool(x conv.Shape, rois int, p conv.RoIPoolParams, options ...LayerOption) (*RoIPool, error) {
 	q, err := p.Problem(x, rois)
 	if err != nil {
 		return nil, err
 	}
-	return e.newRoIPool("deform_roi_pool", q)
+	return e.newRoIPool("deform_roi_pool", q, options)
 }
 
 // NewDeformPSRoIPool plans a deformable position-sensitive RoI pooling of rois
 // regions of inputs of shape x, N×(OutputChannels·GroupSize²)×H×W.
-func (e *Engine) NewDeformPSRoIPool(x conv.Shape, rois int, p conv.PSRoIPoolParams) (*RoIPool, error) {
+func (e *Engine) NewDeformPSRoIPool(x conv.Shape, rois int, p conv.PSRoIPoolParams, options ...LayerOption) (*RoIPool, error) {
 	q, err := p.Problem(x, rois)
 	if err != nil {
 		return nil, err
 	}
-	return e.newRoIPool("deform_psroi_pool", q)
+	return e.newRoIPool("deform_psroi_pool", q, options)
 }
 
-func (e *Engine) newRoIPool(name string, q conv.RoIPool) (*RoIPool, error) {
-	s, err := e.newSampling(name, func(b samplingBackend) (operator, operator, error) { return b.roiPool(q) })
+func (e *Engine) newRoIPool(name string, q conv.RoIPool, options []LayerOption) (*RoIPool, error) {
+	s, err := e.newSampling(name, q, options, func(b samplingBackend) (operator, operator, error) { return b.roiPool(q) })
 	if err != nil {
 		return nil, err
 	}

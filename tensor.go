@@ -17,8 +17,9 @@ type Tensor struct {
 	shape  conv.Shape
 	typ    conv.Type
 
-	of    *Tensor // whose channels from first on this is; nil for a whole tensor
-	first int
+	of       *Tensor // whose channels from first on this is; nil for a whole tensor
+	first    int
+	reshaped bool // all of of, with other extents
 
 	mu    sync.RWMutex
 	store storage // nil after Free, and for channels of another tensor
@@ -28,7 +29,7 @@ type Tensor struct {
 func (e *Engine) NewTensor(s conv.Shape) (*Tensor, error) { return e.NewTensorAs(conv.Float32, s) }
 
 // NewTensorAs makes a tensor that stores its elements as t, for layers made
-// with [Stored].
+// with [Stored]. A device without float64 refuses that with [conv.ErrUnsupported].
 func (e *Engine) NewTensorAs(t conv.Type, s conv.Shape) (*Tensor, error) {
 	if err := errors.Join(t.Check(), s.Check("tensor")); err != nil {
 		return nil, err
@@ -66,11 +67,14 @@ func (t *Tensor) Type() conv.Type { return t.typ }
 
 // Upload replaces what the tensor holds, after the work queued before; data may
 // be reused when it returns. A 16-bit tensor takes the values rounded to nearest,
-// ties to even.
+// ties to even; a float64 one as they are.
 func (t *Tensor) Upload(data []float32) error {
 	return t.with(len(data), func(s storage) error {
-		if t.typ == conv.Float32 {
+		switch t.typ {
+		case conv.Float32:
 			return s.upload(bytesOf(data))
+		case conv.Float64:
+			return s.upload(bytesOf(widened(data)))
 		}
 		narrow := make([]uint16, len(data))
 		for i, v := range data {
@@ -81,11 +85,21 @@ func (t *Tensor) Upload(data []float32) error {
 }
 
 // Download waits for the work queued so far and copies the tensor into dst,
-// which has exactly its number of elements.
+// which has exactly its number of elements. Those of a float64 tensor are rounded.
 func (t *Tensor) Download(ctx context.Context, dst []float32) error {
 	return t.with(len(dst), func(s storage) error {
-		if t.typ == conv.Float32 {
+		switch t.typ {
+		case conv.Float32:
 			return s.download(ctx, bytesOf(dst))
+		case conv.Float64:
+			wide := make([]float64, len(dst))
+			if err := s.download(ctx, bytesOf(wide)); err != nil {
+				return err
+			}
+			for i, v := range wide {
+				dst[i] = float32(v)
+			}
+			return nil
 		}
 		narrow := make([]uint16, len(dst))
 		if err := s.download(ctx, bytesOf(narrow)); err != nil {
@@ -108,9 +122,10 @@ func (t *Tensor) with(n int, f func(storage) error) error {
 		return err
 	}
 	defer done()
-	if t.of != nil {
+	if t.of != nil && !t.reshaped {
 		return fmt.Errorf("%w: %v holds no data of its own, copy the whole tensor", conv.ErrUnsupported, t)
 	}
+	t = t.whole()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.store == nil {
@@ -134,6 +149,6 @@ func (t *Tensor) Free() {
 }
 
 // bytesOf returns the memory of v, in the host's byte order, which is the device's.
-func bytesOf[T float32 | uint16](v []T) []byte {
+func bytesOf[T float32 | float64 | uint16](v []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(*new(T))))
 }

@@ -17,7 +17,7 @@ type ConvTranspose2D struct {
 // or nil. outputPadding adds rows and columns at the end, where a stride leaves
 // the output's size open. Errors are those of [conv.Params.TransposedProblem].
 func (e *Engine) NewConvTranspose2D(x conv.Shape, weight, bias []float32, w conv.Shape, params conv.Params, outputPadding [2]int, options ...LayerOption) (*ConvTranspose2D, error) {
-	t, err := params.TransposedProblem(x, w, outputPadding, bias != nil)
+	t, err := params.TransposedProblem(x, w, outputPadding, hasBias(bias, options))
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (e *Engine) NewConvTranspose2D(x conv.Shape, weight, bias []float32, w conv
 	if t.Bias {
 		biases = t.Of.C
 	}
-	l, err := e.plan("conv_transpose2d", t.Of, biases, weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.convTranspose2D(t, weight, bias) })
+	l, err := e.plan("conv_transpose2d", t.Of, double{t, false}, biases, weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.convTranspose2D(t, weight, bias) })
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (e *Engine) NewConvTranspose2DBackward(x conv.Shape, weight []float32, w co
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv_transpose2d backward", t.Of, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
+	l, err := e.plan("conv_transpose2d backward", t.Of, double{t, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
 	if err != nil {
 		return nil, err
 	}

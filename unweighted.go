@@ -13,17 +13,43 @@ type unweighted struct{ l *layer }
 
 // planUnweighted asks the backend, by make, for an operator whose operands, the
 // output and the input, may be channels of wider tensors.
-func (e *Engine) planUnweighted(name string, make func() (operator, error)) (unweighted, error) {
+func (e *Engine) planUnweighted(name string, as double, options []LayerOption, make func() (operator, error)) (unweighted, error) {
+	o := optionsOf(options)
+	if o.atomics {
+		return unweighted{}, refuseAtomics(name)
+	}
+	stored, err := newStaging(e, o.stored)
+	if err != nil {
+		return unweighted{}, err
+	}
+	if o.double {
+		return unweighted{}, errNoWeights
+	}
 	done, err := e.use()
 	if err != nil {
 		return unweighted{}, err
 	}
 	defer done()
+	if o.stored == conv.Float64 {
+		make = func() (operator, error) { return e.back.double(as, nil, nil) }
+	}
 	op, err := make()
 	if err != nil {
 		return unweighted{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return unweighted{&layer{engine: e, op: op, views: 1<<0 | 1<<1}}, nil
+	l := &layer{engine: e, typ: o.stored, stored: stored, op: op}
+	l.takeViews()
+	return unweighted{l}, nil
+}
+
+// planSingle is planUnweighted for operators that are in float32 alone. Those of
+// whole tensors take no channels.
+func (e *Engine) planSingle(name string, whole bool, make func() (operator, error)) (unweighted, error) {
+	u, err := e.planUnweighted(name, double{}, nil, make)
+	if err == nil && whole {
+		u.l.views = 0
+	}
+	return u, err
 }
 
 // Describe says how the layer computes.
@@ -64,4 +90,46 @@ func (c *cpu) globalPool(p conv.GlobalPool, backward bool) (operator, error) {
 		return unweightedOnCPU(fast.NewGlobalPoolBackward(c.pool, p)), nil
 	}
 	return unweightedOnCPU(fast.NewGlobalPool(c.pool, p)), nil
+}
+
+func (c *cpu) add(elements int) (operator, error) {
+	plan := fast.NewAdd(c.pool, elements)
+	return &cpuOperator{plan, func(ctx context.Context, t onHost) error { return plan.Run(ctx, t[0], t[1], t[2]) }, withoutWeights}, nil
+}
+
+func (c *cpu) activation(x conv.Shape, a conv.Activation, backward bool) (operator, error) {
+	plan := fast.NewActivation(c.pool, x, a)
+	if backward {
+		return &cpuOperator{plan, func(ctx context.Context, t onHost) error { return plan.Backward(ctx, t[0], t[1], t[2]) }, withoutWeights}, nil
+	}
+	return unweightedOnCPU(plan), nil
+}
+
+func (c *cpu) window(p conv.Pool, backward bool) (operator, error) {
+	plan := fast.NewWindow(c.pool, p)
+	switch {
+	case !backward:
+		return unweightedOnCPU(plan), nil
+	case p.Maximum:
+		return &cpuOperator{plan, func(ctx context.Context, t onHost) error {
+			return plan.Backward(ctx, t[0], t[1], t[2], fast.Strides{})
+		}, withoutWeights}, nil
+	}
+	spread := func(ctx context.Context, t onHost, st fast.Strides) error {
+		return plan.Backward(ctx, t[0], nil, t[1], st)
+	}
+	return &cpuViews{cpuOperator{plan, func(ctx context.Context, t onHost) error { return spread(ctx, t, fast.Strides{}) }, withoutWeights}, spread}, nil
+}
+
+func (c *cpu) batchNorm(b conv.BatchNorm, pass normPass) (operator, error) {
+	plan := fast.NewBatchNorm(c.pool, b)
+	return &cpuOperator{plan, func(ctx context.Context, t onHost) error {
+		switch pass {
+		case normTraining:
+			return plan.Train(ctx, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+		case normBackward:
+			return plan.Backward(ctx, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+		}
+		return plan.Run(ctx, t[0], t[1], t[2], t[3], t[4], t[5])
+	}, withoutWeights}, nil
 }

@@ -7,7 +7,8 @@
 // layers is one submission without a copy to the host, and only
 // [Tensor.Download] waits.
 //
-// Tensors are float32 in NCHW order. The operators are PyTorch's Conv2d and
+// Tensors are float32 in NCHW order, or of another [conv.Type] for layers made with
+// [Stored]. The operators are PyTorch's Conv2d and
 // torchvision's deform_conv2d; package conv says what their parameters mean.
 package vkconv
 
@@ -43,6 +44,11 @@ type Options struct {
 	CacheDir string
 	// MemoryBudget is the most device memory to use, in bytes; 0 means what there is.
 	MemoryBudget int64
+	// HangTimeout is how long a Vulkan device may have work under way without any
+	// of it coming to an end before it is given up as hung: calls that wait then
+	// return an error matching gpu.ErrDeviceLost, and the engine is of no more use.
+	// 0 means for ever. The longest chain of layers run at once must fit.
+	HangTimeout time.Duration
 	// Log receives diagnostics; nil means none.
 	Log *slog.Logger
 }
@@ -170,14 +176,19 @@ type backend interface {
 	memory() Memory
 	alloc(elements int, t conv.Type) (storage, error)
 	cast(elements int, t conv.Type, narrow bool) (caster, error)
-	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error)
 	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
-	deformConv2DBackward(p conv.Problem, weight []float32) (operator, error)
+	deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error)
 	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
 	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	resize(r conv.Resize, backward bool) (operator, error)
 	globalPool(p conv.GlobalPool, backward bool) (operator, error)
+	add(elements int) (operator, error)
+	activation(x conv.Shape, a conv.Activation, backward bool) (operator, error)
+	window(p conv.Pool, backward bool) (operator, error)
+	batchNorm(b conv.BatchNorm, pass normPass) (operator, error)
+	double(d double, weight, bias []float64) (operator64, error)
 	flush() error
 	wait(ctx context.Context) error
 	time(ctx context.Context, f func() error) (Timing, error)

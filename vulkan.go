@@ -30,7 +30,7 @@ type vulkan struct {
 
 func openVulkan(o Options) (backend, string, error) {
 	dev, err := gpu.Open(gpu.Options{Device: o.Device, Validation: o.Validation, CacheDir: o.CacheDir,
-		MemoryBudget: o.MemoryBudget, Log: o.Log})
+		MemoryBudget: o.MemoryBudget, HangTimeout: o.HangTimeout, Log: o.Log})
 	if err != nil {
 		return nil, "", err
 	}
@@ -48,6 +48,9 @@ func (v *vulkan) memory() Memory {
 }
 
 func (v *vulkan) alloc(elements int, t conv.Type) (storage, error) {
+	if t == conv.Float64 && !v.dev.Info().Features.Float64 {
+		return nil, fmt.Errorf("%w: float64 on %s, whose shaders have no double precision", conv.ErrUnsupported, v.name())
+	}
 	// Kernels read 16-bit tensors as whole 32-bit words.
 	b, err := v.dev.NewBuffer((t.Bytes()*int64(elements) + 3) / 4 * 4)
 	if err != nil {

@@ -49,8 +49,12 @@ func (o *vulkanOperator) describe() string { return o.Describe() }
 func (o *vulkanOperator) workspace() int64 { return o.Workspace() }
 func (o *vulkanOperator) close()           { o.Close() }
 
-func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewConv2D(v.dev, p, weight, bias)
+func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
+	var options []kernels.Option
+	if winograd {
+		options = append(options, kernels.AllowWinograd)
+	}
+	plan, err := kernels.NewConv2D(v.dev, p, weight, bias, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -84,22 +88,26 @@ func gradients(t onDevice) kernels.Grads {
 }
 
 func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewConv2DBackward(v.dev, p, weight)
+	plan, err := kernels.NewBackward(v.dev, p, weight)
 	if err != nil {
 		return nil, err
 	}
 	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
-		return plan.Record(s, gradients(t), t[5], t[6])
+		return plan.RecordBackward(s, gradients(t), t[5], kernels.Tensor{}, kernels.Tensor{}, t[6])
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewDeformConv2DBackward(v.dev, p, weight)
+func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+	make := kernels.NewBackward
+	if atomics {
+		make = kernels.NewBackwardAtomic
+	}
+	plan, err := make(v.dev, p, weight)
 	if err != nil {
 		return nil, err
 	}
 	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
-		return plan.Record(s, gradients(t), t[5], t[6], t[7], t[8])
+		return plan.RecordBackward(s, gradients(t), t[5], t[6], t[7], t[8])
 	}, weightOnly(plan.SetWeights)}, nil
 }
 

@@ -28,6 +28,16 @@ func (k ActivationKind) String() string {
 	return fmt.Sprintf("ActivationKind(%d)", uint8(k))
 }
 
+// ParseActivationKind returns the kind that [ActivationKind.String] calls name.
+func ParseActivationKind(name string) (ActivationKind, error) {
+	for k, n := range activationNames {
+		if n == name {
+			return ActivationKind(k), nil
+		}
+	}
+	return 0, refuse(ErrParams, "activation is %q, must be one of %v", name, activationNames)
+}
+
 // Activation is a function fused behind a convolution; the zero value is none.
 // Definitions are those of torch.nn. NaN stays NaN.
 type Activation struct {
@@ -81,8 +91,9 @@ func (a Activation) Eval(x float64) float64 {
 	return x
 }
 
-// flushed is what x times a subnormal loses where a device makes that zero.
-func flushed(x float64) float64 { return math.Min(math.Abs(x), 1e3) * tiny }
+// flushed is what x times a subnormal loses where a device makes that zero, the
+// smallest normal number being least.
+func flushed(x, least float64) float64 { return math.Min(math.Abs(x), 1e3) * least }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
@@ -93,7 +104,30 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 // For the latter, e⁻ˣ may be off by 3+2|x| units in the last place (the Vulkan
 // specification's precision of exp; a unit is 2u), a quotient by 2.5, and an
 // erf in float32 by 4u absolutely.
-func (a Activation) Apply(s Sum) Sum {
+func (a Activation) Apply(s Sum) Sum { return a.apply(s, Roundoff, tiny) }
+
+// Apply64 is [Activation.Apply] for float64 computations, with float64's u. The
+// reference calls package math's functions, which are in float64 too: their
+// errors are within the same limits, so that twice them is allowed. It follows
+// the reference's low part along the tangent.
+func (a Activation) Apply64(s Sum) Sum {
+	x, low := s.Value, s.Low
+	s.Slack = 0
+	y := a.apply(s, Roundoff64, 0x1p-1022)
+	y.Slack *= 2
+	const h = 0x1p-20
+	switch {
+	case a.Kind == SiLU || a.Kind == GELU || a.Kind == Sigmoid: // low·h² is far below the slack
+		y.Low = low * (a.Eval(x+h) - a.Eval(x-h)) / (2 * h)
+	case a.Kind == LeakyReLU && x < 0: // rounded here, so the product's rest counts
+		y.Low = math.FMA(float64(a.Slope), x, -y.Value) + low*float64(a.Slope)
+	case y.Value != x: // constant
+		y.Low = 0
+	}
+	return y
+}
+
+func (a Activation) apply(s Sum, u, least float64) Sum {
 	x := s.Value
 	y := a.Eval(x)
 	steepest, slack := 1.0, 0.0
@@ -101,15 +135,15 @@ func (a Activation) Apply(s Sum) Sum {
 	case Identity:
 		return s
 	case LeakyReLU:
-		slack = Roundoff * math.Abs(y)
+		slack = u * math.Abs(y)
 	case SiLU: // steepest where x·(1−σ)·σ + σ peaks, 1.09984
-		steepest, slack = 1.1, math.Abs(y)*(2*(3+2*math.Abs(x))+9)*Roundoff+flushed(x)
+		steepest, slack = 1.1, math.Abs(y)*(2*(3+2*math.Abs(x))+9)*u+flushed(x, least)
 	case GELU: // 1.12890 at √2
-		steepest, slack = 1.13, (4*math.Abs(x)+4*math.Abs(y))*Roundoff+flushed(x)
+		steepest, slack = 1.13, (4*math.Abs(x)+4*math.Abs(y))*u+flushed(x, least)
 	case Sigmoid:
-		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*Roundoff
+		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*u
 	}
-	s.Value, s.Abs, s.Slope = y, s.Abs*steepest, s.Slope*steepest
+	s.Value, s.Abs, s.Slope, s.Slack = y, s.Abs*steepest, s.Slope*steepest, s.Slack*steepest
 	if !math.IsNaN(slack) {
 		s.Slack += slack
 	}

@@ -6,6 +6,9 @@ import "math"
 // relative error of at most u.
 const Roundoff = 1.0 / (1 << 24)
 
+// Roundoff64 is float64's.
+const Roundoff64 = 1.0 / (1 << 53)
+
 // tiny is the smallest normal float32. A device may flush smaller results to
 // zero, so each term may lose that much absolutely.
 const tiny = 0x1p-126
@@ -13,8 +16,10 @@ const tiny = 0x1p-126
 // Gamma returns γₙ = n·u / (1 − n·u), the bound on the relative error of n
 // successive roundings (Higham, Accuracy and Stability of Numerical Algorithms,
 // ch. 3); +Inf where n·u reaches 1.
-func Gamma(n int) float64 {
-	nu := float64(n) * Roundoff
+func Gamma(n int) float64 { return gamma(n, Roundoff) }
+
+func gamma(n int, u float64) float64 {
+	nu := float64(n) * u
 	if nu >= 1 {
 		return math.Inf(1)
 	}
@@ -29,6 +34,9 @@ type Sum struct {
 	Slope float64 // Σ |∂term/∂fraction| over the fractions of sampling positions
 	Terms int     // number of terms
 	Slack float64 // absolute error allowed to a function evaluated behind the sum
+	// Low is what float64 cannot hold of the reference, Value + Low; only package
+	// cpuref/exact tells it, which judges float64 computations.
+	Low float64
 }
 
 // Add adds one term.
@@ -102,17 +110,20 @@ func Share(got float32, want, bound float64) float64 {
 	return diff / bound
 }
 
-// Verdict is the outcome of comparing a whole result.
-type Verdict struct {
+// VerdictOf is the outcome of comparing a whole result.
+type VerdictOf[T float32 | float64] struct {
 	Worst float64 // largest share of the bound; at most 1 is right, +Inf where lengths differ
 	Index int     // where, −1 in an empty result
-	Got   float32
+	Got   T
 	Want  float64
 	Bound float64
 }
 
+// Verdict is that of a float32 result.
+type Verdict = VerdictOf[float32]
+
 // OK reports whether every element is within its bound.
-func (v Verdict) OK() bool { return v.Worst <= 1 }
+func (v VerdictOf[T]) OK() bool { return v.Worst <= 1 }
 
 // Judge compares a float32 result with the oracle's sums, element by element.
 // want holds the expected values where they come from elsewhere; nil takes the

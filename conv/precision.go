@@ -5,17 +5,28 @@ import (
 	"math"
 )
 
-// Type is how a tensor's elements are stored. Whatever the type, products and
-// sums are in float32.
+// Type is how a tensor's elements are stored, and with that the mode in which
+// a layer computes. Each mode has a bound of its own; with u the unit roundoff of
+// what the sums are in, n the number of terms of a sum, r the roundings inside
+// a term and γ(n) = n·u/(1 − n·u), a result y is right where
+//
+//	mode              sums in   u      |y − ref| ≤ B
+//	Float32           float32   2⁻²⁴   γ(n−1+r)·Σ|terms| + u·Σ|slope| + n·2⁻¹²⁶           Sum.Bound, Judge
+//	Float16, BFloat16 float32   2⁻²⁴   as Float32, and t·(|ref| + that) + the least of t   Type.Stored, Judge
+//	Float64           float64   2⁻⁵³   γ(n+r)·Σ|terms| + u·Σ|slope| + n·2⁻¹⁰²²            Sum.Bound64, Judge64
+//
+// with t = 2⁻¹¹ for Float16 and 2⁻⁸ for BFloat16. The reference is in float64; for
+// Float64 it must be better than that, and package cpuref/exact's is.
 type Type uint8
 
 const (
 	Float32  Type = iota // the default
 	Float16              // IEEE 754 binary16: 11 bits of precision, up to 65504
 	BFloat16             // the upper half of a float32: 8 bits of precision, float32's range
+	Float64              // float64 throughout: nothing is stored, multiplied or added in less
 )
 
-var typeNames = [...]string{"float32", "float16", "bfloat16"}
+var typeNames = [...]string{"float32", "float16", "bfloat16", "float64"}
 
 func (t Type) String() string {
 	if int(t) < len(typeNames) {
@@ -34,8 +45,11 @@ func (t Type) Check() error {
 
 // Bytes returns the size of an element.
 func (t Type) Bytes() int64 {
-	if t == Float32 {
+	switch t {
+	case Float32:
 		return 4
+	case Float64:
+		return 8
 	}
 	return 2
 }
@@ -47,6 +61,8 @@ func (t Type) Roundoff() float64 {
 		return 0x1p-11
 	case BFloat16:
 		return 0x1p-8
+	case Float64:
+		return Roundoff64
 	}
 	return Roundoff
 }
@@ -94,7 +110,7 @@ func (t Type) Decode(b uint16) float32 {
 
 // Round returns v as the type holds it.
 func (t Type) Round(v float32) float32 {
-	if t == Float32 {
+	if t == Float32 || t == Float64 {
 		return v
 	}
 	return t.Decode(t.Encode(v))
@@ -102,9 +118,10 @@ func (t Type) Round(v float32) float32 {
 
 // Stored returns the sum with a bound for a result that is computed in float32
 // and then rounded to the type: one more rounding of everything the value can
-// be, and half a unit of the type's smallest subnormal.
+// be, and half a unit of the type's smallest subnormal. Of Float32 and Float64 it
+// is the sum itself: their results are stored as they are computed.
 func (t Type) Stored(s Sum, roundings int) Sum {
-	if t == Float32 {
+	if t == Float32 || t == Float64 {
 		return s
 	}
 	smallest := 0x1p-25

@@ -1,10 +1,21 @@
 package conv
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // MaxExtent bounds every single extent, stride, padding and dilation, so that
-// sums and products of two of them cannot overflow 64 bits.
-const MaxExtent = 1<<31 - 1
+// sums and products of two of them cannot overflow an int: 2³¹ − 1, and where
+// an int has 32 bits 2¹⁵ − 1.
+const MaxExtent = 1<<(bits.UintSize/2-1) - 1
+
+// maxElements bounds a tensor's elements, so that their float32 bytes still
+// count in an int: 2⁶¹, or 2²⁹.
+const (
+	maxElementBits = bits.UintSize - 3
+	maxElements    = 1 << maxElementBits
+)
 
 // Shape is the extent of a tensor: images × channels × rows × columns, or for
 // a weight outputs × inputs per group × kernel rows × kernel columns.
@@ -15,17 +26,16 @@ func (s Shape) Len() int { return s[0] * s[1] * s[2] * s[3] }
 
 func (s Shape) String() string { return fmt.Sprintf("%d×%d×%d×%d", s[0], s[1], s[2], s[3]) }
 
-// Check refuses negative extents and element counts beyond 2⁶¹, naming the
-// tensor; the error matches [ErrShape].
+// Check refuses negative extents, those beyond [MaxExtent], and more elements
+// than an int counts the bytes of (2⁶¹ elements, or 2²⁹), naming the tensor; the error matches [ErrShape].
 func (s Shape) Check(name string) error {
-	const limit = 1 << 61 // elements whose float32 bytes still count in 63 bits
 	n := 1
 	for _, d := range s {
 		if d < 0 || d > MaxExtent {
 			return refuse(ErrShape, "%s is %v, every extent must be between 0 and %d", name, s, MaxExtent)
 		}
-		if d > 0 && n > limit/d {
-			return refuse(ErrShape, "%s is %v, more than 2^61 elements", name, s)
+		if d > 0 && n > maxElements/d {
+			return refuse(ErrShape, "%s is %v, more than 2^%d elements", name, s, maxElementBits)
 		}
 		if d > 0 {
 			n *= d

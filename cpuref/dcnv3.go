@@ -19,7 +19,8 @@ import (
 // own type, as in the published code: for float32 inputs two rounded float32
 // operations, from which on everything is exact. The whole part and the fraction
 // of a position are never added up. A NaN in a point's offset makes what it
-// reaches NaN, but no dx; an infinite one lies outside.
+// reaches NaN, but no dx; an infinite one lies outside. For float64 inputs the
+// sums' Slack holds what rounding those two changes.
 func DCNv3[T Float](d conv.DCN, x, offset, mask []T) []conv.Sum {
 	q := newDCN(d, x, offset, mask)
 	y := make([]conv.Sum, d.Output().Len())
@@ -29,10 +30,12 @@ func DCNv3[T Float](d conv.DCN, x, offset, mask []T) []conv.Sum {
 		m := q.masks(n, g, out)
 		for t := range m {
 			at := q.place(n, g, t, out)
+			offY, offX := q.off(n, g, t, out)
 			for c := g * perGroup; c < (g+1)*perGroup; c++ {
 				s := q.sample(n, c, at)
 				sum := &y[(n*d.C+c)*pixels+out]
 				sum.AddSampled(m[t].value*s.Value, m[t].value*s.Abs, math.Abs(m[t].value)*(s.SlopeY+s.SlopeX)+m[t].slack*s.Abs)
+				sum.Slack += shift(m[t].value, s.DyAbs, offY, s.DxAbs, offX)
 			}
 		}
 	})
@@ -96,6 +99,27 @@ func (q dcn[T]) place(n, g, t, out int) Place {
 	return Place{y, x, fy, fx}
 }
 
+// off is how far a computation with float32 positions may be off from one with
+// these: the sum k + Δ and its product with the scale are each rounded.
+func (q dcn[T]) off(n, g, t, out int) (y, x float64) {
+	if q.d.Scale == 1 || !wide[T]() {
+		return 0, 0
+	}
+	d := q.d
+	r, s := d.Point(t)
+	_, _, ky, kx := d.Base(out/d.Wo, out%d.Wo, r, s)
+	i := q.at(d.Offset()[1], n, d.OffsetChannel(g, t), out)
+	scale := 2.01 * conv.Roundoff * math.Abs(float64(d.Scale))
+	return scale * math.Abs(float64(ky)+float64(q.offset[i+d.Ho*d.Wo])), scale * math.Abs(float64(kx)+float64(q.offset[i]))
+}
+
+// wide reports whether inputs are float64.
+func wide[T Float]() bool {
+	var v T
+	_, ok := any(v).(float64)
+	return ok
+}
+
 // displace returns the whole part and the fraction of base + (k + delta)·scale.
 func displace[T Float](base, k int, delta T, scale float32) (int, float64) {
 	if scale == 1 {
@@ -154,6 +178,7 @@ func (q dcn[T]) backward(dx, doffset, dmask []conv.Sum, dy []T) {
 		dm := make([]conv.Sum, len(m))
 		for t := range m {
 			at := q.place(n, g, t, out)
+			offY, offX := q.off(n, g, t, out)
 			to := q.at(d.Offset()[1], n, d.OffsetChannel(g, t), out)
 			for c := g * perGroup; c < (g+1)*perGroup; c++ {
 				s, v := q.sample(n, c, at), float64(dy[(n*d.C+c)*pixels+out])
@@ -161,6 +186,9 @@ func (q dcn[T]) backward(dx, doffset, dmask []conv.Sum, dy []T) {
 				doffset[to].AddSampled(f*m[t].value*s.Dx, f*m[t].value*s.DxAbs, math.Abs(f*m[t].value)*s.Twist+slack*s.DxAbs)
 				doffset[to+pixels].AddSampled(f*m[t].value*s.Dy, f*m[t].value*s.DyAbs, math.Abs(f*m[t].value)*s.Twist+slack*s.DyAbs)
 				dm[t].AddSampled(v*s.Value, v*s.Abs, v*(s.SlopeY+s.SlopeX))
+				doffset[to].Slack += shift(f*m[t].value, s.TwistAbs, offY, 0, 0)
+				doffset[to+pixels].Slack += shift(f*m[t].value, s.TwistAbs, offX, 0, 0)
+				dm[t].Slack += shift(v, s.DyAbs, offY, s.DxAbs, offX)
 			}
 		}
 		if d.Softmax {
@@ -182,6 +210,7 @@ func throughSoftmax(m []modulation, dm []conv.Sum) []conv.Sum {
 		mean.Abs += m[i].value * s.Abs
 		mean.Slope += m[i].value*s.Slope + m[i].slack*s.Abs
 		mean.Terms = max(mean.Terms, s.Terms)
+		mean.Slack += m[i].value * s.Slack
 	}
 	out := make([]conv.Sum, len(dm))
 	for j, s := range dm {
@@ -190,6 +219,7 @@ func throughSoftmax(m []modulation, dm []conv.Sum) []conv.Sum {
 			Abs:   m[j].value * (s.Abs + mean.Abs),
 			Slope: m[j].value*(s.Slope+mean.Slope) + m[j].slack*(s.Abs+mean.Abs),
 			Terms: mean.Terms + len(dm),
+			Slack: m[j].value * (s.Slack + mean.Slack),
 		}
 	}
 	return out
@@ -202,14 +232,15 @@ func (q dcn[T]) input(dx []conv.Sum, n, c int, dy []T) {
 	for out := range pixels {
 		f := float64(dy[(n*d.C+c)*pixels+out])
 		for t, m := range q.masks(n, g, out) {
-			scatter(dx, d.H, d.W, q.place(n, g, t, out), f*m.value, math.Abs(f)*m.slack)
+			offY, offX := q.off(n, g, t, out)
+			scatter(dx, d.H, d.W, q.place(n, g, t, out), f*m.value, math.Abs(f)*m.slack, offY, offX)
 		}
 	}
 }
 
-// scatter adds f, off by slack units of u, to the four neighbours of a position
-// by their shares. A NaN position has no neighbours.
-func scatter(dx []conv.Sum, h, w int, at Place, f, slack float64) {
+// scatter adds f, off by slack units of u, to the four neighbours of a position,
+// itself off by offY and offX, by their shares. A NaN position has no neighbours.
+func scatter(dx []conv.Sum, h, w int, at Place, f, slack, offY, offX float64) {
 	if math.IsNaN(at.Fy) {
 		return
 	}
@@ -226,5 +257,6 @@ func scatter(dx []conv.Sum, h, w int, at Place, f, slack float64) {
 			wx = at.Fx
 		}
 		dx[iy*w+ix].AddSampled(f*wy*wx, f*wy*wx, math.Abs(f)*(wy+wx)+slack*wy*wx)
+		dx[iy*w+ix].Slack += shift(f, wx, offY, wy, offX)
 	}
 }

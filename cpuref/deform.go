@@ -2,6 +2,7 @@ package cpuref
 
 import (
 	"math"
+	"math/bits"
 
 	"vkconv/conv"
 )
@@ -93,20 +94,29 @@ type Place struct {
 // PlaceAt returns where tap t of output pixel (oy, ox) samples channel c:
 // whole part base + ⌊Δ⌋, fraction Δ − ⌊Δ⌋.
 func PlaceAt[T Float](p conv.Problem, offset []T, n, c, t, oy, ox int) Place {
-	group := c / (p.C / p.OffsetGroups)
-	at := (n*p.OffsetGroups+group)*2*p.Taps()*p.Ho*p.Wo + 2*t*p.Ho*p.Wo + oy*p.Wo + ox
+	at := offsetAt(p, n, c, t, oy, ox)
 	y, fy := split(oy*p.StrideY-p.Pad.Top+t/p.S*p.DilationY, float64(offset[at]))
 	x, fx := split(ox*p.StrideX-p.Pad.Left+t%p.S*p.DilationX, float64(offset[at+p.Ho*p.Wo]))
 	return Place{y, x, fy, fx}
 }
 
+// offsetAt returns where in the offset tensor Δy of tap t of channel c is for an
+// output pixel; Δx is a plane behind it.
+func offsetAt(p conv.Problem, n, c, t, oy, ox int) int {
+	group := c / (p.C / p.OffsetGroups)
+	return ((n*p.OffsetGroups+group)*p.Taps()+t)*2*p.Ho*p.Wo + oy*p.Wo + ox
+}
+
+const far = 1 << (30 + bits.UintSize/64) // beyond any image
+
 // split returns the whole part and the fraction of base + delta. Offsets beyond
-// ±2³¹, infinite ones too, are clamped there: outside any image all the same.
+// ±2³¹ (where an int has 32 bits ±2³⁰), infinite ones too, are clamped there:
+// outside any image all the same.
 func split(base int, delta float64) (int, float64) {
 	if math.IsNaN(delta) {
 		return base, delta
 	}
-	delta = min(max(delta, -1<<31), 1<<31)
+	delta = min(max(delta, -far), far)
 	floor := math.Floor(delta)
 	return base + int(floor), delta - floor
 }
@@ -119,6 +129,7 @@ type Sample struct {
 	DyAbs, DxAbs   float64 // the same with every pixel taken absolutely
 	SlopeY, SlopeX float64 // Σ|·| of the pixel differences in Dy, Dx: how fast Value can change
 	Twist          float64 // |∂²Value/∂y∂x|: how fast Dy changes with x, and Dx with y
+	TwistAbs       float64 // the same with every pixel taken absolutely
 }
 
 // Bilinear samples an H×W image, at its edge as the border says. A NaN position
@@ -147,6 +158,8 @@ func Bilinear[T Float](image []T, h, w int, at Place, border conv.Border) Sample
 		SlopeY: hx*abs(v10-v00) + lx*abs(v11-v01),
 		SlopeX: hy*abs(v01-v00) + ly*abs(v11-v10),
 		Twist:  abs(v11 - v10 - v01 + v00),
+
+		TwistAbs: abs(v11) + abs(v10) + abs(v01) + abs(v00),
 	}
 	if at.Y == -1 && ly == 0 || at.X == -1 && lx == 0 {
 		// On the border at −1, even where the pixel at 0 is infinite or the other

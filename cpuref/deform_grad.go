@@ -1,6 +1,8 @@
 package cpuref
 
 import (
+	"math"
+
 	"vkconv/conv"
 )
 
@@ -18,6 +20,12 @@ import (
 // itself is 0 but the derivative is the pixel at 0. Errors of a float32
 // computation are bounded with [conv.SampleRoundings].
 func DeformConv2DBackward[T Float](p conv.Problem, x, offset, mask, weight, dy []T) Gradients {
+	return DeformConv2DBackwardSome(p, x, offset, mask, weight, dy, 1)
+}
+
+// DeformConv2DBackwardSome is [DeformConv2DBackward] of one in every channels,
+// kernels and taps of an offset group, as [Conv2DBackwardSome].
+func DeformConv2DBackwardSome[T Float](p conv.Problem, x, offset, mask, weight, dy []T, every int) Gradients {
 	check("x", x, p.Input())
 	check("offset", offset, p.Offset())
 	check("weight", weight, p.Weight())
@@ -25,24 +33,57 @@ func DeformConv2DBackward[T Float](p conv.Problem, x, offset, mask, weight, dy [
 	if p.Mask {
 		check("mask", mask, p.MaskShape())
 	}
-	d := deformGrad[T]{p, x, offset, mask, weight, dy}
+	return deformGrad[T]{p, x, offset, mask, weight, dy, nil}.all(every)
+}
+
+// all computes the gradients, of one unit of work in every.
+func (d deformGrad[T]) all(every int) Gradients {
+	p := d.p
 	g := Gradients{
-		X: make([]conv.Sum, len(x)), Weight: make([]conv.Sum, len(weight)),
-		Offset: make([]conv.Sum, len(offset)), Bias: biasGradient(p, dy),
+		X: make([]conv.Sum, len(d.x)), Weight: make([]conv.Sum, len(d.weight)),
+		Offset: make([]conv.Sum, len(d.offset)), Bias: biasGradient(p, d.grad),
 	}
 	if p.Mask {
-		g.Mask = make([]conv.Sum, len(mask))
+		g.Mask = make([]conv.Sum, len(d.mask))
 	}
 	// Each unit of work writes what no other writes.
-	parallel(p.N*p.C, func(i int) { d.input(g.X, i/p.C, i%p.C) })
-	parallel(p.C/p.Groups*p.K, func(i int) { d.weights(g.Weight, i) })
-	parallel(p.N*p.OffsetGroups*p.Taps(), func(i int) { d.offsets(g.Offset, g.Mask, i) })
+	some(every, g.X, p.N*p.C, func(i int) { d.input(g.X, i/p.C, i%p.C) })
+	some(every, g.Weight, p.C/p.Groups*p.K, func(i int) { d.weights(g.Weight, i) })
+	taps := p.N * p.OffsetGroups * p.Taps()
+	some(every, g.Offset, taps, func(i int) { d.offsets(g.Offset, g.Mask, i) })
+	if p.Mask {
+		some(every, g.Mask, taps, func(int) {}) // marks what the line above left out
+	}
 	return g
 }
 
 type deformGrad[T Float] struct {
 	p                             conv.Problem
 	x, offset, mask, weight, grad []T
+	// moved is how far each offset may be off in a float32 computation, which goes
+	// into the sums' Slack; nil for exact ones.
+	moved []float64
+}
+
+// off returns how far the position of a sample may be off.
+func (d deformGrad[T]) off(n, c, t, out int) (y, x float64) {
+	if d.moved == nil {
+		return 0, 0
+	}
+	i := offsetAt(d.p, n, c, t, out/d.p.Wo, out%d.p.Wo)
+	return d.moved[i], d.moved[i+d.p.Ho*d.p.Wo]
+}
+
+// shift is how much |f|·(…) changes where positions are off by offY and offX, slopeY
+// and slopeX its slopes; nothing, whatever the slopes are, where they are not off.
+func shift(f, slopeY, offY, slopeX, offX float64) (change float64) {
+	if offY != 0 {
+		change = math.Abs(f) * slopeY * offY
+	}
+	if offX != 0 {
+		change += math.Abs(f) * slopeX * offX
+	}
+	return change
 }
 
 // outputs calls f with every output channel that reads channel c: its weight at
@@ -63,6 +104,7 @@ func (d deformGrad[T]) input(dx []conv.Sum, n, c int) {
 		t, oy, ox := i%p.Taps(), i/p.Taps()/p.Wo, i/p.Taps()%p.Wo
 		at := PlaceAt(p, d.offset, n, c, t, oy, ox)
 		_, m := SampleAt(p, d.x, d.offset, d.mask, n, c, t, oy, ox)
+		offY, offX := d.off(n, c, t, oy*p.Wo+ox)
 		for corner := range 4 {
 			to := neighbour(at.Y+corner/2, at.X+corner%2, p.H, p.W, at, p.Border)
 			if to < 0 {
@@ -78,6 +120,7 @@ func (d deformGrad[T]) input(dx []conv.Sum, n, c int) {
 			d.outputs(n, c, t, oy, ox, func(w, dy float64) {
 				f := w * dy * m
 				dx[to].AddSampled(f*wy*wx, f*wy*wx, f*(wy+wx))
+				dx[to].Slack += shift(f, wx, offY, wy, offX)
 			})
 		}
 	}
@@ -97,6 +140,8 @@ func (d deformGrad[T]) weights(dw []conv.Sum, i int) {
 					s, m := SampleAt(p, d.x, d.offset, d.mask, n, c, t, oy, ox)
 					f := m * float64(d.grad[((n*p.K+k)*p.Ho+oy)*p.Wo+ox])
 					dw[t].AddSampled(f*s.Value, f*s.Abs, f*(s.SlopeY+s.SlopeX))
+					offY, offX := d.off(n, c, t, oy*p.Wo+ox)
+					dw[t].Slack += shift(f, s.DyAbs, offY, s.DxAbs, offX)
 				}
 			}
 		}
@@ -113,11 +158,15 @@ func (d deformGrad[T]) offsets(doffset, dmask []conv.Sum, i int) {
 	for out := range pixels {
 		for c := group * perOffset; c < (group+1)*perOffset; c++ {
 			s, m := SampleAt(p, d.x, d.offset, d.mask, n, c, t, out/p.Wo, out%p.Wo)
+			offY, offX := d.off(n, c, t, out)
 			d.outputs(n, c, t, out/p.Wo, out%p.Wo, func(w, dy float64) {
 				f := w * dy
 				dyAt[out].AddSampled(f*m*s.Dy, f*m*s.DyAbs, f*m*s.Twist)
 				dxAt[out].AddSampled(f*m*s.Dx, f*m*s.DxAbs, f*m*s.Twist)
+				dyAt[out].Slack += shift(f*m, s.TwistAbs, offX, 0, 0)
+				dxAt[out].Slack += shift(f*m, s.TwistAbs, offY, 0, 0)
 				if p.Mask {
+					dmask[i*pixels+out].Slack += shift(f, s.DyAbs, offY, s.DxAbs, offX)
 					dmask[i*pixels+out].AddSampled(f*s.Value, f*s.Abs, f*(s.SlopeY+s.SlopeX))
 				}
 			})

@@ -24,7 +24,8 @@ import (
 // edge. Beyond the border, −1 and the extent or, position-sensitive, −½ and the
 // extent − ½, it is 0 or, position-sensitive, left out of the mean. A bin without
 // samples is 0. A region that is not finite, or whose image does not exist, makes
-// NaN and gives no gradient.
+// NaN and gives no gradient. For float64 inputs the sums' Slack holds what
+// rounding the positions changes.
 func RoIPool[T Float](q conv.RoIPool, x, rois, offset, mask []T) []conv.Sum {
 	p := newPool(q, x, rois, offset, mask)
 	y := make([]conv.Sum, q.Output().Len())
@@ -59,6 +60,8 @@ type bin[T Float] struct {
 	y, x          axis[T]
 	height, width T // of the region
 	part, partX   int
+
+	heightOff, widthOff float64 // how far float32 ones may be off
 }
 
 // axis is where a bin samples along an axis.
@@ -68,6 +71,22 @@ type axis[T Float] struct {
 	start             T // of the bin, displaced; without PositionSensitive its own steps excluded
 	size              T // of a bin; of a sample's cell where PositionSensitive
 	samples           int
+
+	startOff, sizeOff float64 // how far float32 ones may be off
+}
+
+// off is how far the i-th position computed in float32 may be off: what start
+// and size are, and each operation of position by half a unit.
+func (a axis[T]) off(i int) float64 {
+	if !wide[T]() {
+		return 0
+	}
+	v, steps := math.Abs(float64(a.position(i))), float64(i)
+	if a.positionSensitive {
+		return a.startOff + steps*a.sizeOff + conv.Roundoff*(steps*math.Abs(float64(a.size))+v)
+	}
+	steps = (steps + 0.5) / float64(a.samples)
+	return a.startOff + steps*a.sizeOff + conv.Roundoff*(2.01*steps*math.Abs(float64(a.size))+v)
 }
 
 // position returns where the i-th sample lies.
@@ -127,6 +146,10 @@ func (p pool[T]) bin(r, k, by, bx int) bin[T] {
 	}
 	b.x, b.width = newAxis(q, roi[1], roi[3], q.W, q.Wo, bx, dx)
 	b.y, b.height = newAxis(q, roi[2], roi[4], q.H, q.Ho, by, dy)
+	if wide[T]() {
+		b.widthOff = b.x.bound(q, roi[1], roi[3], b.width, q.Wo, bx, dx)
+		b.heightOff = b.y.bound(q, roi[2], roi[4], b.height, q.Ho, by, dy)
+	}
 	b.ok = b.height-b.height == 0 && b.width-b.width == 0
 	return b
 }
@@ -159,12 +182,42 @@ func newAxis[T Float](q conv.RoIPool, lo, hi T, extent, bins, i int, delta T) (a
 	return a, size
 }
 
+// bound works out how far start and size of a float32 axis may be off, given
+// what newAxis got and the region's size, and returns that of the latter. Each
+// rounded operation adds u times its result, and carries on what its operands are
+// off by.
+func (a *axis[T]) bound(q conv.RoIPool, lo, hi, size T, bins, i int, delta T) float64 {
+	const u = 1.01 * conv.Roundoff
+	abs := func(v T) float64 { return math.Abs(float64(v)) }
+	scale, gamma := T(q.SpatialScale), T(q.Gamma)
+	if q.PositionSensitive {
+		lo, hi = round(lo), round(hi)+1
+	}
+	start, end := lo*scale, hi*scale
+	startOff := u * (abs(start) + abs(start-0.5))
+	sizeOff := startOff + u*(2*abs(end)+abs(end-0.5)+abs(size))
+	own := abs(size) / float64(bins)
+	ownOff := sizeOff/float64(bins) + u*own
+	moved := 0.0
+	if q.Offset {
+		factor := abs(gamma * delta)
+		moved = factor*sizeOff + 2*u*factor*abs(size) + u*abs(a.start)
+		moved += u * (abs(start-0.5) + factor*abs(size)) // the sum on the way
+	}
+	a.startOff = startOff + moved + float64(i)*(ownOff+u*own) + u*abs(a.start)
+	if a.sizeOff = ownOff; q.PositionSensitive {
+		a.startOff += u * (abs(start-0.5) + float64(i)*own)
+		a.sizeOff = ownOff/float64(q.Samples) + u*abs(a.size)
+	}
+	return sizeOff
+}
+
 // round rounds halves away from zero.
 func round[T Float](v T) T { return T(math.Round(float64(v))) }
 
 // samples calls f with every sample of a bin that lies inside: its value and its
 // places along both axes; and tells by how many the sum is divided.
-func (p pool[T]) samples(b bin[T], f func(s Sample, ys, xs [2]int, fy, fx float64)) (count int) {
+func (p pool[T]) samples(b bin[T], f func(s Sample, ys, xs [2]int, fy, fx float64, off [2]float64)) (count int) {
 	q := p.q
 	image := p.x[(b.image*q.C+b.channel)*q.H*q.W:][:q.H*q.W]
 	for i := range b.y.samples {
@@ -177,7 +230,7 @@ func (p pool[T]) samples(b bin[T], f func(s Sample, ys, xs [2]int, fy, fx float6
 			count++
 			s := between(image, q.W, y0, y1, x0, x1, fy, fx)
 			s.Dy, s.Dx, s.DyAbs, s.DxAbs = s.Dy*sy, s.Dx*sx, s.DyAbs*sy, s.DxAbs*sx
-			f(s, [2]int{y0, y1}, [2]int{x0, x1}, fy, fx)
+			f(s, [2]int{y0, y1}, [2]int{x0, x1}, fy, fx, [2]float64{b.y.off(i) * sy, b.x.off(j) * sx})
 		}
 	}
 	if !q.PositionSensitive {
@@ -198,6 +251,8 @@ func between[T Float](image []T, w, y0, y1, x0, x1 int, fy, fx float64) Sample {
 		Dx:    hy*(v[1]-v[0]) + fy*(v[3]-v[2]),
 		DyAbs: hx*(a[2]+a[0]) + fx*(a[3]+a[1]),
 		DxAbs: hy*(a[1]+a[0]) + fy*(a[3]+a[2]),
+
+		TwistAbs: a[0] + a[1] + a[2] + a[3],
 	}
 }
 
@@ -221,10 +276,13 @@ func (p pool[T]) mean(i int) (sum conv.Sum) {
 	if !b.ok {
 		return conv.Sum{Value: math.NaN(), Abs: math.NaN(), Terms: 1}
 	}
-	count := p.samples(b, func(s Sample, _, _ [2]int, _, _ float64) { sum.AddSampled(s.Value, s.Abs, 0) })
+	count := p.samples(b, func(s Sample, _, _ [2]int, _, _ float64, off [2]float64) {
+		sum.AddSampled(s.Value, s.Abs, 0)
+		sum.Slack += shift(1, s.DyAbs, off[0], s.DxAbs, off[1])
+	})
 	if count > 0 {
 		m := p.modulation(b) / float64(count)
-		sum.Value, sum.Abs = sum.Value*m, sum.Abs*math.Abs(m)
+		sum.Value, sum.Abs, sum.Slack = sum.Value*m, sum.Abs*math.Abs(m), sum.Slack*math.Abs(m)
 	}
 	return sum
 }

@@ -42,7 +42,7 @@ func (p pool[T]) scatter(g Gradients, i int, dy float64) {
 	if !b.ok {
 		return
 	}
-	count := p.samples(b, func(Sample, [2]int, [2]int, float64, float64) {})
+	count := p.samples(b, func(Sample, [2]int, [2]int, float64, float64, [2]float64) {})
 	if count == 0 {
 		return
 	}
@@ -50,19 +50,25 @@ func (p pool[T]) scatter(g Gradients, i int, dy float64) {
 	m := p.modulation(b)
 	image := g.X[(b.image*q.C+b.channel)*q.H*q.W:][:q.H*q.W]
 	toX, toY := float64(q.Gamma)*float64(b.width)*m*dy, float64(q.Gamma)*float64(b.height)*m*dy
-	p.samples(b, func(s Sample, ys, xs [2]int, fy, fx float64) {
+	p.samples(b, func(s Sample, ys, xs [2]int, fy, fx float64, off [2]float64) {
 		if !math.IsNaN(fy + fx) { // a NaN position has no pixels
 			for corner := range 4 {
 				share := [2]float64{1 - fy, fy}[corner/2] * [2]float64{1 - fx, fx}[corner%2]
-				image[ys[corner/2]*q.W+xs[corner%2]].Add(share * m * dy)
+				to := &image[ys[corner/2]*q.W+xs[corner%2]]
+				to.Add(share * m * dy)
+				to.Slack += shift(m*dy, [2]float64{1 - fx, fx}[corner%2], off[0], [2]float64{1 - fy, fy}[corner/2], off[1])
 			}
 		}
 		if q.Offset {
 			g.Offset[b.part].AddSampled(toX*s.Dx, toX*s.DxAbs, 0)
 			g.Offset[b.part+q.PartY*q.PartX].AddSampled(toY*s.Dy, toY*s.DyAbs, 0)
+			byX, byY := &g.Offset[b.part], &g.Offset[b.part+q.PartY*q.PartX]
+			byX.Slack += shift(toX, s.TwistAbs, off[0], 0, 0) + shift(float64(q.Gamma)*m*dy, s.DxAbs, b.widthOff, 0, 0)
+			byY.Slack += shift(toY, s.TwistAbs, off[1], 0, 0) + shift(float64(q.Gamma)*m*dy, s.DyAbs, b.heightOff, 0, 0)
 		}
 		if q.Mask {
 			g.Mask[b.partX].AddSampled(dy*s.Value, dy*s.Abs, 0)
+			g.Mask[b.partX].Slack += shift(dy, s.DyAbs, off[0], s.DxAbs, off[1])
 		}
 	})
 }

@@ -29,9 +29,9 @@ const effectiveChannels = 8
 // widestEffective is the widest field whose gradient is measured.
 const widestEffective = 2048
 
-// faint is the share of the strongest gradient up to which a pixel does not
+// Faint is the share of the strongest gradient up to which a pixel does not
 // count: 1 − 95.45 %, two standard deviations of a normal distribution.
-const faint = 1 - 0.9545
+const Faint = 1 - 0.9545
 
 // MeasureEffective measures the effective field by the input gradient of one
 // output, through as many networks of random weights as there are draws. The
@@ -60,7 +60,7 @@ func MeasureEffective(ctx context.Context, e *vkconv.Engine, stack Stack, draws 
 		strongest = max(strongest, sum[i])
 	}
 	for i := range sum {
-		if sum[i] /= strongest; sum[i] > faint {
+		if sum[i] /= strongest; sum[i] > Faint {
 			m.Pixels++
 		}
 	}

@@ -48,6 +48,8 @@ type Report struct {
 	MACs   int64      `json:"multiply_adds"`
 	Hybrid []Rates    `json:"hybrid_dilation,omitempty"`
 	Others []Other    `json:"as_far_see"`
+	// Deforms tells that a layer is deformable: fields are those with offsets of 0.
+	Deforms bool `json:"deformable,omitempty"`
 
 	Effective *Effective `json:"effective_field,omitempty"` // where it was measured
 
@@ -92,6 +94,7 @@ func Explain(stack Stack, input conv.Shape) (*Report, error) {
 				y[1] += out[1]
 			}
 			out = y
+			r.Deforms = r.Deforms || l.Deforms
 			r.Rows = append(r.Rows, row(l, p, through, len(stage) > 1))
 		}
 		paths, x = next, out

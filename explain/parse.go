@@ -15,6 +15,7 @@ type Layer struct {
 	Channels               int    // 0: as many as come in
 	Groups                 int
 	Depthwise, Bias, Pools bool // Depthwise: a group for each channel that comes in
+	Deforms                bool // deformable; what it sees is what it sees with offsets of 0
 }
 
 // Stage is a layer, or several side by side whose outputs are concatenated.
@@ -38,6 +39,7 @@ const (
 //	c64          channels that come out (as many as come in)
 //	g32, dw, b   groups (1), depthwise, with a bias
 //	pool         a pooling: no weights
+//	deform       a deformable convolution; the layer that gives its offsets is not counted
 //	*4           the layer four times
 //	name: 3x3    a layer's name
 //
@@ -113,6 +115,8 @@ func parseLayer(text string) (l Layer, times int, err error) {
 			l.Bias = true
 		case word == "pool":
 			l.Pools = true
+		case word == "deform":
+			l.Deforms = true
 		case strings.Contains("0123456789", letter):
 			if l.Kernel != [2]int{} {
 				return l, 0, refuse("layer %q has two kernels", text)
@@ -149,6 +153,8 @@ func parseLayer(text string) (l Layer, times int, err error) {
 		return l, 0, refuse("layer %q has no kernel; a layer is written like 3x3 d2", text)
 	case l.Pools && (l.Channels != 0 || l.Groups != 1 || l.Depthwise || l.Bias):
 		return l, 0, refuse("layer %q is a pooling, which has no channels, groups or bias of its own", text)
+	case l.Pools && l.Deforms:
+		return l, 0, refuse("layer %q is both a pooling and deformable", text)
 	case l.Depthwise && l.Groups != 1:
 		return l, 0, refuse("layer %q is both depthwise and in groups", text)
 	}
@@ -161,7 +167,7 @@ func parseLayer(text string) (l Layer, times int, err error) {
 }
 
 func unknown(layer, word string) error {
-	return refuse("layer %q: %q is not understood; a layer is a kernel such as 3x3, and s, d, p, c or g with a number, dw, b, pool or *4", layer, word)
+	return refuse("layer %q: %q is not understood; a layer is a kernel such as 3x3, and s, d, p, c or g with a number, dw, b, pool, deform or *4", layer, word)
 }
 
 // pair reads 3 or 3x2, both at least least.
@@ -213,6 +219,9 @@ func (l Layer) String() string {
 	}
 	if l.Bias {
 		b.WriteString(" b")
+	}
+	if l.Deforms {
+		b.WriteString(" deform")
 	}
 	return b.String()
 }

@@ -55,6 +55,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "Effective field (Luo et al. 2016), measured through %d random networks on %s:\n", m.Draws, m.Device)
 		fmt.Fprintf(&b, "  %.1f%% of the field's pixels, as many as %.0f×%.0f, have more than 4.55%% of the strongest gradient.\n", 100*m.Share, side, side)
 	}
+	if r.Deforms {
+		fmt.Fprintf(&b, "Fields of deformable layers are those with offsets of 0; the layers that give offsets are not counted.\n")
+	}
 	for _, h := range r.Hybrid {
 		fmt.Fprintf(&b, "Hybrid dilation (Wang et al. 2018), %d×%d at rates %s: %s.\n", h.Kernel, h.Kernel, shorten(join(h.Rates), 20), h.sentence())
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"vkconv/gpu/internal/vk"
 )
@@ -25,6 +26,9 @@ type Device struct {
 	inst   *vk.Instance
 	dev    *vk.Device
 	lost   atomic.Bool
+	hung   atomic.Bool // lost because it did not come to an end
+
+	patience time.Duration // Options.HangTimeout
 
 	pool  pool
 	queue queue
@@ -38,6 +42,9 @@ type Device struct {
 func Open(o Options) (*Device, error) {
 	if o.MemoryBudget < 0 {
 		return nil, fmt.Errorf("gpu: %w: MemoryBudget is %d, it must be 0 (no limit of its own) or more", ErrArgument, o.MemoryBudget)
+	}
+	if o.HangTimeout < 0 {
+		return nil, fmt.Errorf("gpu: %w: HangTimeout is %v, it must be 0 (wait for ever) or more", ErrArgument, o.HangTimeout)
 	}
 	inst, err := instance(o)
 	if err != nil {
@@ -62,12 +69,12 @@ func open(inst *vk.Instance, o Options) (*Device, error) {
 		return nil, err
 	}
 	p := physical[k]
-	d := &Device{info: infos[k], chosen: why, inst: inst, log: o.Log}
+	d := &Device{info: infos[k], chosen: why, inst: inst, log: o.Log, patience: o.HangTimeout}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.gate.empty = make(chan struct{}, 1)
-	if d.dev, err = p.NewDevice(); err != nil {
+	if d.dev, err = p.NewDevice(o.Surface != nil); err != nil {
 		return nil, fmt.Errorf("gpu: %w: %s would not open: %w", ErrNoDevice, d.info, err)
 	}
 	bits, err := d.dev.TypeBits()
@@ -91,7 +98,9 @@ func open(inst *vk.Instance, o Options) (*Device, error) {
 }
 
 // Close waits for all work, destroys everything and, if pipelines were compiled, writes the pipeline cache. Calls under
-// way in other goroutines are waited for; later ones return ErrClosed. Closing again does nothing and returns nil.
+// way in other goroutines are waited for; later ones return ErrClosed. Closing again does nothing and returns nil. What a
+// hung device still works on can't be destroyed: Close returns ErrDeviceLost then and leaves it, memory included, to the
+// end of the process.
 func (d *Device) Close() error {
 	d.closing.Lock()
 	defer d.closing.Unlock()
@@ -99,6 +108,9 @@ func (d *Device) Close() error {
 		return nil
 	}
 	err := d.queue.drain(d)
+	if d.hung.Load() && !d.queue.settle() {
+		return fmt.Errorf("gpu: %w: %s still hangs; what it works on is left to it until the process ends", ErrDeviceLost, d.info.Name)
+	}
 	if lost := d.wrap(d.dev.Idle()); err == nil {
 		err = lost
 	}
@@ -155,5 +167,8 @@ func (d *Device) wrap(err error) error {
 }
 
 func (d *Device) errLost() error {
+	if d.hung.Load() {
+		return fmt.Errorf("gpu: %w: nothing finished on %s within the HangTimeout of %v; close it and open it again, or allow more", ErrDeviceLost, d.info.Name, d.patience)
+	}
 	return fmt.Errorf("gpu: %w: %s stopped working; close it and open it again", ErrDeviceLost, d.info.Name)
 }

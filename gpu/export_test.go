@@ -44,3 +44,15 @@ func Reflect(code []byte, constants []Constant) error {
 	_, err := reflectModule(w, constants)
 	return err
 }
+
+// Settled tells whether all that was given up with a hung device has finished; the recorders stay where they are.
+func (d *Device) Settled() bool {
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	for _, r := range d.queue.stuck {
+		if ok, err := r.vk.Finished(); !ok || err != nil {
+			return false
+		}
+	}
+	return true
+}

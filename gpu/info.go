@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 )
 
 // DeviceType is the kind of a device. The order is that of preference.
@@ -110,6 +111,10 @@ type Options struct {
 	CacheDir     string       // pipeline caches; "" = $VKCONV_CACHE or os.UserCacheDir()/vkconv; "off" = none
 	MemoryBudget int64        // most bytes of device memory to reserve; 0 = what the device has
 	Log          *slog.Logger // nil = nothing is logged
+	Surface      []string     // the instance extensions that a Window's surface needs; nil = there will be none
+	// HangTimeout is how long nothing may finish while something is in flight before the device is given up as hung,
+	// that is lost; 0 = never. It must be longer than the longest single submission.
+	HangTimeout time.Duration
 
 	forceStaging bool // as $VKCONV_STAGING=1
 }

@@ -5,6 +5,7 @@ package gpu
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -133,7 +134,10 @@ func (d *Device) compile(m *Module, constants []Constant, o PipelineOptions) (*P
 	}
 	p, err := d.dev.NewPipeline(d.pipes.cache, l, code, values, o.SubgroupSize, o.FullSubgroups)
 	if err != nil {
-		return nil, fmt.Errorf("pipeline %s: %w", m.Name, d.wrap(err))
+		if err = d.wrap(err); !errors.Is(err, ErrOutOfMemory) && !errors.Is(err, ErrDeviceLost) {
+			err = fmt.Errorf("%w: the driver %s does not build it (%w); update the driver, or use another device", ErrShader, d.info.DriverText(), err)
+		}
+		return nil, fmt.Errorf("pipeline %s: %w", m.Name, err)
 	}
 	d.pipes.mu.Lock()
 	d.pipes.dirty = true

@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"vkconv/gpu/internal/vk"
 )
@@ -24,6 +25,9 @@ type queue struct {
 	flight     []*recorder // serials done+1 … sent
 	idle, all  []*recorder
 	marks      uint64 // numbers recordings, for Buffer.mark
+
+	moved time.Time   // when the queue last got on: something finished, or was sent while nothing was in flight
+	stuck []*recorder // given up with a hung device, which may still work on them
 }
 
 // recorder is what one submission needs. It serves again and again.
@@ -151,6 +155,9 @@ func (d *Device) submit(r *recorder) (*Submission, error) {
 	for _, b := range r.used {
 		b.last.Store(r.serial)
 	}
+	if len(q.flight) == 0 {
+		q.moved = time.Now()
+	}
 	q.flight = append(q.flight, r)
 	return r.sub, nil
 }
@@ -176,6 +183,7 @@ func (q *queue) retire(d *Device, err error) {
 	r := q.flight[0]
 	q.flight = slices.Delete(q.flight, 0, 1)
 	q.done = r.serial
+	q.moved = time.Now()
 	if err == nil && r.times > 0 {
 		ticks := make([]uint64, r.times)
 		if e := r.vk.Times(ticks); e != nil {
@@ -200,6 +208,35 @@ func (q *queue) abandon(d *Device) {
 	}
 }
 
+// giveUp is abandon for a device that hangs: it may still work on what is in flight, so that keeps its buffers. The
+// caller holds the lock.
+func (q *queue) giveUp(d *Device) {
+	d.hung.Store(true)
+	d.lost.Store(true)
+	for _, r := range q.flight {
+		q.done = r.serial
+		r.sub.done, r.sub.err = true, d.errLost()
+		q.stuck = append(q.stuck, r)
+	}
+	q.flight = nil
+}
+
+// settle tells whether a hung device has come to an end after all, with everything that was given up.
+func (q *queue) settle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.stuck {
+		if ok, err := r.vk.Finished(); !ok || err != nil {
+			return false
+		}
+	}
+	for _, r := range q.stuck {
+		r.release()
+	}
+	q.stuck = nil
+	return true
+}
+
 // await waits until submission serial has finished. It returns ctx's error, or ErrDeviceLost.
 func (d *Device) await(ctx context.Context, serial uint64) error {
 	// In slices, so that ctx is heard. Short ones first: most work is short.
@@ -215,6 +252,11 @@ func (d *Device) await(ctx context.Context, serial uint64) error {
 			}
 			return nil
 		}
+		if d.patience > 0 && time.Since(q.moved) > d.patience {
+			q.giveUp(d)
+			q.mu.Unlock()
+			return d.errLost()
+		}
 		r := q.flight[serial-q.done-1]
 		r.waiters++
 		q.mu.Unlock()
@@ -222,7 +264,7 @@ func (d *Device) await(ctx context.Context, serial uint64) error {
 			q.leave(r)
 			return err
 		}
-		if ctx.Done() == nil {
+		if ctx.Done() == nil && d.patience == 0 {
 			slice = 1e9
 		}
 		done, err := r.vk.Wait(slice)

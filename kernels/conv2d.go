@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -10,32 +11,44 @@ import (
 	"vkconv/gpu"
 )
 
-// Conv2D is a plan of an ordinary convolution.
-type Conv2D struct{ convolution }
-
-// convolution computes one in one way or another.
-type convolution interface {
-	recordConv(s *gpu.Stream, y, x View) error
+// forward is a planned convolution, ordinary or deformable, however it is computed.
+type forward interface {
+	// recordForward records y = conv(x, offset, mask); what the problem lacks is
+	// not looked at. y and x may be views, which must not overlap.
+	recordForward(s *gpu.Stream, y, x View, offset, mask Tensor) error
 	SetWeights(weight, bias []float32) error
 	Workspace() int64
 	Describe() string
 	Close()
 }
 
+// newForward plans p: whole where the device's limits allow, else in pieces.
+func newForward(d *gpu.Device, p conv.Problem, weight, bias []float32) (forward, error) {
+	t := traitsOf(d.Info())
+	l, err := choose(p, t)
+	switch {
+	case err == nil:
+		return newOperator(d, l, weight, bias)
+	case errors.Is(err, gpu.ErrTooLarge):
+		return newPiecewise(d, p, t, weight, bias)
+	}
+	return nil, fmt.Errorf("kernels: %w", err)
+}
+
+// Conv2D is a plan of an ordinary convolution.
+type Conv2D struct{ forward }
+
 // NewConv2D plans p, which comes from [conv.Params.Problem]: algorithm chosen,
 // pipeline built, weights (K×(C/G)×R×S) and biases (K, nil without) on the
-// device. A problem beyond the device's limits gives [gpu.ErrTooLarge].
+// device. A problem beyond the device's limits is computed in pieces, see
+// split.go; one of which no piece fits gives [gpu.ErrTooLarge].
 func NewConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32, options ...Option) (*Conv2D, error) {
 	if p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: a deformable problem is for NewDeformConv2D", conv.ErrParams)
 	}
-	t := traitsOf(d.Info())
-	l, err := choose(p, t)
-	if err != nil {
-		return nil, fmt.Errorf("kernels: %w", err)
-	}
-	if slices.Contains(options, AllowWinograd) {
-		if w, ok := chooseWinograd(p, t, l.cost); ok {
+	if t := traitsOf(d.Info()); slices.Contains(options, AllowWinograd) {
+		l, err := choose(p, t)
+		if w, ok := chooseWinograd(p, t, l.cost); ok && err == nil {
 			c, err := newWinograd(d, p, w, weight, bias)
 			if err != nil {
 				return nil, err
@@ -43,22 +56,20 @@ func NewConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32, options ..
 			return &Conv2D{c}, nil
 		}
 	}
-	o, err := newOperator(d, l, weight, bias)
+	f, err := newForward(d, p, weight, bias)
 	if err != nil {
 		return nil, err
 	}
-	return &Conv2D{o}, nil
+	return &Conv2D{f}, nil
 }
 
 // Record records y = conv(x), x N×C×H×W and y N×K×Ho×Wo.
 func (c *Conv2D) Record(s *gpu.Stream, y, x Tensor) error {
-	return c.recordConv(s, View{Tensor: y}, View{Tensor: x})
+	return c.RecordViews(s, View{Tensor: y}, View{Tensor: x})
 }
 
-// RecordViews is [Conv2D.Record] between ranges of channels of wider tensors,
-// which must not overlap.
-func (c *Conv2D) RecordViews(s *gpu.Stream, y, x View) error { return c.recordConv(s, y, x) }
-
-func (o *operator) recordConv(s *gpu.Stream, y, x View) error {
-	return o.recordViews(s, y, x, &[slots]Tensor{}, &[slots]int{})
+// RecordViews is Record between ranges of channels of wider tensors, which must
+// not overlap.
+func (c *Conv2D) RecordViews(s *gpu.Stream, y, x View) error {
+	return c.recordForward(s, y, x, Tensor{}, Tensor{})
 }

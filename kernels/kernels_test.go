@@ -60,11 +60,15 @@ func (a *arena) bytes(w []uint32) []byte {
 
 // run computes c by l on d between guard bands, into y.
 func run(d *gpu.Device, l launch, c convtest.Case, y []float32) error {
-	p := c.Problem
 	o, err := newOperator(d, l, c.Weight, c.Bias)
 	if err != nil {
 		return err
 	}
+	return runForward(d, o, c, y)
+}
+
+// runForward is run with a plan, which it closes.
+func runForward(d *gpu.Device, o forward, c convtest.Case, y []float32) error {
 	defer o.Close()
 	poison := make([]float32, len(y))
 	for i := range poison {
@@ -84,12 +88,7 @@ func run(d *gpu.Device, l launch, c convtest.Case, y []float32) error {
 	if err != nil {
 		return err
 	}
-	if p.Deformable() {
-		err = (&DeformConv2D{o}).Record(s, tensor(slotY), tensor(slotX), tensor(slotOffset), tensor(slotMask))
-	} else {
-		err = (&Conv2D{o}).Record(s, tensor(slotY), tensor(slotX))
-	}
-	if err != nil {
+	if err := o.recordForward(s, View{Tensor: tensor(slotY)}, View{Tensor: tensor(slotX)}, tensor(slotOffset), tensor(slotMask)); err != nil {
 		s.Discard()
 		return err
 	}

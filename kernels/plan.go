@@ -242,7 +242,7 @@ func fold(tiles int, t traits) ([3]uint32, error) {
 	}
 	y := ceil(tiles, t.Groups[0])
 	x := ceil(tiles, y)
-	if y > t.Groups[1] || x*y > math.MaxUint32 {
+	if y > t.Groups[1] || int64(x)*int64(y) > math.MaxUint32 {
 		return [3]uint32{}, fmt.Errorf("%w: %d workgroups, a dispatch on this device holds %d × %d", gpu.ErrTooLarge, tiles, t.Groups[0], t.Groups[1])
 	}
 	return [3]uint32{uint32(x), uint32(y), 1}, nil

@@ -108,10 +108,10 @@ func (c *ConvTranspose2D) Close() {
 // see [vkconv/cpuref.ConvTranspose2DBackward]: the one by the input is the
 // convolution that goes the other way.
 type ConvTranspose2DBackward struct {
-	*operator // of dy: the gradient by the input
-	weights   backward
-	channels  int
-	planes    int // elements of dy
+	forward  forward // of dy: the gradient by the input
+	weights  backward
+	channels int
+	planes   int // elements of dy
 }
 
 // NewConvTranspose2DBackward plans the gradients of t with a weight of
@@ -139,11 +139,8 @@ func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*
 			return nil, err
 		}
 	}
-	l, err := choose(of, m.traits)
-	if err != nil {
-		return nil, fmt.Errorf("kernels: %w", err)
-	}
-	if c.operator, err = newOperator(m.device, l, weight, nil); err != nil {
+	var err error
+	if c.forward, err = newForward(m.device, of, weight, nil); err != nil {
 		return nil, err
 	}
 	if err := c.weights.reserve(); err != nil {
@@ -155,22 +152,22 @@ func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*
 
 // SetWeights replaces the weight.
 func (c *ConvTranspose2DBackward) SetWeights(weight []float32) error {
-	return c.operator.SetWeights(weight, nil)
+	return c.forward.SetWeights(weight, nil)
 }
 
 // Workspace is the device memory in bytes that the gradients take beyond
 // tensors and weights.
-func (c *ConvTranspose2DBackward) Workspace() int64 { return c.weights.size }
+func (c *ConvTranspose2DBackward) Workspace() int64 { return c.weights.size + c.forward.Workspace() }
 
 // Close frees weight and workspace. What was submitted before goes on.
 func (c *ConvTranspose2DBackward) Close() {
 	c.weights.Close()
-	c.operator.Close()
+	c.forward.Close()
 }
 
 // Describe names the kernels.
 func (c *ConvTranspose2DBackward) Describe() string {
-	text := c.operator.Describe()
+	text := c.forward.Describe()
 	if c.weights.weights != nil {
 		text += "; " + c.weights.weights.describe()
 	}
@@ -201,7 +198,7 @@ func (c *ConvTranspose2DBackward) Record(s *gpu.Stream, g Grads, x, dy Tensor) e
 		return c.weights.empty(s, g, c.channels)
 	}
 	if g.X.wants() {
-		err := c.operator.record(s, &[slots]Tensor{slotX: dy, slotY: g.X}, &[slots]int{slotX: grad.elements, slotY: in.elements})
+		err := c.forward.recordForward(s, View{Tensor: g.X}, View{Tensor: dy}, Tensor{}, Tensor{})
 		if err != nil {
 			return err
 		}

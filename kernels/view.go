@@ -25,6 +25,11 @@ type View struct {
 // on a multiple of align: the binding, the elements in it before the first
 // image, and the channels from one image to the next.
 func (v View) place(name string, shape conv.Shape, align int64, limit int64) (at span, first, channels int, err error) {
+	return v.placeOf(4, name, shape, align, limit)
+}
+
+// placeOf is place for elements of so many bytes.
+func (v View) placeOf(width int64, name string, shape conv.Shape, align int64, limit int64) (at span, first, channels int, err error) {
 	if v.Channels == 0 {
 		return span{v.Tensor, shape.Len()}, 0, shape[1], nil
 	}
@@ -35,12 +40,12 @@ func (v View) place(name string, shape conv.Shape, align int64, limit int64) (at
 		return span{v.Tensor, 0}, 0, v.Channels, nil
 	}
 	plane := shape[2] * shape[3]
-	start := v.Offset + 4*int64(v.First)*int64(plane)
+	start := v.Offset + width*int64(v.First)*int64(plane)
 	aligned := start / align * align
-	first = int(start-aligned) / 4
+	first = int((start - aligned) / width)
 	at = span{Tensor{v.Buf, aligned}, first + (shape[0]-1)*v.Channels*plane + shape[1]*plane}
-	if 4*int64(at.elements) > limit || at.elements+plane > math.MaxInt32 {
-		return at, 0, 0, fmt.Errorf("kernels: %w: %s, channels of a wider tensor, spans %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, 4*int64(at.elements), limit)
+	if width*int64(at.elements) > limit || at.elements+plane > math.MaxInt32 {
+		return at, 0, 0, fmt.Errorf("kernels: %w: %s, channels of a wider tensor, spans %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, width*int64(at.elements), limit)
 	}
 	return at, first, v.Channels, nil
 }
@@ -56,18 +61,30 @@ func withViews(m *shaders.Module, push []byte, values map[string]int) []byte {
 	return push
 }
 
-// recordViews is record where y and x may be views. Their places go into a copy
-// of the push constants.
-func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor, elements *[slots]int) error {
-	limits := o.device.Info().Limits
-	push := o.push
-	for _, v := range []struct {
+// recordForward records the launch, y and x perhaps views. Their places go into
+// a copy of the push constants.
+func (o *operator) recordForward(s *gpu.Stream, y, x View, offset, mask Tensor) error {
+	return o.recordFrom(s, o.push, y, x, offset, mask)
+}
+
+// recordFrom is recordForward with push constants that say the rest.
+func (o *operator) recordFrom(s *gpu.Stream, push []byte, y, x View, offset, mask Tensor) error {
+	limits, p := o.device.Info().Limits, &o.problem
+	tensors := [slots]Tensor{slotOffset: offset, slotMask: mask}
+	var elements [slots]int
+	if p.Deformable() {
+		elements[slotOffset], elements[slotMask] = p.Offset().Len(), p.MaskShape().Len()
+		if !p.Mask { // the binding must be something that may be read
+			tensors[slotMask], elements[slotMask] = offset, elements[slotOffset]
+		}
+	}
+	for _, v := range [2]struct {
 		view            View
 		slot            int
 		name            string
 		shape           conv.Shape
 		first, channels string
-	}{{y, slotY, "y", o.problem.Output(), "firstY", "k"}, {x, slotX, "x", o.problem.Input(), "firstX", "c"}} {
+	}{{y, slotY, "y", p.Output(), "firstY", "k"}, {x, slotX, "x", p.Input(), "firstX", "c"}} {
 		at, first, channels, err := v.view.place(v.name, v.shape, max(limits.StorageAlign, 4), limits.StorageBufferRange)
 		if err != nil {
 			return err
@@ -77,16 +94,5 @@ func (o *operator) recordViews(s *gpu.Stream, y, x View, tensors *[slots]Tensor,
 			push = withViews(o.module, push, map[string]int{v.first: first, v.channels: channels})
 		}
 	}
-	return o.recordWith(s, push, tensors, elements)
-}
-
-// RecordViews is [DeformConv2D.Record] between ranges of channels of wider
-// tensors, which must not overlap.
-func (c *DeformConv2D) RecordViews(s *gpu.Stream, y, x View, offset, mask Tensor) error {
-	p := &c.problem
-	elements := [slots]int{slotOffset: p.Offset().Len(), slotMask: p.MaskShape().Len()}
-	if !p.Mask { // as in Record
-		mask, elements[slotMask] = offset, elements[slotOffset]
-	}
-	return c.recordViews(s, y, x, &[slots]Tensor{slotOffset: offset, slotMask: mask}, &elements)
+	return o.recordWith(s, push, &tensors, &elements)
 }

@@ -31,12 +31,17 @@ func wide(data []float32, s conv.Shape, first, channels int) []float32 {
 // runViews is run with x and y ranges of channels of wider tensors; nothing but
 // the range of y may be written.
 func runViews(d *gpu.Device, l launch, c convtest.Case, y []float32) error {
-	p := c.Problem
 	o, err := newOperator(d, l, c.Weight, c.Bias)
 	if err != nil {
 		return err
 	}
+	return runForwardViews(d, o, c, y)
+}
+
+// runForwardViews is runViews with a plan, which it closes.
+func runForwardViews(d *gpu.Device, o forward, c convtest.Case, y []float32) error {
 	defer o.Close()
+	p := c.Problem
 	const before, behind = 1, 2
 	in, out := p.Input(), p.Output()
 	poison := make([]float32, len(y))
@@ -61,12 +66,7 @@ func runViews(d *gpu.Device, l launch, c convtest.Case, y []float32) error {
 	}
 	vy := View{tensor(slotY), out[1] + before + behind, before}
 	vx := View{tensor(slotX), in[1] + before + behind, behind}
-	if p.Deformable() {
-		err = (&DeformConv2D{o}).RecordViews(s, vy, vx, tensor(slotOffset), tensor(slotMask))
-	} else {
-		err = (&Conv2D{o}).RecordViews(s, vy, vx)
-	}
-	if err != nil {
+	if err := o.recordForward(s, vy, vx, tensor(slotOffset), tensor(slotMask)); err != nil {
 		s.Discard()
 		return err
 	}

@@ -195,8 +195,8 @@ func (w *winograd) SetWeights(weight, bias []float32) error {
 	return w.setBias(bias)
 }
 
-// recordConv records all passes, between tensors or channels of wider ones.
-func (w *winograd) recordConv(s *gpu.Stream, y, x View) error {
+// recordForward records all passes, between tensors or channels of wider ones.
+func (w *winograd) recordForward(s *gpu.Stream, y, x View, _, _ Tensor) error {
 	limits := w.device.Info().Limits
 	align := max(limits.StorageAlign, 4)
 	from, firstX, channelsX, err := x.place("x", w.problem.Input(), align, limits.StorageBufferRange)

@@ -54,13 +54,13 @@ func runWinograd(d *gpu.Device, w winogradPlan, c convtest.Case, y []float32, wi
 		plane := s[2] * s[3]
 		var out []float32
 		for n := range s[0] {
-			out = append(out, fill(before*plane)...)
+			out = append(out, poisoned(before*plane)...)
 			if values == nil {
-				out = append(out, fill(s[1]*plane)...)
+				out = append(out, poisoned(s[1]*plane)...)
 			} else {
 				out = append(out, values[n*s[1]*plane:][:s[1]*plane]...)
 			}
-			out = append(out, fill(behind*plane)...)
+			out = append(out, poisoned(behind*plane)...)
 		}
 		return out
 	}
@@ -115,8 +115,8 @@ func runWinograd(d *gpu.Device, w winogradPlan, c convtest.Case, y []float32, wi
 	return nil
 }
 
-// fill is n values that no output may keep.
-func fill(n int) []float32 {
+// poisoned is n values that no output may keep.
+func poisoned(n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {
 		v[i] = float32(math.NaN())
@@ -180,7 +180,7 @@ func TestWinogradIsOptional(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, is := c.convolution.(*winograd); is != (options != nil) || is != (c.Workspace() > 0) {
+			if _, is := c.forward.(*winograd); is != (options != nil) || is != (c.Workspace() > 0) {
 				t.Errorf("with options %v: %s, workspace %d", options, c.Describe(), c.Workspace())
 			}
 			c.Close()

@@ -1,6 +1,11 @@
 // What pooling and resizing share: images whose channels are worked on one by
 // one, as push constants that the host fills by name.
 #extension GL_EXT_control_flow_attributes : require
+#ifndef EXTRA
+#define EXTRA // what an operator takes besides
+#endif
+
+#include "real.glsl"
 
 layout(push_constant) uniform Push {
   uint tiles;          // workgroups with work; the dispatch may hold a few more
@@ -9,7 +14,12 @@ layout(push_constant) uniform Push {
   int  h, w, ho, wo;   // a plane of x or dx, of y or dy
   int  cx, cy;         // channels of the tensors that these lie in
   int  firstX, firstY; // elements before them
+#ifdef DOUBLE
+  int scale, scaleHigh; // of a pooling: 1 / (h·w), the words of a double
+#else
   float scale;         // of a pooling: 1 / (h·w)
+#endif
+  EXTRA
 } p;
 
 // tileIndex is this workgroup's place among all: dispatches beyond 65,535

@@ -15,12 +15,26 @@ const (
 	Conv          Operator = "conv"           // ordinary or, with an offset, deformable
 	ConvTranspose Operator = "conv_transpose" // PyTorch's ConvTranspose2d
 	DeformPack    Operator = "deform_pack"    // deformable, with offsets predicted from the input (mmcv)
+
+	DCNv3           Operator = "dcnv3"             // InternImage's core operator
+	DCNv4           Operator = "dcnv4"             // the same with a packed tensor
+	DeformRoIPool   Operator = "deform_roi_pool"   // mmcv's
+	DeformPSRoIPool Operator = "deform_psroi_pool" // Dai et al.'s, position-sensitive
+	Resize          Operator = "resize"            // PyTorch's interpolate, bilinear
+	GlobalPool      Operator = "pool"              // PyTorch's adaptive_avg_pool2d to one pixel
+	Pyramid         Operator = "pyramid"           // Burt and Adelson's REDUCE, level after level
+	ASPP            Operator = "aspp"              // DeepLab v3's block
 )
 
-var operators = []Operator{Conv, ConvTranspose, DeformPack}
+// readers read what a case of each operator has.
+var readers = map[Operator]func(*caseReader, *Case){
+	Conv: (*caseReader).conv, ConvTranspose: (*caseReader).transposed, DeformPack: (*caseReader).pack,
+	DCNv3: (*caseReader).dcn, DCNv4: (*caseReader).dcn, DeformRoIPool: (*caseReader).roiPool, DeformPSRoIPool: (*caseReader).psRoIPool,
+	Resize: (*caseReader).resize, GlobalPool: (*caseReader).globalPool, Pyramid: (*caseReader).pyramid, ASPP: (*caseReader).aspp,
+}
 
-// Case is a convolution made by another program: inputs, parameters, and what
-// came out there. Slices are nil where the archive has no such array.
+// Case is an operator's run made by another program: inputs, parameters, and
+// what came out there. Slices are nil where the archive has no such array.
 type Case struct {
 	Name    string // the file's name without directory and .npz
 	Path    string
@@ -34,6 +48,19 @@ type Case struct {
 
 	X, Weight, Bias, Offset, Mask []float32
 	Y                             []float64 // expected output, N×K×Ho×Wo
+
+	DCN     conv.DCN // meaningful for DCNv3 and DCNv4, whose packed tensor is Offset
+	RoIPool conv.RoIPool
+	RoIs    []float32
+	Resize  conv.Resize
+	Pool    conv.GlobalPool
+
+	Pyramid conv.Pyramid
+	Levels  [][]float64 // expected outputs of a Pyramid, in place of Y
+	DLevels [][]float32 // gradients of them, in place of DY
+
+	ASPP    conv.ASPP
+	Filters []Filter // of an ASPP's layers, in the order of conv.ASPP.Layers
 
 	// DeformPack's predictor: (2 or 3)·og·R·S × C × R × S, and as many biases.
 	OffsetWeight, OffsetBias []float32
@@ -49,38 +76,59 @@ type Case struct {
 	Ignored []string // arrays in the archive that mean nothing here
 }
 
+// Filter is the weight and the bias of one layer of a block, and the gradients
+// expected by them.
+type Filter struct {
+	Name           string // as in the archive's array Name_weight
+	Weight, Bias   []float32
+	DWeight, DBias []float64
+}
+
 // HasBackward reports whether the case asks for gradients.
-func (c Case) HasBackward() bool { return c.DY != nil }
+func (c Case) HasBackward() bool { return c.DY != nil || c.DLevels != nil }
 
 // Input returns the shape of x.
 func (c Case) Input() conv.Shape {
-	if c.Op == ConvTranspose {
+	switch c.Op {
+	case ConvTranspose:
 		return c.Transposed.Input()
+	case DCNv3, DCNv4:
+		return c.DCN.Input()
+	case DeformRoIPool, DeformPSRoIPool:
+		return c.RoIPool.Input()
+	case Resize:
+		return c.Resize.Input()
+	case GlobalPool:
+		return c.Pool.Input()
+	case Pyramid:
+		return c.Pyramid.Input()
+	case ASPP:
+		return c.ASPP.Input()
 	}
 	return c.Problem.Input()
 }
 
-// Output returns the shape of y.
+// Output returns the shape of y; of a Pyramid that of its topmost level.
 func (c Case) Output() conv.Shape {
-	if c.Op == ConvTranspose {
+	switch c.Op {
+	case ConvTranspose:
 		return c.Transposed.Output()
+	case DCNv3, DCNv4:
+		return c.DCN.Output()
+	case DeformRoIPool, DeformPSRoIPool:
+		return c.RoIPool.Output()
+	case Resize:
+		return c.Resize.Output()
+	case GlobalPool:
+		return c.Pool.Output()
+	case Pyramid:
+		shapes := c.Pyramid.Shapes()
+		return shapes[len(shapes)-1]
+	case ASPP:
+		return c.ASPP.Output()
 	}
 	return c.Problem.Output()
 }
-
-// caseArrays are the names that mean something in every case, operatorArrays
-// those that do in some.
-var (
-	caseArrays = []string{
-		"x", "weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode", "y",
-		"dy", "dx", "dweight", "dbias", "op", "atol",
-	}
-	operatorArrays = map[Operator][]string{
-		Conv:          {"offset", "mask", "doffset", "dmask"},
-		ConvTranspose: {"output_padding"},
-		DeformPack:    {"offset_weight", "offset_bias", "modulated", "doffset_weight", "doffset_bias"},
-	}
-)
 
 // ReadCase reads an outside case from an .npz archive:
 //
@@ -92,8 +140,8 @@ var (
 //	groups   one integer (default 1)  padding_mode  text (default zeros)
 //	y        the expected output; dy with dx, dweight, dbias, doffset, dmask likewise
 //	atol     one number, an absolute tolerance besides the error bound (default 0)
-//	op       text: the [Operator], conv by default; another operator is refused
-//	         with [conv.ErrUnsupported]
+//	op       text: the [Operator], conv by default; one that is not known is
+//	         refused with [conv.ErrUnsupported]
 //
 // Other operators differ in:
 //
@@ -101,6 +149,20 @@ var (
 //	deform_pack     offset_weight (2·og·R·S or 3·og·R·S)×C×R×S and offset_bias predict
 //	                the offset and, with modulated 1, behind a sigmoid the mask; gradients
 //	                doffset_weight, doffset_bias in place of doffset, dmask
+//	dcnv3           offset N×(2·G·P)×Ho×Wo, mask N×(G·P)×Ho×Wo; kernel, stride, dilation,
+//	                padding, groups; offset_scale, remove_center, softmax (default 1, 0, 0);
+//	                no weight; doffset, dmask
+//	dcnv4           the same without mask; offset is the packed tensor
+//	deform_roi_pool rois n×5; offset n×2×bins and mask n×1×bins, optional; bins (default
+//	                those of y), spatial_scale, gamma, sampling_ratio
+//	deform_psroi_pool  rois; offset n×(2·classes)×part×part and mask, optional; sizes: output
+//	                channels, group size, pooled size, part size, samples, classes;
+//	                spatial_scale, trans_std
+//	resize          align_corners; the size is that of y or dy
+//	pool            nothing
+//	pyramid         level1, level2, …, expected, in place of y; dlevel1, … in place of dy
+//	aspp            rates; activation (text, default identity); point_, dilated0_, …, pool_
+//	                and project_ weight and bias; dpoint_weight, … expected
 //
 // Inputs may be stored in any numeric type and order as long as float32 holds
 // every value exactly; expected values are taken as float64. stride, dilation
@@ -133,128 +195,41 @@ func (r *caseReader) read() (c Case) {
 	if c.Op == "" {
 		c.Op = Conv
 	}
-	if r.err == nil && !slices.Contains(operators, c.Op) {
-		r.fail(refuse(conv.ErrUnsupported, "op is %q, only cases of conv, conv_transpose and deform_pack are read", c.Op))
+	read := readers[c.Op]
+	if r.err == nil && read == nil {
+		r.fail(refuse(conv.ErrUnsupported, "op is %q, only cases of %s are read", c.Op, operatorNames()))
 	}
 	c.Tolerance = r.tolerance()
-	var x, w conv.Shape
-	c.X, x = r.tensor("x", true)
-	c.Weight, w = r.tensor("weight", true)
-	c.Params.Stride = r.pair("stride", 1, 1)
-	c.Params.Dilation = r.pair("dilation", 1, 1)
-	c.Params.Padding = r.padding()
-	c.Params.Groups = r.groups()
-	c.Params.Mode = r.mode()
-	if c.Bias = r.exact("bias", nil); r.err != nil {
+	var x conv.Shape
+	if c.X, x = r.tensor("x", true); r.err != nil {
 		return
 	}
-	switch c.Op {
-	case Conv:
-		r.conv(&c, x, w)
-	case ConvTranspose:
-		r.transposed(&c, x, w)
-	case DeformPack:
-		r.pack(&c, x, w)
-	}
-	if r.err != nil {
+	r.x = x
+	if read(r, &c); r.err != nil {
 		return
 	}
-	outputs := c.Output()[1]
-	if len(c.Bias) != outputs && c.Bias != nil {
-		r.fail(refuse(conv.ErrShape, "bias has %d elements, must have %d, one per output channel", len(c.Bias), outputs))
+	if c.Op != Pyramid {
+		c.Y = r.expected("y", dims(c.Output()))
+		c.DY = r.exact("dy", dims(c.Output()))
 	}
-	c.Y = r.expected("y", dims(c.Output()))
-	c.DY = r.exact("dy", dims(c.Output()))
 	c.DX = r.expected("dx", dims(x))
-	c.DWeight = r.expected("dweight", dims(w))
-	c.DBias = r.expected("dbias", []int{outputs})
 	for _, name := range r.archive.Names() {
-		if !slices.Contains(caseArrays, name) && !slices.Contains(operatorArrays[c.Op], name) {
+		if !slices.Contains(r.seen, name) {
 			c.Ignored = append(c.Ignored, name)
 		}
 	}
 	return c
 }
 
-// conv reads what an ordinary or deformable convolution has besides.
-func (r *caseReader) conv(c *Case, x, w conv.Shape) {
-	var offset, mask conv.Shape
-	c.Offset, offset = r.tensor("offset", false)
-	c.Mask, mask = r.tensor("mask", false)
-	if r.err != nil {
-		return
+// operatorNames lists the operators as a sentence does.
+func operatorNames() string {
+	var names []string
+	for op := range readers {
+		names = append(names, string(op))
 	}
-	var err error
-	// The ordinary problem first: its sentences come before those about offsets.
-	if c.Problem, err = c.Params.Problem(x, w, c.Bias != nil); err != nil {
-		r.fail(err)
-		return
-	}
-	if c.Offset == nil {
-		if c.Mask != nil {
-			r.fail(refuse(conv.ErrShape, "array \"mask\" is there without \"offset\", a mask belongs to a deformable convolution"))
-		}
-		return
-	}
-	c.Deform.Mask = c.Mask != nil
-	c.Deform.OffsetGroups, err = conv.OffsetGroupsOf(offset, w[2]*w[3])
-	if err == nil {
-		c.Problem, err = c.Params.DeformProblem(c.Deform, x, w, c.Bias != nil)
-	}
-	if err == nil {
-		err = c.Problem.CheckOffset(offset, mask)
-	}
-	if err != nil {
-		r.fail(err)
-		return
-	}
-	c.DOffset = r.expected("doffset", dims(c.Problem.Offset()))
-	if c.Problem.Mask {
-		c.DMask = r.expected("dmask", dims(c.Problem.MaskShape()))
-	}
-}
-
-// transposed reads what a transposed convolution has besides.
-func (r *caseReader) transposed(c *Case, x, w conv.Shape) {
-	c.OutputPadding = r.pair("output_padding", 0, 0)
-	if r.err != nil {
-		return
-	}
-	var err error
-	c.Transposed, err = c.Params.TransposedProblem(x, w, c.OutputPadding, c.Bias != nil)
-	c.Problem = c.Transposed.Of
-	r.fail(err)
-}
-
-// pack reads what a layer that predicts its own offsets has besides.
-func (r *caseReader) pack(c *Case, x, w conv.Shape) {
-	predictor, channels := conv.Shape{}, 2
-	c.OffsetWeight, predictor = r.tensor("offset_weight", true)
-	switch v := r.integers("modulated", 1); {
-	case v == nil:
-	case v[0] == 1:
-		c.Deform.Mask, channels = true, 3
-	case v[0] != 0:
-		r.fail(refuse(conv.ErrParams, "modulated is %d, must be 0 or 1", v[0]))
-	}
-	if r.err != nil {
-		return
-	}
-	taps := channels * w[2] * w[3]
-	if taps == 0 || predictor[0] < taps || predictor[0]%taps != 0 || [3]int(predictor[1:]) != [3]int{x[1], w[2], w[3]} {
-		r.fail(refuse(conv.ErrShape, "offset_weight is %v, must be a multiple of %d (%d × %d×%d taps) × %d×%d×%d", predictor, taps, channels, w[2], w[3], x[1], w[2], w[3]))
-		return
-	}
-	c.Deform.OffsetGroups = predictor[0] / taps
-	c.OffsetBias = r.exact("offset_bias", predictor[:1])
-	if r.err == nil && c.OffsetBias == nil {
-		r.fail(refuse(ErrMissing, "array \"offset_bias\" is missing, a deform_pack has one"))
-	}
-	var err error
-	c.Problem, err = c.Params.DeformProblem(c.Deform, x, w, c.Bias != nil)
-	r.fail(err)
-	c.DOffsetWeight = r.expected("doffset_weight", dims(predictor))
-	c.DOffsetBias = r.expected("doffset_bias", predictor[:1])
+	slices.Sort(names)
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func dims(s conv.Shape) []int { return s[:] }

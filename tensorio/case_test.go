@@ -151,6 +151,32 @@ func TestReadCaseOperators(t *testing.T) {
 }
 
 // Other element types and short forms mean the same.
+// Every outside case there is is read, and nothing in it is left aside.
+func TestReadOutsideCases(t *testing.T) {
+	paths, err := filepath.Glob("../convtest/testdata/*/*.npz")
+	if err != nil || len(paths) < 290 {
+		t.Fatalf("%d cases (%v)", len(paths), err)
+	}
+	found := map[Operator]int{}
+	for _, path := range paths {
+		c, err := ReadCase(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		found[c.Op]++
+		if len(c.Ignored) > 0 || len(c.X) != c.Input().Len() || c.Y != nil && len(c.Y) != c.Output().Len() {
+			t.Errorf("%s: ignored %v, x %d for %v, y %d for %v", path, c.Ignored, len(c.X), c.Input(), len(c.Y), c.Output())
+		}
+	}
+	for op := range readers {
+		if found[op] < 2 {
+			t.Errorf("%d cases of %s", found[op], op)
+		}
+	}
+	t.Log(found)
+}
+
 func TestReadCaseConversions(t *testing.T) {
 	arrays := ordinary()
 	x := make([]float64, 4*7*8)
@@ -206,7 +232,7 @@ func TestReadCaseRefusals(t *testing.T) {
 		"y of other shape":  {ordinary(), map[string]any{"y": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "y" has shape [1 6 4 4], must be [1 6 4 5]`},
 		"dy of other shape": {ordinary(), map[string]any{"dy": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "dy" has shape`},
 		"not exact":         {ordinary(), map[string]any{"bias": Array{[]int{6}, []float64{0, 0.1, 0, 0, 0, 0}}}, ErrFormat, `array "bias" holds float64, and element 1, 0.1, is not a float32`},
-		"other operator":    {ordinary(), map[string]any{"op": Array{[]int{4}, []uint8("pool")}}, conv.ErrUnsupported, `op is "pool", only cases of conv, conv_transpose and deform_pack are read`},
+		"other operator":    {ordinary(), map[string]any{"op": Array{[]int{4}, []uint8("gemm")}}, conv.ErrUnsupported, `op is "gemm", only cases of aspp, conv, conv_transpose, dcnv3`},
 		"bad tolerance":     {ordinary(), map[string]any{"atol": Array{[]int{1}, []float64{-1}}}, ErrFormat, `array "atol" is [-1], must be one number`},
 		"mask alone":        {ordinary(), map[string]any{"mask": zeros(1, 9, 4, 5)}, conv.ErrShape, `"mask" is there without "offset"`},
 		"offset channels":   {deformable(), map[string]any{"offset": zeros(2, 20, 3, 3)}, conv.ErrShape, "offset has 20 channels, must be a multiple of 18 (2 × 9 taps)"},

@@ -11,6 +11,8 @@ import (
 // caseReader keeps the first error, so that reading is a list of what is read.
 type caseReader struct {
 	archive *Archive
+	x       conv.Shape // the input's
+	seen    []string   // arrays asked for: the others mean nothing
 	err     error
 }
 
@@ -23,6 +25,7 @@ func (r *caseReader) fail(err error) {
 
 // array reads an array that may be missing; ok says whether it was there.
 func (r *caseReader) array(name string) (a Array, ok bool) {
+	r.seen = append(r.seen, name)
 	if r.err != nil || !r.archive.Has(name) {
 		return Array{}, false
 	}

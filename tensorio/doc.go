@@ -1,5 +1,5 @@
-// Package tensorio reads and writes what convolutions live on: NumPy archives
-// (.npz) with tensors, outside cases made by another program, and images.
+// Package tensorio reads and writes what convolutions live on: NumPy files (.npy,
+// .npz), safetensors, outside cases made by another program, and images.
 //
 // Files come from strangers. Every length a file claims is checked against
 // what is really there before anything of that size is allocated, and every
@@ -9,7 +9,7 @@
 // no convolution fits them) under errors.Is, a missing array [ErrMissing];
 // errors of the operating system keep their own, such as fs.ErrNotExist.
 //
-// The .npy format is NumPy's NEP 1.
+// The .npy format is NumPy's NEP 1. ONNX models have a package of their own, onnx.
 package tensorio
 
 import (

@@ -8,19 +8,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"codeberg.org/sbinet/npyio/npy"
+
+	"vkconv/conv"
 )
 
-// Array is one NumPy array, in C order. Data is a slice of float32, float64,
-// int8 … int64, uint8 … uint64 or bool; float16 reads as float32, which holds
-// every float16. A scalar has an empty Shape and one element. Strings read as
-// their bytes (uint8) or code points (uint32) with the length as a last extent.
+// Array is one array, in C order. Data is a slice of float32, float64, int8 …
+// int64, uint8 … uint64 or bool. 16-bit floats read as float32, which holds every
+// one of them, and are written from [Float16] and [BFloat16]. A scalar has an
+// empty Shape and one element. NumPy's strings read as their bytes (uint8) or code
+// points (uint32) with the length as a last extent.
 type Array struct {
 	Shape []int
 	Data  any
@@ -255,23 +257,7 @@ func (h header) read(rd *npy.Reader, n int) (any, error) {
 func widen(half []uint16) []float32 {
 	out := make([]float32, len(half))
 	for i, h := range half {
-		exponent, fraction := int(h>>10&0x1f), float64(h&0x3ff)
-		var v float64
-		switch exponent {
-		case 0:
-			v = math.Ldexp(fraction, -24)
-		case 0x1f:
-			v = math.Inf(1)
-			if fraction != 0 {
-				v = math.NaN()
-			}
-		default:
-			v = math.Ldexp(fraction+1024, exponent-25)
-		}
-		if h>>15 != 0 {
-			v = math.Copysign(v, -1)
-		}
-		out[i] = float32(v)
+		out[i] = conv.Float16.Decode(h)
 	}
 	return out
 }

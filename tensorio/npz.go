@@ -3,7 +3,6 @@ package tensorio
 import (
 	"archive/zip"
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -54,7 +53,34 @@ func NewArchive(path string, r io.ReaderAt, size int64) (*Archive, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := checkDirectory(z, size); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	return &Archive{path: path, size: size, zip: z}, nil
+}
+
+// checkDirectory refuses what makes a small archive read as a large one, and names
+// that stand for two arrays: entries that share bytes of the file, and entries that
+// claim more than deflate can make of what they hold. So reading all arrays
+// takes at most 1032 times the file's size.
+func checkDirectory(z *zip.Reader, size int64) error {
+	seen := map[string]bool{}
+	left := uint64(size)
+	for _, f := range z.File {
+		if seen[f.Name] {
+			return refuse(ErrFormat, "two entries are called %q", f.Name)
+		}
+		seen[f.Name] = true
+		if f.CompressedSize64 > left {
+			return refuse(ErrFormat, "the entries up to %q claim more bytes than the file's %d", f.Name, size)
+		}
+		left -= f.CompressedSize64
+		// Deflate's longest match: 258 bytes for 2 bits.
+		if most := 1032 * (f.CompressedSize64 + 1); f.UncompressedSize64 > most {
+			return refuse(ErrFormat, "entry %q claims %d bytes, its %d compressed ones make at most %d", f.Name, f.UncompressedSize64, f.CompressedSize64, most)
+		}
+	}
+	return nil
 }
 
 // Close closes the file that [OpenNPZ] opened.
@@ -101,9 +127,6 @@ func (a *Archive) read(f *zip.File) (Array, error) {
 	if f.UncompressedSize64 > MaxArrayBytes+maxHeaderBytes {
 		return Array{}, refuse(ErrFormat, "claims %d bytes, at most %d are read", f.UncompressedSize64, int64(MaxArrayBytes))
 	}
-	if f.CompressedSize64 > uint64(a.size) {
-		return Array{}, refuse(ErrFormat, "claims %d bytes in a file of %d", f.CompressedSize64, a.size)
-	}
 	r, err := f.Open()
 	if err != nil {
 		return Array{}, fmt.Errorf("cannot be read: %w", damage(err))
@@ -144,10 +167,19 @@ func ReadNPZ(path string) (map[string]Array, error) {
 // order of their names and without times of day, so that equal arrays give
 // equal files. It appears under its name whole or not at all.
 func WriteNPZ(path string, arrays map[string]Array) error {
+	return writeNPZ(path, arrays, zip.Store)
+}
+
+// WriteNPZCompressed is [WriteNPZ] with deflate, as numpy.savez_compressed.
+func WriteNPZCompressed(path string, arrays map[string]Array) error {
+	return writeNPZ(path, arrays, zip.Deflate)
+}
+
+func writeNPZ(path string, arrays map[string]Array, method uint16) error {
 	return WriteFile(path, func(w io.Writer) error {
 		z := zip.NewWriter(w)
 		for _, name := range slices.Sorted(maps.Keys(arrays)) {
-			entry, err := z.CreateHeader(&zip.FileHeader{Name: name + ".npy", Method: zip.Store})
+			entry, err := z.CreateHeader(&zip.FileHeader{Name: name + ".npy", Method: method})
 			if err != nil {
 				return err
 			}
@@ -157,48 +189,6 @@ func WriteNPZ(path string, arrays map[string]Array) error {
 		}
 		return z.Close()
 	})
-}
-
-// write writes the array as a .npy file.
-func (a Array) write(w io.Writer) error {
-	var descr string
-	switch a.Data.(type) {
-	case []float32:
-		descr = "<f4"
-	case []float64:
-		descr = "<f8"
-	case []int8:
-		descr = "|i1"
-	case []int16:
-		descr = "<i2"
-	case []int32:
-		descr = "<i4"
-	case []int64:
-		descr = "<i8"
-	case []uint8:
-		descr = "|u1"
-	case []uint16:
-		descr = "<u2"
-	case []uint32:
-		descr = "<u4"
-	case []uint64:
-		descr = "<u8"
-	case []bool:
-		descr = "|b1"
-	default:
-		return refuse(ErrFormat, "has elements of type %T, which cannot be written", a.Data)
-	}
-	count := 1
-	for _, n := range a.Shape {
-		count *= n
-	}
-	if size := int(descr[2] - '0'); binary.Size(a.Data) != count*size {
-		return refuse(ErrFormat, "has %d elements, its shape %v has %d", binary.Size(a.Data)/size, a.Shape, count)
-	}
-	if _, err := w.Write(npyHeader(descr, a.Shape)); err != nil {
-		return err
-	}
-	return binary.Write(w, binary.LittleEndian, a.Data)
 }
 
 // WriteFile writes a file that appears under its name only when it is whole:

@@ -260,3 +260,24 @@ func FuzzReadNPY(f *testing.F) {
 		}
 	})
 }
+
+// Entries that share bytes, repeat a name or claim more than deflate makes of
+// them are refused before anything is read.
+func TestZipBombs(t *testing.T) {
+	npy := raw("{'descr': '|u1', 'fortran_order': False, 'shape': (60000,), }", strings.Repeat("\x00", 60000))
+	path := file(t, zip.Deflate, map[string]string{"a": npy, "b": npy})
+	whole, _ := os.ReadFile(path)
+	directory := bytes.Index(whole, []byte("PK\x01\x02"))
+	try := func(what, want string, change func(entry []byte)) {
+		t.Helper()
+		data := bytes.Clone(whole)
+		second := directory + 46 + bytes.Index(data[directory+46:], []byte("PK\x01\x02"))
+		change(data[second:])
+		if _, err := NewArchive("f", bytes.NewReader(data), int64(len(data))); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want … %s", what, err, want)
+		}
+	}
+	try("name", `two entries are called "a.npy"`, func(e []byte) { e[46] = 'a' })
+	try("claim", `entry "b.npy" claims 1073741824 bytes`, func(e []byte) { copy(e[24:], "\x00\x00\x00\x40") })
+	try("share", `the entries up to "b.npy" claim more bytes than the file's`, func(e []byte) { copy(e[20:], []byte{byte(len(whole) - 50), byte((len(whole) - 50) >> 8)}) })
+}

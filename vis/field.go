@@ -18,7 +18,8 @@ type Field struct {
 	Amplitude float64
 	Unit      string // of the amplitude
 	at        func(amplitude, y, x, h, w float64) (dy, dx float64)
-	seed      uint64 // for a field that is random by tap, where at is nil
+	tap       func(amplitude, y, x float64) (dy, dx float64) // of a tap that lies y, x from the kernel's middle, instead of at
+	seed      uint64                                         // for a field that is random by tap, where both are nil
 }
 
 var fields = map[string]Field{
@@ -43,6 +44,10 @@ var fields = map[string]Field{
 		return -a * near * y, -a * near * x
 	}},
 	"random": {Amplitude: 2, Unit: "pixels of standard deviation"},
+	// Every kernel by itself, about its own middle: what Dai et al. 2017 draw in
+	// figure 1 as special cases that deformable convolution holds.
+	"spread": {Amplitude: 1, Unit: "of the kernel's size", tap: func(a, y, x float64) (float64, float64) { return a * y, a * x }},
+	"turn":   {Amplitude: 30, Unit: "degrees", tap: func(a, y, x float64) (float64, float64) { return turn(a, y, x) }},
 }
 
 // turn returns the way to (y, x) turned about the origin by so many degrees.
@@ -73,9 +78,21 @@ func NewField(name string, amplitude float64, seed uint64) (Field, error) {
 
 // Offsets evaluates the field for a deformable problem, in the shape of
 // [conv.Problem.Offset]. All taps of a kernel move together, so that a filter
-// sees the displaced picture; only "random" moves each tap by itself.
+// sees the displaced picture; only "random", "spread" and "turn" move each tap
+// by itself.
 func (f Field) Offsets(p conv.Problem) []float32 {
 	out := make([]float32, p.Offset().Len())
+	if f.tap != nil {
+		for pair := range len(out) / (2 * p.Ho * p.Wo) {
+			y := float64(p.DilationY) * (float64(pair%p.Taps()/p.S) - float64(p.R-1)/2)
+			x := float64(p.DilationX) * (float64(pair%p.S) - float64(p.S-1)/2)
+			dy, dx := f.tap(f.Amplitude, y, x)
+			for i := range p.Ho * p.Wo {
+				out[2*pair*p.Ho*p.Wo+i], out[(2*pair+1)*p.Ho*p.Wo+i] = float32(dy), float32(dx)
+			}
+		}
+		return out
+	}
 	if f.at == nil {
 		r := rand.New(rand.NewPCG(f.seed, 0))
 		for i := range out {

@@ -1,23 +1,13 @@
 package vis
 
 import (
-	"bytes"
-	"encoding/base64"
 	"fmt"
-	"html"
 	"image"
 	"image/color"
 	"image/draw"
-	"image/png"
 	"io"
-	"maps"
 	"math"
-	"slices"
 	"strings"
-
-	"golang.org/x/image/font"
-	"golang.org/x/image/font/basicfont"
-	"golang.org/x/image/math/fixed"
 )
 
 // MaxHeat is the most cells that a heat map has each way.
@@ -32,6 +22,7 @@ type HeatMap struct {
 	At            func(row, column int) float64 // at least 0
 	Unit, Nothing string                        // what a count is of, "times", and what 0 means, "never read"
 	Linear        bool                          // never a logarithmic scale
+	Outline       float64                       // a line around the cells with more than this; 0 for none
 
 	low, high float64 // the counts between which colours lie, 0 before measure
 	log       bool
@@ -44,7 +35,7 @@ var viridis = []color.NRGBA{
 	{31, 158, 137, 255}, {53, 183, 121, 255}, {109, 205, 89, 255}, {180, 222, 44, 255}, {253, 231, 37, 255},
 }
 
-var never = color.NRGBA{224, 224, 224, 255}
+var never = color.NRGBA{229, 231, 235, 255}
 
 // logarithmic is the ratio of counts above which a linear scale would show the
 // rarer half of a field as one colour.
@@ -90,22 +81,37 @@ func (h *HeatMap) color(n float64) color.NRGBA {
 }
 
 // ramp returns the colour at t from 0 to 1.
-func ramp(t float64) color.NRGBA {
-	at := min(max(t, 0), 1) * float64(len(viridis)-1)
-	i := min(int(at), len(viridis)-2)
+func ramp(t float64) color.NRGBA { return along(viridis, t) }
+
+// along returns the colour at t from 0 to 1 of colours at equal distances.
+func along(colors []color.NRGBA, t float64) color.NRGBA {
+	if math.IsNaN(t) {
+		t = 0
+	}
+	at := min(max(t, 0), 1) * float64(len(colors)-1)
+	i := min(int(at), len(colors)-2)
 	f := at - float64(i)
 	mix := func(a, b uint8) uint8 { return uint8(math.Round(float64(a) + f*(float64(b)-float64(a)))) }
-	a, b := viridis[i], viridis[i+1]
+	a, b := colors[i], colors[i+1]
 	return color.NRGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 255}
 }
 
-// The layout, in pixels: title and note above the map, the scale below it.
+// The layout, in pixels: title and note above the map, axes at its left and
+// below, the scale at the bottom.
 const (
-	margin   = 12
-	textLine = 18
-	barLong  = 160
-	barHigh  = 12
-	smallest = 420 // of the picture's width, so that the words fit
+	margin    = 22
+	titleHigh = 52
+	axisHigh  = 24
+	axisWide  = 30
+	barLong   = 180
+	barHigh   = 10
+	barRoom   = 46
+)
+
+var (
+	titleStyle = TextStyle{Size: 17, Bold: true}
+	noteStyle  = TextStyle{Size: 13, Color: Faint}
+	tickStyle  = TextStyle{Size: 11, Color: Faint}
 )
 
 type layout struct {
@@ -114,12 +120,13 @@ type layout struct {
 }
 
 func (h *HeatMap) layout() layout {
-	l := layout{cell: min(max(640/max(h.Rows, h.Columns), 1), 48), top: margin + 2*textLine + 4}
-	words := 7*max(len([]rune(h.Title)), len([]rune(h.Note))) + 2*margin
-	l.width = max(l.cell*h.Columns+2*margin, smallest, words)
-	l.left = (l.width - l.cell*h.Columns) / 2
-	l.bar = l.top + l.cell*h.Rows + margin
-	l.height = l.bar + barHigh + textLine + margin
+	l := layout{cell: min(max(640/max(h.Rows, h.Columns), 1), 48), top: margin + titleHigh}
+	words := max(TextWidth(h.Title, titleStyle), TextWidth(h.Note, noteStyle),
+		barHigh+8+TextWidth(h.Nothing, tickStyle)+24+barLong)
+	l.width = max(l.cell*h.Columns+axisWide, int(math.Ceil(words))) + 2*margin
+	l.left = margin + axisWide + (l.width-2*margin-axisWide-l.cell*h.Columns)/2
+	l.bar = l.top + l.cell*h.Rows + axisHigh + 16
+	l.height = l.bar + barRoom
 	return l
 }
 
@@ -128,174 +135,212 @@ func times(n float64) string {
 	if n < 1e6 && n == math.Trunc(n) {
 		return fmt.Sprintf("%.0f", n)
 	}
-	return fmt.Sprintf("%.2g", n)
+	return strings.Replace(fmt.Sprintf("%.2g", n), "e+", "e", 1)
 }
 
-// legend are the words below the scale and where they stand.
-func (h *HeatMap) legend(l layout) map[string]image.Point {
-	y := l.bar + barHigh + 14
-	words := map[string]image.Point{
-		h.Nothing: {margin + barHigh + 6, l.bar + 11},
-	}
-	if h.high == 0 {
-		return words
-	}
-	most := times(h.high) + " " + h.Unit
-	if h.log {
-		most = "logarithmic, up to " + most
-	}
-	words[most] = image.Point{l.width - margin - 7*len(most), y}
-	if h.high > h.low {
-		words[times(h.low)] = image.Point{l.width - margin - barLong - 7*len(times(h.low)) - 6, l.bar + 11}
-	}
-	return words
-}
-
-// Image draws the map.
-func (h HeatMap) Image() (*image.NRGBA, error) {
+// Size returns the picture's width and height.
+func (h HeatMap) Size() (width, height int, err error) {
 	if err := h.measure(); err != nil {
-		return nil, err
+		return 0, 0, err
 	}
 	l := h.layout()
-	m := image.NewNRGBA(image.Rect(0, 0, l.width, l.height))
-	draw.Draw(m, m.Bounds(), image.White, image.Point{}, draw.Src)
-	draw.Draw(m, image.Rect(l.left, l.top, l.left+l.cell*h.Columns, l.top+l.cell*h.Rows), h.cells(l.cell), image.Point{}, draw.Src)
-	for x := range barLong {
-		fill(m, image.Rect(l.width-margin-barLong+x, l.bar, l.width-margin-barLong+x+1, l.bar+barHigh), ramp(float64(x)/(barLong-1)))
-	}
-	fill(m, image.Rect(margin, l.bar, margin+barHigh, l.bar+barHigh), never)
-	words := h.legend(l)
-	write(m, h.Title, image.Point{margin, margin + 12})
-	write(m, h.Note, image.Point{margin, margin + textLine + 12})
-	for text, at := range words {
-		write(m, text, at)
-	}
-	return m, nil
+	return l.width, l.height, nil
 }
 
-// BesideImage draws maps from left to right.
-func BesideImage(maps ...HeatMap) (*image.NRGBA, error) {
-	var parts []*image.NRGBA
-	var size image.Point
-	for _, h := range maps {
-		m, err := h.Image()
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, m)
-		size = image.Point{size.X + m.Rect.Dx(), max(size.Y, m.Rect.Dy())}
-	}
-	all := image.NewNRGBA(image.Rectangle{Max: size})
-	draw.Draw(all, all.Bounds(), image.White, image.Point{}, draw.Src)
-	x := 0
-	for _, m := range parts {
-		draw.Draw(all, m.Rect.Add(image.Point{X: x}), m, image.Point{}, draw.Src)
-		x += m.Rect.Dx()
-	}
-	return all, nil
-}
-
-// BesideSVG writes maps from left to right as one vector graphic.
-func BesideSVG(w io.Writer, maps ...HeatMap) error {
-	var b bytes.Buffer
-	x, y := 0, 0
-	for _, h := range maps {
-		if err := h.measure(); err != nil {
-			return err
-		}
-		l := h.layout()
-		fmt.Fprintf(&b, "<svg x=\"%d\" width=\"%d\" height=\"%d\">\n", x, l.width, l.height)
-		if err := h.SVG(&b); err != nil {
-			return err
-		}
-		b.WriteString("</svg>\n")
-		x, y = x+l.width, max(y, l.height)
-	}
-	_, err := fmt.Fprintf(w, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n%s</svg>\n", x, y, x, y, &b)
-	return err
-}
-
-// cells draws the map alone, with lines between cells that are large enough.
-func (h *HeatMap) cells(cell int) *image.NRGBA {
-	m := image.NewNRGBA(image.Rect(0, 0, cell*h.Columns, cell*h.Rows))
-	gap := 0
-	if cell >= 6 {
-		gap = 1
-		draw.Draw(m, m.Bounds(), image.White, image.Point{}, draw.Src)
-	}
-	for r := range h.Rows {
-		for c := range h.Columns {
-			fill(m, image.Rect(c*cell, r*cell, (c+1)*cell-gap, (r+1)*cell-gap), h.color(h.At(r, c)))
-		}
-	}
-	return m
-}
-
-func fill(m *image.NRGBA, r image.Rectangle, c color.NRGBA) {
-	for y := r.Min.Y; y < r.Max.Y; y++ {
-		for x := r.Min.X; x < r.Max.X; x++ {
-			m.SetNRGBA(x, y, c)
-		}
-	}
-}
-
-// write puts text on a picture, its base line at a point. The font knows ASCII.
-func write(m draw.Image, text string, at image.Point) {
-	d := font.Drawer{Dst: m, Src: image.Black, Face: basicfont.Face7x13, Dot: fixed.P(at.X, at.Y)}
-	d.DrawString(strings.NewReplacer("×", "x", "–", "-", "…", "...").Replace(text))
-}
-
-// drawn is up to how many cells an SVG has a rectangle for each, with its
-// count as a tooltip; a larger map is a picture inside.
-const drawn = 5000
-
-// SVG writes the map as a vector graphic.
-func (h HeatMap) SVG(w io.Writer) error {
+// Draw draws the map.
+func (h HeatMap) Draw(c Canvas) error {
 	if err := h.measure(); err != nil {
 		return err
 	}
 	l := h.layout()
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"monospace\" font-size=\"12\">\n", l.width, l.height, l.width, l.height)
-	fmt.Fprintf(&b, "<title>%s</title>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", html.EscapeString(h.Title))
-	text := func(s string, at image.Point) {
-		fmt.Fprintf(&b, "<text x=\"%d\" y=\"%d\">%s</text>\n", at.X, at.Y, html.EscapeString(s))
-	}
-	text(h.Title, image.Point{margin, margin + 12})
-	text(h.Note, image.Point{margin, margin + textLine + 12})
-	if h.Rows*h.Columns <= drawn {
-		gap := 0
-		if l.cell >= 6 {
-			gap = 1
+	wide, high := float64(l.cell*h.Columns), float64(l.cell*h.Rows)
+	left, top, right := float64(l.left), float64(l.top), float64(l.width-margin)
+	c.Rect(0, 0, float64(l.width), float64(l.height), Paper, "")
+	c.Text(margin, margin+15, h.Title, titleStyle)
+	c.Text(margin, margin+36, h.Note, noteStyle)
+	h.cells(c, l)
+	h.outline(c, l)
+	h.axis(h.Columns, func(at float64, label string) {
+		c.Line([]Point{{left + at*float64(l.cell), top + high + 2}, {left + at*float64(l.cell), top + high + 6}}, Faint, 1)
+		c.Text(left+at*float64(l.cell), top+high+19, label, TextStyle{Size: 11, Color: Faint, Anchor: 0.5})
+	})
+	h.axis(h.Rows, func(at float64, label string) {
+		c.Line([]Point{{left - 6, top + at*float64(l.cell)}, {left - 2, top + at*float64(l.cell)}}, Faint, 1)
+		c.Text(left-9, top+at*float64(l.cell)+4, label, TextStyle{Size: 11, Color: Faint, Anchor: 1})
+	})
+	bar := float64(l.bar)
+	c.Rect(left, bar, barHigh, barHigh, never, "")
+	c.Text(left+barHigh+7, bar+barHigh-1, h.Nothing, tickStyle)
+	if h.high > 0 {
+		right = min(right, max(left+wide, left+barLong+barHigh+30+TextWidth(h.Nothing, tickStyle)))
+		scale := image.NewNRGBA(image.Rect(0, 0, barLong, 1))
+		for x := range barLong {
+			scale.SetNRGBA(x, 0, ramp(float64(x)/(barLong-1)))
 		}
-		for r := range h.Rows {
-			for c := range h.Columns {
-				n := h.At(r, c)
-				fmt.Fprintf(&b, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\"><title>%s</title></rect>\n",
-					l.left+c*l.cell, l.top+r*l.cell, l.cell-gap, l.cell-gap, hex(h.color(n)), times(n))
-			}
+		c.Image(right-barLong, bar, barLong, barHigh, scale, false)
+		most := times(h.high) + " " + h.Unit
+		if h.high > h.low {
+			c.Text(right-barLong, bar+barHigh+15, times(h.low), tickStyle)
 		}
-	} else {
-		var picture bytes.Buffer
-		if err := png.Encode(&picture, h.cells(1)); err != nil {
-			return err
+		if h.log {
+			most = "logarithmic, up to " + most
 		}
-		fmt.Fprintf(&b, "<image x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" style=\"image-rendering:pixelated\" href=\"data:image/png;base64,%s\"/>\n",
-			l.left, l.top, l.cell*h.Columns, l.cell*h.Rows, base64.StdEncoding.EncodeToString(picture.Bytes()))
+		c.Text(right, bar+barHigh+15, most, TextStyle{Size: 11, Color: Faint, Anchor: 1})
 	}
-	fmt.Fprintf(&b, "<defs><linearGradient id=\"scale\">")
-	for i, c := range viridis {
-		fmt.Fprintf(&b, "<stop offset=\"%.4f\" stop-color=\"%s\"/>", float64(i)/float64(len(viridis)-1), hex(c))
-	}
-	fmt.Fprintf(&b, "</linearGradient></defs>\n<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"url(#scale)\"/>\n", l.width-margin-barLong, l.bar, barLong, barHigh)
-	fmt.Fprintf(&b, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\"/>\n", margin, l.bar, barHigh, barHigh, hex(never))
-	words := h.legend(l)
-	for _, s := range slices.Sorted(maps.Keys(words)) {
-		text(s, words[s])
-	}
-	b.WriteString("</svg>\n")
-	_, err := w.Write(b.Bytes())
-	return err
+	return nil
 }
 
-func hex(c color.NRGBA) string { return fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B) }
+var outlineColor = color.NRGBA{255, 64, 64, 255}
+
+// outline draws the line between cells that have more than Outline and those
+// that have not.
+func (h *HeatMap) outline(c Canvas, l layout) {
+	if h.Outline <= 0 {
+		return
+	}
+	inside := func(row, column int) bool {
+		return row >= 0 && column >= 0 && row < h.Rows && column < h.Columns && h.At(row, column) > h.Outline
+	}
+	at := func(row, column int) Point {
+		return Point{float64(l.left + column*l.cell), float64(l.top + row*l.cell)}
+	}
+	width := min(max(float64(l.cell)/12, 1), 3)
+	for row := range h.Rows + 1 {
+		for column := range h.Columns + 1 {
+			if inside(row, column) != inside(row-1, column) {
+				c.Line([]Point{at(row, column), at(row, column+1)}, outlineColor, width)
+			}
+			if inside(row, column) != inside(row, column-1) {
+				c.Line([]Point{at(row, column), at(row+1, column)}, outlineColor, width)
+			}
+		}
+	}
+}
+
+// axis calls mark at a few places of n cells, with how many pixels each lies
+// from the middle.
+func (h *HeatMap) axis(n int, mark func(at float64, label string)) {
+	if n == 1 {
+		return
+	}
+	step := niceStep(float64(n-1)/2, 4)
+	step = max(1, math.Round(step))
+	middle := (n - 1) / 2
+	for k := -math.Floor(float64(middle) / step); float64(middle)+k*step <= float64(n-1); k++ {
+		label := fmt.Sprintf("%+.0f", k*step)
+		switch {
+		case k == 0:
+			label = "0"
+		case k < 0:
+			label = fmt.Sprintf("−%.0f", -k*step)
+		}
+		mark(float64(middle)+k*step+0.5, label)
+	}
+}
+
+// niceStep divides a length into at most n steps of 1, 2 or 5 times a power of ten.
+func niceStep(length float64, n int) float64 {
+	if !(length > 0) {
+		return 1
+	}
+	power := math.Pow(10, math.Floor(math.Log10(length/float64(n))))
+	for _, f := range []float64{1, 2, 5} {
+		if length/(f*power) <= float64(n) {
+			return f * power
+		}
+	}
+	return 10 * power
+}
+
+// drawn is up to how many cells there is a rectangle for each, with its count
+// as a tip; a larger map is a picture.
+const drawn = 5000
+
+// cells draws the map alone, with lines between cells that are large enough.
+func (h *HeatMap) cells(c Canvas, l layout) {
+	if h.Rows*h.Columns > drawn {
+		m := image.NewNRGBA(image.Rect(0, 0, h.Columns, h.Rows))
+		for row := range h.Rows {
+			for column := range h.Columns {
+				m.SetNRGBA(column, row, h.color(h.At(row, column)))
+			}
+		}
+		c.Image(float64(l.left), float64(l.top), float64(l.cell*h.Columns), float64(l.cell*h.Rows), m, false)
+		return
+	}
+	gap := 0
+	if l.cell >= 6 {
+		gap = 1
+	}
+	for row := range h.Rows {
+		for column := range h.Columns {
+			n := h.At(row, column)
+			c.Rect(float64(l.left+column*l.cell), float64(l.top+row*l.cell), float64(l.cell-gap), float64(l.cell-gap), h.color(n), times(n))
+		}
+	}
+}
+
+// beside draws maps from left to right on a canvas of the size that it returns.
+func beside(c Canvas, maps []HeatMap) error {
+	x := 0
+	for _, h := range maps {
+		width, _, err := h.Size()
+		if err != nil {
+			return err
+		}
+		c.Within(float64(x), 0, h.Title, func(c Canvas) { err = h.Draw(c) })
+		if err != nil {
+			return err
+		}
+		x += width
+	}
+	return nil
+}
+
+func sizeBeside(maps []HeatMap) (width, height int, err error) {
+	for _, h := range maps {
+		w, high, err := h.Size()
+		if err != nil {
+			return 0, 0, err
+		}
+		width, height = width+w, max(height, high)
+	}
+	return width, height, nil
+}
+
+// Image draws the map as pixels.
+func (h HeatMap) Image() (image.Image, error) { return BesideImage(h) }
+
+// BesideImage draws maps from left to right.
+func BesideImage(maps ...HeatMap) (image.Image, error) {
+	width, height, err := sizeBeside(maps)
+	if err != nil {
+		return nil, err
+	}
+	r := NewRaster(float64(width), float64(height), 1)
+	draw.Draw(r.Pix, r.Pix.Rect, image.White, image.Point{}, draw.Src)
+	return r.Pix, beside(r, maps)
+}
+
+// SVG writes the map as a vector graphic, with a cell's count as its tip.
+func (h HeatMap) SVG(w io.Writer) error { return BesideSVG(w, h) }
+
+// BesideSVG writes maps from left to right as one vector graphic.
+func BesideSVG(w io.Writer, maps ...HeatMap) error {
+	width, height, err := sizeBeside(maps)
+	if err != nil {
+		return err
+	}
+	v := NewVector()
+	if err := beside(v, maps); err != nil {
+		return err
+	}
+	title := ""
+	for i, h := range maps {
+		if i > 0 {
+			title += "; "
+		}
+		title += h.Title
+	}
+	return v.Write(w, float64(width), float64(height), title)
+}

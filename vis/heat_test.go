@@ -24,6 +24,10 @@ func heat(rows, columns int) HeatMap {
 	}}
 }
 
+func pixel(m image.Image, x, y int) color.NRGBA {
+	return color.NRGBAModel.Convert(m.At(x, y)).(color.NRGBA)
+}
+
 func TestHeatMapImage(t *testing.T) {
 	h := heat(5, 7)
 	m, err := h.Image()
@@ -31,22 +35,42 @@ func TestHeatMapImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := h.layout()
-	at := func(r, c int) color.NRGBA { return m.NRGBAAt(l.left+c*l.cell+l.cell/2, l.top+r*l.cell+l.cell/2) }
+	at := func(r, c int) color.NRGBA { return pixel(m, l.left+c*l.cell+l.cell/2, l.top+r*l.cell+l.cell/2) }
 	if at(0, 0) != viridis[0] || at(0, 1) != never || at(2, 3) != viridis[len(viridis)-1] {
 		t.Errorf("corner %v, hole %v, middle %v", at(0, 0), at(0, 1), at(2, 3))
 	}
 	inked := func(r image.Rectangle) (n int) {
 		for y := r.Min.Y; y < r.Max.Y; y++ {
 			for x := r.Min.X; x < r.Max.X; x++ {
-				if m.NRGBAAt(x, y) == (color.NRGBA{0, 0, 0, 255}) {
+				if c := pixel(m, x, y); c.R < 190 && c.G < 190 && c.B < 190 {
 					n++
 				}
 			}
 		}
 		return n
 	}
-	if inked(image.Rect(0, 0, l.width, l.top)) < 100 || inked(image.Rect(0, l.bar, l.width, l.height)) < 100 {
+	if inked(image.Rect(0, 0, l.width, l.top)) < 100 || inked(image.Rect(0, l.bar+barHigh, l.width, l.height)) < 30 {
 		t.Error("title or legend is missing")
+	}
+}
+
+// The outline runs between what is more and what is not.
+func TestHeatMapOutline(t *testing.T) {
+	h := heat(5, 7)
+	h.Outline = 5 // the middle alone
+	m, err := h.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := h.layout()
+	x, y := l.left+3*l.cell, l.top+2*l.cell
+	for _, p := range []image.Point{{x, y + l.cell/2}, {x + l.cell, y + l.cell/2}, {x + l.cell/2, y}, {x + l.cell/2, y + l.cell}} {
+		if c := pixel(m, p.X, p.Y); c.R < 200 || c.G > 120 {
+			t.Errorf("at %v it is %v, not the outline's red", p, c)
+		}
+	}
+	if c := pixel(m, x+2*l.cell, y+l.cell/2); c.R > 200 && c.G < 120 {
+		t.Error("the outline goes on")
 	}
 }
 
@@ -83,9 +107,9 @@ func TestBeside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := left.Rect.Dx()
-	if m.Rect.Dx() != x+right.Rect.Dx() || m.NRGBAAt(x/2, 60) != left.NRGBAAt(x/2, 60) || m.NRGBAAt(x+200, 300) != right.NRGBAAt(200, 300) {
-		t.Errorf("%v beside %v is %v", left.Rect, right.Rect, m.Rect)
+	x := left.Bounds().Dx()
+	if m.Bounds().Dx() != x+right.Bounds().Dx() || pixel(m, x/2, 90) != pixel(left, x/2, 90) || pixel(m, x+200, 300) != pixel(right, 200, 300) {
+		t.Errorf("%v beside %v is %v", left.Bounds(), right.Bounds(), m.Bounds())
 	}
 	var text bytes.Buffer
 	if err := BesideSVG(&text, a, b); err != nil {
@@ -100,7 +124,7 @@ func TestBeside(t *testing.T) {
 func TestHeatMapSVG(t *testing.T) {
 	for _, c := range []struct {
 		rows, columns, rects int
-	}{{5, 7, 35 + 3}, {80, 90, 3}} {
+	}{{5, 7, 35 + 2}, {80, 90, 2}} {
 		var b bytes.Buffer
 		if err := heat(c.rows, c.columns).SVG(&b); err != nil {
 			t.Fatal(err)

@@ -15,12 +15,12 @@ import (
 // report is what was measured: milliseconds of every turn, by layer, ours and
 // every peer's.
 type report struct {
-	engine        *vkconv.Engine
-	layers        []layer
-	ours          run
-	peers         []peerRun
-	backward, cpu bool
-	threads       int
+	engine                  *vkconv.Engine
+	layers                  []layer
+	ours                    run
+	peers                   []peerRun
+	backward, cpu, winograd bool
+	threads                 int
 }
 
 // peerRun is one peer's figures. A layer it does not have is missing.
@@ -42,6 +42,9 @@ func (r *report) write(w io.Writer) {
 	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
 		commit = []byte("unknown")
+	}
+	if r.winograd {
+		pass += ", Winograd allowed"
 	}
 	fmt.Fprintf(w, "%s, %d threads, float32, %s; %s.\nOurs: %s; %s; commit %s.\n", pass, r.threads,
 		time.Now().UTC().Format("2006-01-02"), clock, r.engine.Name(), r.engine.Driver(), strings.TrimSpace(string(commit)))

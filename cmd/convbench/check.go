@@ -8,17 +8,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 )
 
 var checkCommand = command{
 	name: "check", args: "FILE.npz|DIRECTORY…",
 	short: "run cases made by another program, or at random",
-	long: `Runs convolutions made by another program, forward and backward, on the Vulkan device and on
+	long: `Runs operators as another program ran them, forward and backward, on the Vulkan device and on
 the CPU and compares every element with the expected result. A line a case shows the largest
 error of the output and all gradients as a share of its bound, which follows from the number
 of roundings: up to 1 is right. A directory stands for all .npz files in it, of which those of
-operators that are not here are left out and named at the end.
+operators that are not known are left out and named at the end.
 
 A case is an .npz file (numpy.savez) with x [N,C,H,W] and weight [K,C/groups,R,S]; optionally
 bias [K]; offset [N,2·og·R·S,Ho,Wo], which makes it deformable, and mask [N,og·R·S,Ho,Wo];
@@ -36,21 +38,30 @@ compares output and gradients with the oracle.`,
   convbench check convtest/testdata/cases
   convbench check -device cpu a.npz b.npz
   convbench check -out results/ a.npz
-  convbench check -random 2000 -seed 7`,
+  convbench check -random 1000 -seed 7
+  convbench check -random 100 -op 'dcn|roi'`,
 	setup: func(flags *flag.FlagSet) action {
 		device := deviceFlag(flags)
 		out := flags.String("out", "", "write what was computed to this `directory`, as .npz files of the same names")
 		random := flags.Int("random", 0, "run this `number` of random cases on every device")
 		seed := flags.Uint64("seed", 1, "the `number` that the random cases follow from")
+		only := flags.String("op", "", "with -random, only operators whose name matches this `regexp`")
 		forward := flags.Bool("forward", false, "leave the backward passes out")
 		return func(ctx context.Context, e *env, args []string) error {
+			match, err := regexp.Compile(*only)
 			switch {
+			case err != nil:
+				return badInputf("-op: %v", err)
+			case *only != "" && *random == 0:
+				return badInputf("-op belongs to -random")
+			case !slices.ContainsFunc(randomOperators, func(o randomOperator) bool { return match.MatchString(o.name) }):
+				return badInputf("-op %s matches no operator", *only)
 			case *random < 0:
 				return badInputf("-random is %d, must be at least 1", *random)
 			case *random > 0 && (len(args) > 0 || *out != ""):
 				return badInputf("-random makes its own cases and takes neither files nor -out")
 			case *random > 0:
-				return checkRandom(ctx, e, *device, *random, *seed, !*forward)
+				return checkRandom(ctx, e, *device, *random, *seed, match, !*forward)
 			case len(args) == 0:
 				return badInputf("check needs .npz files, directories with such, or -random (convbench check -h says more)")
 			}

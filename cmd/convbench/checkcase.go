@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"vkconv"
@@ -108,21 +109,18 @@ const most = 1 << 27
 // check runs one case. It returns an error only where there is no point in
 // going on.
 func (k *checker) check(ctx context.Context, c tensorio.Case) error {
-	op := operationOf(c)
-	if op.output().Len() > most {
+	if c.Output().Len() > most {
 		k.bad++
-		k.e.complain(fmt.Errorf("%s: output is %v, more than the %d elements that are checked", c.Path, op.output(), most))
+		k.e.complain(fmt.Errorf("%s: output is %v, more than the %d elements that are checked", c.Path, c.Output(), most))
 		return nil
 	}
-	if !k.backward {
-		op.dy = nil
-	}
-	expected := arrays[float64]{c.Y, c.DX, c.DWeight, c.DBias, c.DOffset, c.DMask}
-	notes := k.notes(c, op)
-	sums := op.oracle()
+	op := subjectOf(c, k.backward)
+	expected := expectedOf(c)
+	right := op.oracle()
+	notes := k.notes(c, right, expected)
 	var problems []string // sentences about what is wrong
 	shares := [2]string{"–", "–"}
-	var result arrays[float32]
+	var result map[string][]float32
 	for i, engine := range []*vkconv.Engine{k.gpu, k.cpu} {
 		if engine == nil {
 			continue
@@ -136,10 +134,10 @@ func (k *checker) check(ctx context.Context, c tensorio.Case) error {
 			problems = append(problems, fmt.Sprintf("%s: %v", engine.Name(), err))
 			continue
 		}
-		if result[0] == nil {
+		if result == nil {
 			result = got
 		}
-		worst, wrong := compareArrays(got, sums, expected, c.Tolerance, op.roundings())
+		worst, wrong := compareArrays(got, right, expected, c.Tolerance)
 		shares[i] = share(worst)
 		if wrong == nil {
 			k.worst = max(k.worst, worst)
@@ -148,35 +146,35 @@ func (k *checker) check(ctx context.Context, c tensorio.Case) error {
 			problems = append(problems, engine.Name()+": "+w)
 		}
 	}
-	problems = append(problems, oracleOff(sums, expected, c.Tolerance, op.roundings())...)
-	if against := againstOracle(sums, expected); against != "" {
+	problems = append(problems, oracleOff(right, expected, c.Tolerance)...)
+	if against := againstOracle(right, expected); against != "" {
 		notes = append(notes, "against the oracle: "+against)
 	}
 	if len(problems) > 0 {
 		k.wrong++
 		notes = append([]string{"WRONG"}, notes...)
 	}
-	k.count(sums)
+	k.count(right)
 	k.row(c.Name, op, shares, notes)
 	for _, p := range problems {
 		fmt.Fprintf(k.e.stdout, "    %s\n", p)
 	}
-	return k.write(c, op, result)
+	return k.write(c, right, result)
 }
 
 // notes says what of a case is left aside.
-func (k *checker) notes(c tensorio.Case, op operation) (notes []string) {
-	var idle []string // gradients that the file expects in vain
-	for i, want := range [][]float64{c.DX, c.DWeight, c.DBias, c.DOffset, c.DMask, c.DOffsetWeight, c.DOffsetBias} {
-		if want != nil && (op.dy == nil || op.pack != nil) {
-			idle = append(idle, [...]string{"dx", "dweight", "dbias", "doffset", "dmask", "doffset_weight", "doffset_bias"}[i])
+func (k *checker) notes(c tensorio.Case, right []answer, expected map[string][]float64) (notes []string) {
+	var idle []string // what the file expects in vain
+	for _, name := range inOrder(expected) {
+		if !slices.ContainsFunc(right, func(w answer) bool { return w.name == name }) {
+			idle = append(idle, name)
 		}
 	}
 	switch {
 	case idle == nil || !k.backward:
-	case op.pack != nil:
-		k.leave("a deform_pack has no backward pass here", "gradients of "+c.Name)
-		notes = append(notes, "forward only")
+	case c.HasBackward():
+		k.leave("they are not computed", strings.Join(idle, " and ")+" of "+c.Name)
+		notes = append(notes, "not compared: "+strings.Join(idle, ", "))
 	default:
 		k.leave("the file has no dy", strings.Join(idle, " and ")+" of "+c.Name)
 		notes = append(notes, "no dy")
@@ -188,11 +186,11 @@ func (k *checker) notes(c tensorio.Case, op operation) (notes []string) {
 }
 
 // count counts a case whose arrays were compared.
-func (k *checker) count(sums arrays[conv.Sum]) {
+func (k *checker) count(right []answer) {
 	k.cases++
 	before := k.gradients
-	for _, s := range sums[1:] {
-		if s != nil {
+	for _, w := range right {
+		if isGradient(w.name) {
 			k.gradients++
 		}
 	}
@@ -202,7 +200,7 @@ func (k *checker) count(sums arrays[conv.Sum]) {
 }
 
 // row writes a case's line, the first below a heading.
-func (k *checker) row(name string, op operation, shares [2]string, notes []string) {
+func (k *checker) row(name string, op subject, shares [2]string, notes []string) {
 	if !k.begun {
 		k.begun = true
 		fmt.Fprintln(k.e.stdout)
@@ -212,15 +210,13 @@ func (k *checker) row(name string, op operation, shares [2]string, notes []strin
 }
 
 // write saves what was computed.
-func (k *checker) write(c tensorio.Case, op operation, result arrays[float32]) error {
-	if k.out == "" || result[0] == nil {
+func (k *checker) write(c tensorio.Case, right []answer, result map[string][]float32) error {
+	if k.out == "" || result == nil {
 		return nil
 	}
 	arrays := map[string]tensorio.Array{}
-	for i, data := range result {
-		if data != nil {
-			arrays[arrayNames[i]] = tensorio.Array{Shape: op.shape(i), Data: data}
-		}
+	for _, w := range right {
+		arrays[w.name] = tensorio.Array{Shape: w.shape, Data: result[w.name]}
 	}
 	return badInput(tensorio.WriteNPZ(filepath.Join(k.out, filepath.Base(c.Path)), arrays))
 }

@@ -13,6 +13,43 @@ type tensors struct {
 	e   *vkconv.Engine
 	all []*vkconv.Tensor
 	err error // the first; after it, everything is nil
+
+	named map[string]*vkconv.Tensor // the results
+}
+
+// result makes an output that goes by a name.
+func (t *tensors) result(name string, s conv.Shape) *vkconv.Tensor {
+	one := t.blank(s)
+	if t.named == nil {
+		t.named = map[string]*vkconv.Tensor{}
+	}
+	t.named[name] = one
+	return one
+}
+
+// results downloads the outputs, after what ran returned failed.
+func (t *tensors) results(ctx context.Context, failed error) (map[string][]float32, error) {
+	if err := first(t.err, failed); err != nil {
+		return nil, err
+	}
+	out := map[string][]float32{}
+	for name, one := range t.named {
+		var err error
+		if out[name], err = download(ctx, one); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// first returns the first error there is.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tensors) free() {
@@ -53,12 +90,17 @@ func download(ctx context.Context, t *vkconv.Tensor) ([]float32, error) {
 }
 
 // compute runs the operation on an engine, forward and where it has a dy backward.
-func (o operation) compute(ctx context.Context, e *vkconv.Engine) (out arrays[float32], err error) {
-	if out[0], _, err = o.forward(ctx, e); err != nil || o.dy == nil || o.pack != nil {
-		return out, err
+func (o operation) compute(ctx context.Context, e *vkconv.Engine) (map[string][]float32, error) {
+	y, _, err := o.forward(ctx, e)
+	if err != nil || o.dy == nil {
+		return map[string][]float32{"y": y}, err
 	}
-	err = o.backward(ctx, e, &out)
-	return out, err
+	out, err := o.backward(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	out["y"] = y
+	return out, nil
 }
 
 // forward computes y.
@@ -82,8 +124,6 @@ func (o operation) forward(ctx context.Context, e *vkconv.Engine) ([]float32, vk
 func (o operation) run(ctx context.Context, e *vkconv.Engine, y, x, offset, mask *vkconv.Tensor) (vkconv.Timing, error) {
 	params, deform := o.params()
 	switch {
-	case o.pack != nil:
-		return o.pack.forward(ctx, e, o, y, x)
 	case o.transposed != nil:
 		layer, err := e.NewConvTranspose2D(o.input(), o.weight, o.bias, o.p.Weight(), params, o.transposed.outputPadding)
 		if err != nil {
@@ -108,24 +148,29 @@ func (o operation) run(ctx context.Context, e *vkconv.Engine, y, x, offset, mask
 }
 
 // backward computes the gradients.
-func (o operation) backward(ctx context.Context, e *vkconv.Engine, out *arrays[float32]) error {
+func (o operation) backward(ctx context.Context, e *vkconv.Engine) (map[string][]float32, error) {
 	t := tensors{e: e}
 	defer t.free()
 	x, dy := t.of(o.input(), o.x), t.of(o.output(), o.dy)
-	g := vkconv.Gradients{X: t.blank(o.input()), Weight: t.blank(o.p.Weight())}
+	g := vkconv.Gradients{X: t.result("dx", o.input()), Weight: t.result("dweight", o.p.Weight())}
 	if o.dbias {
-		g.Bias = t.blank(conv.Shape{1, o.output()[1], 1, 1})
+		g.Bias = t.result("dbias", conv.Shape{1, o.output()[1], 1, 1})
 	}
 	var offset, mask *vkconv.Tensor
 	if o.p.Deformable() {
-		offset, g.Offset = t.of(o.p.Offset(), o.offset), t.blank(o.p.Offset())
+		offset, g.Offset = t.of(o.p.Offset(), o.offset), t.result("doffset", o.p.Offset())
 	}
 	if o.p.Mask {
-		mask, g.Mask = t.of(o.p.MaskShape(), o.mask), t.blank(o.p.MaskShape())
+		mask, g.Mask = t.of(o.p.MaskShape(), o.mask), t.result("dmask", o.p.MaskShape())
 	}
 	if t.err != nil {
-		return t.err
+		return nil, t.err
 	}
+	return t.results(ctx, o.runBackward(ctx, e, g, x, offset, mask, dy))
+}
+
+// runBackward plans the backward pass and runs it.
+func (o operation) runBackward(ctx context.Context, e *vkconv.Engine, g vkconv.Gradients, x, offset, mask, dy *vkconv.Tensor) error {
 	params, deform := o.params()
 	switch {
 	case o.transposed != nil:
@@ -134,33 +179,19 @@ func (o operation) backward(ctx context.Context, e *vkconv.Engine, out *arrays[f
 			return err
 		}
 		defer layer.Close()
-		if err := layer.Run(ctx, g, x, dy); err != nil {
-			return err
-		}
+		return layer.Run(ctx, g, x, dy)
 	case o.p.Deformable():
 		layer, err := e.NewDeformConv2DBackward(o.input(), o.weight, o.p.Weight(), params, deform)
 		if err != nil {
 			return err
 		}
 		defer layer.Close()
-		if err := layer.Run(ctx, g, x, offset, mask, dy); err != nil {
-			return err
-		}
-	default:
-		layer, err := e.NewConv2DBackward(o.input(), o.weight, o.p.Weight(), params)
-		if err != nil {
-			return err
-		}
-		defer layer.Close()
-		if err := layer.Run(ctx, g, x, dy); err != nil {
-			return err
-		}
+		return layer.Run(ctx, g, x, offset, mask, dy)
 	}
-	for i, tensor := range []*vkconv.Tensor{g.X, g.Weight, g.Bias, g.Offset, g.Mask} {
-		var err error
-		if out[i+1], err = download(ctx, tensor); err != nil {
-			return err
-		}
+	layer, err := e.NewConv2DBackward(o.input(), o.weight, o.p.Weight(), params)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer layer.Close()
+	return layer.Run(ctx, g, x, dy)
 }

@@ -191,11 +191,15 @@ func (x explanation) draw(r *explain.Report, extension string) error {
 	if len(title) > 80 {
 		title = append(title[:79], '…')
 	}
+	seen := "each of them read"
+	if r.Unseen > 0 {
+		seen = fmt.Sprintf("%d of %d never read", r.Unseen, r.Field[0]*r.Field[1])
+	}
 	maps := []vis.HeatMap{{Title: string(title), Rows: r.Field[0], Columns: r.Field[1], At: r.Reads.At,
-		Note: fmt.Sprintf("one output sees %d×%d pixels, %d never read", r.Field[0], r.Field[1], r.Unseen)}}
+		Note: fmt.Sprintf("how often one output reads its %d×%d pixels; %s", r.Field[0], r.Field[1], seen)}}
 	if m := r.Effective; m != nil {
-		maps = append(maps, vis.HeatMap{Title: "effective field", Rows: m.Rows, Columns: m.Columns, Linear: true,
-			Note: fmt.Sprintf("gradient through %s, root mean square", plural(m.Draws, "random network")),
+		maps = append(maps, vis.HeatMap{Title: "Effective field", Rows: m.Rows, Columns: m.Columns, Linear: true, Outline: explain.Faint,
+			Note: fmt.Sprintf("gradient through %s, root mean square; outlined: more than 4.55%%", plural(m.Draws, "random network")),
 			Unit: "of the strongest", Nothing: "no gradient",
 			At: func(row, column int) float64 { return m.Size[row*m.Columns+column] }})
 	}

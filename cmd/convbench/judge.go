@@ -18,15 +18,12 @@ func share(s float64) string {
 // compareArrays holds every array that the oracle computed against what is
 // expected, or where nothing is against the oracle. It returns the largest
 // share of a bound and a sentence for each array that is wrong.
-func compareArrays(got arrays[float32], sums arrays[conv.Sum], expected arrays[float64], tolerance float64, roundings int) (worst float64, wrong []string) {
-	for i, s := range sums {
-		if s == nil {
-			continue
-		}
-		v := judge(got[i], s, expected[i], tolerance, roundings)
+func compareArrays(got map[string][]float32, right []answer, expected map[string][]float64, tolerance float64) (worst float64, wrong []string) {
+	for _, w := range right {
+		v := judge(got[w.name], w.sums, expected[w.name], tolerance, w.roundings)
 		worst = max(worst, v.Worst)
 		if !v.OK() {
-			wrong = append(wrong, sentence(arrayNames[i], v))
+			wrong = append(wrong, sentence(w.name, v))
 		}
 	}
 	return worst, wrong
@@ -58,15 +55,13 @@ func judge(got []float32, sums []conv.Sum, expected []float64, tolerance float64
 
 // oracleOff finds expected values that the oracle itself, in float64, is
 // farther from than a float32 computation may be.
-func oracleOff(sums arrays[conv.Sum], expected arrays[float64], tolerance float64, roundings int) (wrong []string) {
-	for a, want := range expected {
-		if len(sums[a]) != len(want) {
-			continue // not computed
-		}
-		for i, w := range want {
-			bound := sums[a][i].Bound(roundings) + tolerance
-			if d := sums[a][i].Value - w; d > bound || -d > bound {
-				wrong = append(wrong, fmt.Sprintf("the oracle: %s[%d] is %g, the file expects %g", arrayNames[a], i, sums[a][i].Value, w))
+func oracleOff(right []answer, expected map[string][]float64, tolerance float64) (wrong []string) {
+	for _, a := range right {
+		values := expected[a.name]
+		for i, w := range values {
+			bound := a.sums[i].Bound(a.roundings) + tolerance
+			if d := a.sums[i].Value - w; d > bound || -d > bound {
+				wrong = append(wrong, fmt.Sprintf("the oracle: %s[%d] is %g, the file expects %g", a.name, i, a.sums[i].Value, w))
 				break
 			}
 		}
@@ -75,11 +70,11 @@ func oracleOff(sums arrays[conv.Sum], expected arrays[float64], tolerance float6
 }
 
 // againstOracle lists what is compared with the oracle for want of an expectation.
-func againstOracle(sums arrays[conv.Sum], expected arrays[float64]) string {
+func againstOracle(right []answer, expected map[string][]float64) string {
 	var names []string
-	for i, s := range sums {
-		if s != nil && expected[i] == nil {
-			names = append(names, arrayNames[i])
+	for _, w := range right {
+		if expected[w.name] == nil {
+			names = append(names, w.name)
 		}
 	}
 	return strings.Join(names, ", ")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,26 +13,135 @@ import (
 	"vkconv/convtest"
 )
 
-// The rows of a device's table of random cases.
-var randomRows = [...]string{"convolution", "deformable v1", "deformable v2", "transposed"}
+// randomOperator is a row of the tables of random cases.
+type randomOperator struct {
+	name string
+	// next draws a case from a seed, the i-th or one behind it, with its name and the
+	// number of the one drawn.
+	next func(seed uint64, i int, backward bool) (s subject, name string, drawn int)
+}
+
+// randomOperators are all there are.
+var randomOperators = []randomOperator{
+	{"convolution", randomConvolution(func(p conv.Problem) bool { return !p.Deformable() })},
+	{"transposed", func(seed uint64, i int, backward bool) (subject, string, int) {
+		c := convtest.RandomTransposed(seed, i)
+		return randomTransposed(c, backward), c.Name, i
+	}},
+	{"deformable v1", randomConvolution(func(p conv.Problem) bool { return p.Deformable() && !p.Mask })},
+	{"deformable v2", randomConvolution(func(p conv.Problem) bool { return p.Mask })},
+	{"pack v1", randomPack(false)},
+	{"pack v2", randomPack(true)},
+	{"dcnv3", randomDCN(convtest.RandomDCNv3)},
+	{"dcnv4", randomDCN(convtest.RandomDCNv4)},
+	{"roi pool", randomRoIPool(convtest.RandomRoIPool)},
+	{"psroi pool", randomRoIPool(convtest.RandomPSRoIPool)},
+	{"resize", randomScale(false)},
+	{"global pool", randomScale(true)},
+	{"pyramid", func(seed uint64, i int, backward bool) (subject, string, int) {
+		c := convtest.RandomPyramid(seed, i)
+		return pyramid{c.Problem, c.X, given(backward, c.DLevels)}, c.Name, i
+	}},
+	{"aspp", func(seed uint64, i int, backward bool) (subject, string, int) {
+		c := convtest.RandomASPP(seed, i)
+		a := aspp{p: c.Problem, x: c.X, dy: given(backward, c.OutputGrad())}
+		for j, f := range c.Filters {
+			a.add(fmt.Sprint("layer", j), c.Problem.Layers()[j], f.Weight, f.Bias)
+		}
+		return a, c.Name, i
+	}},
+}
+
+// given is dy where there is a backward pass.
+func given[T any](backward bool, dy []T) []T {
+	if !backward {
+		return nil
+	}
+	return dy
+}
+
+func randomConvolution(takes func(conv.Problem) bool) func(uint64, int, bool) (subject, string, int) {
+	return func(seed uint64, i int, backward bool) (subject, string, int) {
+		for ; ; i++ {
+			if c := convtest.Random(seed, i); takes(c.Problem) {
+				return randomOperation(c, backward), c.Name, i
+			}
+		}
+	}
+}
+
+func randomPack(masked bool) func(uint64, int, bool) (subject, string, int) {
+	return func(seed uint64, i int, backward bool) (subject, string, int) {
+		for ; ; i++ {
+			if c := convtest.RandomPack(seed, i); c.Problem.Mask == masked {
+				return pack{c.Problem, c.X, c.Filter.Weight, c.Filter.Bias, c.Predictor.Weight, c.Predictor.Bias, given(backward, c.OutputGrad())}, c.Name, i
+			}
+		}
+	}
+}
+
+func randomDCN(random func(uint64, int) convtest.DCNCase) func(uint64, int, bool) (subject, string, int) {
+	return func(seed uint64, i int, backward bool) (subject, string, int) {
+		c := random(seed, i)
+		return dcn{c.D, c.X, c.Offset, c.Mask, given(backward, c.OutputGrad()), false}, c.Name, i
+	}
+}
+
+func randomRoIPool(random func(uint64, int) convtest.RoICase) func(uint64, int, bool) (subject, string, int) {
+	return func(seed uint64, i int, backward bool) (subject, string, int) {
+		c := random(seed, i)
+		return roiPool{c.Q, c.X, c.RoIs, c.Offset, c.Mask, given(backward, c.OutputGrad()), false}, c.Name, i
+	}
+}
+
+func randomScale(pool bool) func(uint64, int, bool) (subject, string, int) {
+	return func(seed uint64, i int, backward bool) (subject, string, int) {
+		for ; ; i++ {
+			switch c := convtest.RandomScale(seed, i); {
+			case (c.Pool != nil) != pool:
+			case pool:
+				return globalPool{*c.Pool, c.X, given(backward, c.Dy)}, c.Name, i
+			default:
+				return resize{*c.Resize, c.X, given(backward, c.Dy)}, c.Name, i
+			}
+		}
+	}
+}
+
+// The columns of the tables: the output and the gradients. Arrays of blocks,
+// which have several of a kind, share a column.
+var randomColumns = [...]string{"y", "dx", "dweight", "dbias", "doffset", "dmask"}
+
+func columnOf(name string) int {
+	switch {
+	case strings.HasPrefix(name, "level"):
+		name = "y"
+	case strings.HasSuffix(name, "_weight"):
+		name = "dweight"
+	case strings.HasSuffix(name, "_bias"):
+		name = "dbias"
+	}
+	return slices.Index(randomColumns[:], name)
+}
 
 // randomRow collects what a device did with one operator.
 type randomRow struct {
 	cases, wrong int
-	worst        [len(arrayNames)]float64
-	compared     [len(arrayNames)]bool
+	worst        [len(randomColumns)]float64
+	compared     [len(randomColumns)]bool
 }
 
 // randomDevice collects what a device did with random cases.
 type randomDevice struct {
 	engine    *vkconv.Engine
-	rows      [len(randomRows)]randomRow
+	rows      []randomRow // as randomOperators
 	worst     float64
 	worstName string
 }
 
-// checkRandom runs random cases on the device that was asked for, or on all.
-func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64, backward bool) (err error) {
+// checkRandom runs n random cases of every operator whose name matches only, on
+// the device that was asked for, or on all.
+func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64, only *regexp.Regexp, backward bool) (err error) {
 	names := []string{device}
 	if device == "" && os.Getenv("VKCONV_DEVICE") == "" {
 		names = nil
@@ -57,23 +167,20 @@ func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64,
 		if err != nil {
 			return badInput(err)
 		}
-		devices = append(devices, &randomDevice{engine: engine})
+		devices = append(devices, &randomDevice{engine: engine, rows: make([]randomRow, len(randomOperators))})
 	}
-	transposed := (n + 1) / 2
-	fmt.Fprintf(e.stdout, "%d random cases and %d transposed ones from seed %d\n", n, transposed, seed)
-	for i := range n + transposed {
-		e.progress("%d of %d", i+1, n+transposed)
-		var op operation
-		var name string
-		if i < n {
-			c := convtest.Random(seed, i)
-			op, name = randomOperation(c, backward), c.Name
-		} else {
-			c := convtest.RandomTransposed(seed, i-n)
-			op, name = randomTransposed(c, backward), c.Name
+	fmt.Fprintf(e.stdout, "%d random cases an operator from seed %d\n", n, seed)
+	for row, o := range randomOperators {
+		if !only.MatchString(o.name) {
+			continue
 		}
-		if err := randomCase(ctx, e, devices, op, name); err != nil {
-			return err
+		for i, next := 0, 0; i < n; i++ {
+			e.progress("%s: %d of %d", o.name, i+1, n)
+			op, name, drawn := o.next(seed, next, backward)
+			next = drawn + 1
+			if err := randomCase(ctx, e, devices, row, op, name); err != nil {
+				return err
+			}
 		}
 	}
 	e.progress("")
@@ -88,40 +195,29 @@ func checkRandom(ctx context.Context, e *env, device string, n int, seed uint64,
 }
 
 // randomCase runs a case on every device.
-func randomCase(ctx context.Context, e *env, devices []*randomDevice, op operation, name string) error {
-	want := op.oracle()
-	row := 0
-	switch {
-	case op.transposed != nil:
-		row = 3
-	case op.p.Mask:
-		row = 2
-	case op.p.Deformable():
-		row = 1
-	}
+func randomCase(ctx context.Context, e *env, devices []*randomDevice, row int, op subject, name string) error {
+	right := op.oracle()
 	for _, d := range devices {
 		got, err := op.compute(ctx, d.engine)
 		if err != nil {
 			return fmt.Errorf("%s: %s: %w", d.engine.Name(), name, err)
 		}
-		r, right := &d.rows[row], true
+		r, ok := &d.rows[row], true
 		r.cases++
-		for i, s := range want {
-			if s == nil {
-				continue
-			}
-			v := conv.Judge(got[i], s, nil, op.roundings())
-			r.worst[i], r.compared[i] = max(r.worst[i], v.Worst), true
+		for _, w := range right {
+			v := conv.Judge(got[w.name], w.sums, nil, w.roundings)
+			column := columnOf(w.name)
+			r.worst[column], r.compared[column] = max(r.worst[column], v.Worst), true
 			if v.Worst > d.worst {
-				d.worst, d.worstName = v.Worst, arrayNames[i]+" of "+name
+				d.worst, d.worstName = v.Worst, w.name+" of "+name
 			}
 			if !v.OK() {
-				right = false
+				ok = false
 				e.progress("")
-				fmt.Fprintf(e.stdout, "WRONG on %s: %s\n    %s\n", d.engine.Name(), name, sentence(arrayNames[i], v))
+				fmt.Fprintf(e.stdout, "WRONG on %s: %s\n    %s\n", d.engine.Name(), name, sentence(w.name, v))
 			}
 		}
-		if !right {
+		if !ok {
 			r.wrong++
 		}
 	}
@@ -132,7 +228,7 @@ func randomCase(ctx context.Context, e *env, devices []*randomDevice, op operati
 func (d *randomDevice) table(e *env) (wrong int) {
 	fmt.Fprintf(e.stdout, "\n%s\n%s\nlargest share of the bound: %s in %s\n", d.engine.Name(), d.engine.Driver(), share(d.worst), d.worstName)
 	fmt.Fprintf(e.stdout, "%-14s %6s %6s", "", "cases", "wrong")
-	for _, name := range arrayNames {
+	for _, name := range randomColumns {
 		fmt.Fprintf(e.stdout, " %8s", name)
 	}
 	fmt.Fprintln(e.stdout)
@@ -140,8 +236,8 @@ func (d *randomDevice) table(e *env) (wrong int) {
 		if r.cases == 0 {
 			continue
 		}
-		line := fmt.Sprintf("%-14s %6d %6d", randomRows[i], r.cases, r.wrong)
-		for a := range arrayNames {
+		line := fmt.Sprintf("%-14s %6d %6d", randomOperators[i].name, r.cases, r.wrong)
+		for a := range randomColumns {
 			cell := ""
 			if r.compared[a] {
 				cell = share(r.worst[a])

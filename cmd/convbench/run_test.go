@@ -80,9 +80,11 @@ func TestEveryDevice(t *testing.T) {
 					t.Errorf("%s: wrote %v, want y %v", in, got, s)
 				}
 			}
-			must(t, 0, []string{"t_s3x2_op2x1 ", "mmcv_deform_pack_v1", "none outside its bound", "Not compared: mmcv_deform_roi_pool_2x2,"},
+			must(t, 0, []string{"t_s3x2_op2x1 ", "mmcv_deform_pack_v1", "mmcv_deform_roi_pool_2x2 ", "none outside its bound"},
 				"check", "-device", name, filepath.Join(cases, "../transposed"), filepath.Join(cases, "../known"))
-			must(t, 0, []string{"deformable v2 ", "transposed "}, "check", "-device", name, "-random", "60")
+			must(t, 0, []string{"dcnv4_oob ", "psroipool_mask ", "aspp_rates ", "pyramid_2x2x1x5 ", "none outside its bound"},
+				"check", "-device", name, filepath.Join(cases, "../dcn"), filepath.Join(cases, "../scales"))
+			must(t, 0, []string{"deformable v2 ", "transposed ", "psroi pool ", "aspp "}, "check", "-device", name, "-random", "6")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "swirl.png", "-deform", "swirl")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "edges.png", "-dilation", "4")
 			if infos != nil {
@@ -163,7 +165,7 @@ func TestCompareSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	op := operationOf(c)
-	want := op.oracle()[0]
+	want := op.oracle()[0].sums
 	y := make([]float32, len(want))
 	for i, s := range want {
 		y[i] = float32(s.Value)
@@ -195,20 +197,21 @@ func TestPackMistakes(t *testing.T) {
 		for i := range c.OffsetWeight { // so that offsets are no whole numbers
 			c.OffsetWeight[i] *= 0.0123
 		}
-		op := operationOf(c)
-		op.dy = nil
-		sums := op.oracle()
+		op := subjectOf(c, true).(pack)
+		right := op.oracle()
 		for what, change := range map[string]func(){"nothing": func() {}, "a weight": func() { op.weight[5] *= 1.001 },
-			"the predictor": func() { op.pack.weight[7] += 1e-3 }, "its last bias": func() { op.pack.bias[len(op.pack.bias)-1] += 1e-3 }} {
-			op = operationOf(c)
-			op.dy, op.weight, op.pack = nil, slices.Clone(c.Weight), &pack{slices.Clone(c.OffsetWeight), slices.Clone(c.OffsetBias)}
+			"the predictor": func() { op.offsetWeight[7] += 1e-3 }, "its last bias": func() { op.offsetBias[len(op.offsetBias)-1] += 1e-3 }} {
+			op = subjectOf(c, true).(pack)
+			op.weight, op.offsetWeight, op.offsetBias = slices.Clone(c.Weight), slices.Clone(c.OffsetWeight), slices.Clone(c.OffsetBias)
 			change()
 			got, err := op.compute(context.Background(), cpu)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if v := judge(got[0], sums[0], nil, 0, op.roundings()); v.OK() != (what == "nothing") {
-				t.Errorf("%s: %s changed: %+v", name, what, v)
+			for _, w := range right {
+				if v := judge(got[w.name], w.sums, nil, 0, w.roundings); v.OK() != (what == "nothing") {
+					t.Errorf("%s: %s of %s changed: %+v", name, w.name, what, v)
+				}
 			}
 		}
 	}

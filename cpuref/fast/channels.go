@@ -22,23 +22,37 @@ type strided struct {
 
 func (w *strided) tile(i int, j *job, s *scratch) {
 	n := i / w.tiles
-	w.tiler.tile(i, &job{ctx: j.ctx, y: j.y[n*w.gapY:], x: j.x[n*w.gapX:], offset: j.offset, mask: j.mask}, s)
+	moved := &s.moved
+	moved.ctx, moved.offset, moved.mask = j.ctx, j.offset, j.mask
+	moved.y, moved.x = j.y[n*w.gapY:], j.x[n*w.gapX:]
+	w.tiler.tile(i, moved, s)
+	moved.ctx, moved.y, moved.x, moved.offset, moved.mask = nil, nil, nil, nil, nil
 }
 
-// strided wraps plan, which has so many tiles in all.
-func (st Strides) strided(p conv.Problem, plan tiler, tiles int, y, x []float32) (tiler, error) {
+var stridedRuns freeList[*strided]
+
+// run runs plan, which has so many tiles in all, between images that far apart.
+func (st Strides) run(ctx context.Context, pool *Pool, p conv.Problem, plan tiler, tiles int, y, x, offset, mask []float32) error {
 	gapY, err := gap("y", y, st.Y, p.Output())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	gapX, err := gap("x", x, st.X, p.Input())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if gapY == 0 && gapX == 0 || p.N == 0 {
-		return plan, nil
+		return pool.run(ctx, plan, tiles, y, x, offset, mask)
 	}
-	return &strided{plan, tiles / p.N, gapY, gapX}, nil
+	w := stridedRuns.get()
+	if w == nil {
+		w = new(strided)
+	}
+	*w = strided{plan, tiles / p.N, gapY, gapX}
+	err = pool.run(ctx, w, tiles, y, x, offset, mask)
+	*w = strided{}
+	stridedRuns.put(w)
+	return err
 }
 
 // gap checks a slice that holds every image of a tensor, stride apart, and
@@ -60,23 +74,15 @@ func gap(name string, s []float32, stride int, shape conv.Shape) (int, error) {
 // RunStrided is [Conv2D.Run] between ranges of channels of wider tensors: y and x
 // begin at the range's first channel of the first image.
 func (c *Conv2D) RunStrided(ctx context.Context, y, x []float32, st Strides) error {
-	plan, err := st.strided(c.p, c, c.tiles(), y, x)
-	if err != nil {
-		return err
-	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.pool.run(ctx, plan, c.tiles(), y, x, nil, nil)
+	return st.run(ctx, c.pool, c.p, c, c.tiles(), y, x, nil, nil)
 }
 
 // RunStrided is [DeformConv2D.Run] between ranges of channels of wider tensors:
 // y and x begin at the range's first channel of the first image.
 func (d *DeformConv2D) RunStrided(ctx context.Context, y, x, offset, mask []float32, st Strides) error {
 	p := d.p
-	plan, err := st.strided(p, d, d.tiles(), y, x)
-	if err != nil {
-		return err
-	}
 	if err := length("offset", offset, p.Offset().Len(), p.Offset()); err != nil {
 		return err
 	}
@@ -87,5 +93,5 @@ func (d *DeformConv2D) RunStrided(ctx context.Context, y, x, offset, mask []floa
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.pool.run(ctx, plan, d.tiles(), y, x, offset, mask)
+	return st.run(ctx, d.pool, p, d, d.tiles(), y, x, offset, mask)
 }

@@ -193,13 +193,20 @@ func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32, s 
 		c, ldc = growAligned(&s.sums, sums), l.cols
 		base = u.g0*l.kg + u.k0
 	}
+	together := len(live) > 0 && int(live[len(live)-1]-live[0]) == len(live)-1
 	for g := b.g0; g < b.g1; g++ {
 		part := l.of(b, g)
 		n := part.c1 - part.c0
 		first := l.first(part)
+		// Taps that follow each other are one long segment: the end of each costs a
+		// branch that the processor did not expect.
+		segs, segLen, from := live, n, 0
+		if together && b.g1-b.g0 == 1 {
+			segs, segLen, from = oneSegment, n*len(live), int(live[0])*n
+		}
 		for k := u.k0; k < u.k1; {
 			mr := l.ks.height(u.k1 - k)
-			a := l.panel(part, k, mr)
+			a := l.panel(part, k, mr)[from*mr:]
 			channel := g*l.kg + k
 			var bias []float32
 			if first {
@@ -211,7 +218,7 @@ func (l *layout) multiply(u *unit, b block, live []int32, panel, y []float32, s 
 				start := min(rows, 1) * (rows*q + (part.c0-b.c0)*width) // 0 in an empty panel
 				tail := min(u.q1-u.q0-q, width) - width + lanes
 				l.ks.gemm(c[(channel-base)*ldc+q:], ldc, a, panel[start:],
-					bias, live, n, (b.c1-b.c0-n)*width, mr, nv, tail)
+					bias, segs, segLen, (b.c1-b.c0-n)*width, mr, nv, tail)
 			}
 			k += mr
 		}

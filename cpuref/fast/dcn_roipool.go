@@ -25,11 +25,15 @@ func (p *RoIPool) Run(ctx context.Context, y, x, rois, offset, mask []float32) e
 	if err != nil {
 		return err
 	}
+	defer q.done()
 	if err := length("y", y, q.Output().Len(), q.Output()); err != nil {
 		return err
 	}
-	return p.pool.run(ctx, task(func(i int) { q.pooled(y, i/q.K, i%q.K) }), q.RoIs*q.K, nil, nil, nil, nil)
+	return q.run(ctx, p.pool, roiBins, q.RoIs*q.K, y, gradArgs{})
 }
+
+// Workspace returns the bytes that runs need beyond inputs and outputs: none.
+func (p *RoIPool) Workspace() int64 { return 0 }
 
 // Backward computes the gradients dx, doffset and dmask from the one by y, dy.
 // A nil gradient is not computed. The same call gives the same bits with any
@@ -39,6 +43,7 @@ func (p *RoIPool) Backward(ctx context.Context, dx, doffset, dmask, x, rois, off
 	if err != nil {
 		return err
 	}
+	defer q.done()
 	if err := length("dy", dy, q.Output().Len(), q.Output()); err != nil {
 		return err
 	}
@@ -54,7 +59,7 @@ func (p *RoIPool) Backward(ctx context.Context, dx, doffset, dmask, x, rois, off
 		}
 	}
 	if dx != nil {
-		if err := p.pool.run(ctx, task(func(i int) { q.input(dx, dy, i/q.C, i%q.C) }), q.N*q.C, nil, nil, nil, nil); err != nil {
+		if err := q.run(ctx, p.pool, roiInput, q.N*q.C, dx, gradArgs{dy: dy}); err != nil {
 			return err
 		}
 	}
@@ -63,13 +68,46 @@ func (p *RoIPool) Backward(ctx context.Context, dx, doffset, dmask, x, rois, off
 	if doffset == nil && dmask == nil {
 		return nil
 	}
-	return p.pool.run(ctx, task(func(i int) { q.parts(doffset, dmask, dy, i/q.Classes, i%q.Classes) }), q.RoIs*q.Classes, nil, nil, nil, nil)
+	return q.run(ctx, p.pool, roiParts, q.RoIs*q.Classes, nil, gradArgs{dy: dy, g: Grads{Offset: doffset, Mask: dmask}})
 }
 
-// roiInputs is what every part of a run reads.
+// roiInputs is a run: what every part of it reads, and which part is next.
 type roiInputs struct {
 	conv.RoIPool
 	x, rois, offset, mask []float32
+	part                  roiPart
+}
+
+type roiPart int
+
+const (
+	roiBins  roiPart = iota // a unit is a region's output channel
+	roiInput                // an image's channel of dx
+	roiParts                // a region's class of doffset and dmask
+)
+
+// roiRuns keeps runs that are done, so that the next ones allocate nothing.
+var roiRuns freeList[*roiInputs]
+
+func (q *roiInputs) done() {
+	*q = roiInputs{}
+	roiRuns.put(q)
+}
+
+func (q *roiInputs) run(ctx context.Context, pool *Pool, part roiPart, units int, y []float32, g gradArgs) error {
+	q.part = part
+	return pool.runGrad(ctx, q, units, g, y, nil, nil, nil)
+}
+
+func (q *roiInputs) tile(i int, j *job, _ *scratch) {
+	switch q.part {
+	case roiBins:
+		q.pooled(j.y, i/q.K, i%q.K)
+	case roiInput:
+		q.input(j, i/q.C, i%q.C)
+	case roiParts:
+		q.parts(j.g.Offset, j.g.Mask, j.dy, i/q.Classes, i%q.Classes)
+	}
 }
 
 func (p *RoIPool) inputs(x, rois, offset, mask []float32) (*roiInputs, error) {
@@ -90,7 +128,12 @@ func (p *RoIPool) inputs(x, rois, offset, mask []float32) (*roiInputs, error) {
 			return nil, err
 		}
 	}
-	return &roiInputs{q, x, rois, offset, mask}, nil
+	run := roiRuns.get()
+	if run == nil {
+		run = new(roiInputs)
+	}
+	*run = roiInputs{RoIPool: q, x: x, rois: rois, offset: offset, mask: mask}
+	return run, nil
 }
 
 // roiBin is one bin: where it samples, and how.
@@ -255,11 +298,15 @@ func (q *roiInputs) pooled(y []float32, r, k int) {
 
 // input computes dx of one channel of one image: one worker owns the plane and
 // adds to it in the order of regions and bins.
-func (q *roiInputs) input(dx, dy []float32, n, c int) {
-	dx = dx[(n*q.C+c)*q.H*q.W:][:q.H*q.W]
+func (q *roiInputs) input(j *job, n, c int) {
+	dy := j.dy
+	dx := j.y[(n*q.C+c)*q.H*q.W:][:q.H*q.W]
 	clear(dx)
 	k := c / (q.Group * q.Group)
 	for r := range q.RoIs {
+		if j.ended() {
+			return
+		}
 		for by := range q.Ho {
 			for bx := range q.Wo {
 				if q.Channel(k, by, bx) != c {

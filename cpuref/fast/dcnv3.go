@@ -3,6 +3,7 @@ package fast
 import (
 	"context"
 	"math"
+	"unsafe"
 
 	"vkconv/conv"
 )
@@ -19,11 +20,6 @@ type DCN struct {
 // NewDCN makes a plan.
 func NewDCN(pool *Pool, d conv.DCN) *DCN { return &DCN{pool, d} }
 
-// task is a run that brings its data along.
-type task func(i int)
-
-func (f task) tile(i int, _ *job, _ *scratch) { f(i) }
-
 // Run computes y from x, offset and mask, in the shapes of the problem; a packed
 // problem has no mask.
 func (p *DCN) Run(ctx context.Context, y, x, offset, mask []float32) error {
@@ -31,10 +27,18 @@ func (p *DCN) Run(ctx context.Context, y, x, offset, mask []float32) error {
 	if err != nil {
 		return err
 	}
+	defer q.done()
 	if err := length("y", y, p.d.Output().Len(), p.d.Output()); err != nil {
 		return err
 	}
-	return p.pool.run(ctx, task(func(i int) { q.row(y, i) }), p.d.N*p.d.Groups*p.d.Ho, nil, nil, nil, nil)
+	return q.run(ctx, p.pool, dcnRow, p.d.N*p.d.Groups*p.d.Ho, y, nil, gradArgs{})
+}
+
+// Workspace returns the bytes that runs need beyond inputs and outputs, which
+// plans of one pool share.
+func (p *DCN) Workspace() int64 {
+	points := int64(p.d.Points())
+	return int64(p.pool.workers) * points * (int64(unsafe.Sizeof(dcnPoint{})) + 4)
 }
 
 // Backward computes the gradients dx, doffset and dmask from the one by y, dy.
@@ -46,6 +50,7 @@ func (p *DCN) Backward(ctx context.Context, dx, doffset, dmask, x, offset, mask,
 	if err != nil {
 		return err
 	}
+	defer q.done()
 	if err := length("dy", dy, d.Output().Len(), d.Output()); err != nil {
 		return err
 	}
@@ -61,8 +66,8 @@ func (p *DCN) Backward(ctx context.Context, dx, doffset, dmask, x, offset, mask,
 		}
 	}
 	if dx != nil {
-		blocks := (d.C/d.Groups + dxBlock - 1) / dxBlock
-		if err := p.pool.run(ctx, task(func(i int) { q.input(dx, dy, i/blocks, i%blocks) }), d.N*d.Groups*blocks, nil, nil, nil, nil); err != nil {
+		blocks := ceilDiv(d.C/d.Groups, dxBlock)
+		if err := q.run(ctx, p.pool, dcnInput, d.N*d.Groups*blocks, dx, nil, gradArgs{dy: dy}); err != nil {
 			return err
 		}
 	}
@@ -73,14 +78,48 @@ func (p *DCN) Backward(ctx context.Context, dx, doffset, dmask, x, offset, mask,
 	if doffset == nil && dmask == nil {
 		return nil
 	}
-	return p.pool.run(ctx, task(func(i int) { q.offsetRow(doffset, dmask, dy, i) }), d.N*d.Groups*d.Ho, nil, nil, nil, nil)
+	return q.run(ctx, p.pool, dcnOffset, d.N*d.Groups*d.Ho, nil, nil, gradArgs{dy: dy, g: Grads{Offset: doffset, Mask: dmask}})
 }
 
-// dcnInputs is what every part of a run reads.
+// dcnInputs is a run: what every part of it reads, and which part is next.
 type dcnInputs struct {
 	conv.DCN
 	x, offset, mask              []float32
 	offsetChannels, maskChannels int
+	part                         dcnPart
+}
+
+type dcnPart int
+
+const (
+	dcnRow    dcnPart = iota // a unit is an output row of a group
+	dcnInput                 // a block of channels of dx
+	dcnOffset                // an output row of a group of doffset and dmask
+)
+
+// dcnRuns keeps runs that are done, so that the next ones allocate nothing.
+var dcnRuns freeList[*dcnInputs]
+
+func (q *dcnInputs) done() {
+	*q = dcnInputs{}
+	dcnRuns.put(q)
+}
+
+func (q *dcnInputs) run(ctx context.Context, pool *Pool, part dcnPart, units int, y, x []float32, g gradArgs) error {
+	q.part = part
+	return pool.runGrad(ctx, q, units, g, y, x, nil, nil)
+}
+
+func (q *dcnInputs) tile(i int, j *job, s *scratch) {
+	points := grow(&s.points, q.DCN.Points())
+	switch q.part {
+	case dcnRow:
+		q.row(j.y, i, points)
+	case dcnInput:
+		q.input(j, i, points)
+	case dcnOffset:
+		q.offsetRow(j.g.Offset, j.g.Mask, j.dy, i, points, grow(&s.sums, len(points)))
+	}
 }
 
 func (p *DCN) inputs(x, offset, mask []float32) (*dcnInputs, error) {
@@ -91,13 +130,21 @@ func (p *DCN) inputs(x, offset, mask []float32) (*dcnInputs, error) {
 	if err := length("offset", offset, d.Offset().Len(), d.Offset()); err != nil {
 		return nil, err
 	}
+	channels := d.Offset()[1]
 	if d.Packed {
-		return &dcnInputs{d, x, offset, offset, d.Offset()[1], d.Offset()[1]}, nil
+		mask = offset
+	} else {
+		if err := length("mask", mask, d.MaskShape().Len(), d.MaskShape()); err != nil {
+			return nil, err
+		}
+		channels = d.MaskShape()[1]
 	}
-	if err := length("mask", mask, d.MaskShape().Len(), d.MaskShape()); err != nil {
-		return nil, err
+	q := dcnRuns.get()
+	if q == nil {
+		q = new(dcnInputs)
 	}
-	return &dcnInputs{d, x, offset, mask, d.Offset()[1], d.MaskShape()[1]}, nil
+	*q = dcnInputs{DCN: d, x: x, offset: offset, mask: mask, offsetChannels: d.Offset()[1], maskChannels: channels}
+	return q, nil
 }
 
 // dcnPoint is where a point samples: the four neighbours in their plane, row
@@ -194,9 +241,8 @@ func (p *dcnPoint) value(v [4]float32) float32 {
 }
 
 // row computes an output row of a group.
-func (q *dcnInputs) row(y []float32, i int) {
+func (q *dcnInputs) row(y []float32, i int, points []dcnPoint) {
 	n, g, oy := i/q.Ho/q.Groups, i/q.Ho%q.Groups, i%q.Ho
-	points := make([]dcnPoint, q.DCN.Points())
 	perGroup := q.C / q.Groups
 	for ox := range q.Wo {
 		out := oy*q.Wo + ox
@@ -217,14 +263,18 @@ const dxBlock = 8
 
 // input computes dx of a block of channels of a group: one worker owns their
 // planes and adds to them in the order of the output's pixels.
-func (q *dcnInputs) input(dx, dy []float32, ng, block int) {
-	n, g := ng/q.Groups, ng%q.Groups
+func (q *dcnInputs) input(j *job, i int, points []dcnPoint) {
+	dx, dy := j.y, j.dy
 	perGroup, plane, pixels := q.C/q.Groups, q.H*q.W, q.Ho*q.Wo
+	blocks := ceilDiv(perGroup, dxBlock)
+	block, g, n := i%blocks, i/blocks%q.Groups, i/blocks/q.Groups
 	c0, c1 := g*perGroup+block*dxBlock, g*perGroup+min((block+1)*dxBlock, perGroup)
 	dx = dx[(n*q.C+c0)*plane:][:(c1-c0)*plane]
 	clear(dx)
-	points := make([]dcnPoint, q.DCN.Points())
 	for out := range pixels {
+		if out%q.Wo == 0 && j.ended() {
+			return
+		}
 		q.points(points, n, g, out)
 		for t := range points {
 			p := &points[t]
@@ -244,10 +294,8 @@ func (q *dcnInputs) input(dx, dy []float32, ng, block int) {
 }
 
 // offsetRow computes doffset and dmask of a group at an output row.
-func (q *dcnInputs) offsetRow(doffset, dmask, dy []float32, i int) {
+func (q *dcnInputs) offsetRow(doffset, dmask, dy []float32, i int, points []dcnPoint, dm []float32) {
 	n, g, oy := i/q.Ho/q.Groups, i/q.Ho%q.Groups, i%q.Ho
-	points := make([]dcnPoint, q.DCN.Points())
-	dm := make([]float32, len(points))
 	perGroup, pixels := q.C/q.Groups, q.Ho*q.Wo
 	for ox := range q.Wo {
 		out := oy*q.Wo + ox

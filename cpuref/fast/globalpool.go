@@ -29,7 +29,7 @@ func (g *GlobalPool) Run(ctx context.Context, y, x []float32, st Strides) error 
 	if g.backward {
 		to, from = from, to
 	}
-	return runPlanes(ctx, g.pool, g.plane, to, from, y, x, st)
+	return runPlanes(ctx, g.pool, g, to, from, y, x, st)
 }
 
 func (g *GlobalPool) plane(y, x []float32, _ *scratch) {
@@ -64,20 +64,32 @@ func (g *GlobalPool) Workspace() int64 { return 0 }
 // Describe says how the plan computes.
 func (g *GlobalPool) Describe() string { return "global average pooling, a channel at a time" }
 
-// planes is a plan whose work units are the channels of images.
+// planer is a plan whose work units are the channels of images.
+type planer interface {
+	plane(y, x []float32, s *scratch)
+}
+
+// planeFunc is one made of a function.
+type planeFunc func(y, x []float32, s *scratch)
+
+func (f planeFunc) plane(y, x []float32, s *scratch) { f(y, x, s) }
+
+// planes is a run of one.
 type planes struct {
 	channels                       int
 	sizeY, sizeX, strideY, strideX int
-	f                              func(y, x []float32, s *scratch)
+	plan                           planer
 }
+
+var planesRuns freeList[*planes]
 
 func (p *planes) tile(i int, j *job, s *scratch) {
 	n, c := i/p.channels, i%p.channels
-	p.f(j.y[n*p.strideY+c*p.sizeY:][:p.sizeY], j.x[n*p.strideX+c*p.sizeX:][:p.sizeX], s)
+	p.plan.plane(j.y[n*p.strideY+c*p.sizeY:][:p.sizeY], j.x[n*p.strideX+c*p.sizeX:][:p.sizeX], s)
 }
 
-// runPlanes calls f with every channel of every image, of y and of x.
-func runPlanes(ctx context.Context, pool *Pool, f func(y, x []float32, s *scratch), to, from conv.Shape, y, x []float32, st Strides) error {
+// runPlanes runs plan on every channel of every image, of y and of x.
+func runPlanes(ctx context.Context, pool *Pool, plan planer, to, from conv.Shape, y, x []float32, st Strides) error {
 	gapY, err := gap("y", y, st.Y, to)
 	if err != nil {
 		return err
@@ -86,7 +98,14 @@ func runPlanes(ctx context.Context, pool *Pool, f func(y, x []float32, s *scratc
 	if err != nil {
 		return err
 	}
-	p := &planes{to[1], to[2] * to[3], from[2] * from[3], 0, 0, f}
+	p := planesRuns.get()
+	if p == nil {
+		p = new(planes)
+	}
+	*p = planes{to[1], to[2] * to[3], from[2] * from[3], 0, 0, plan}
 	p.strideY, p.strideX = gapY+to[1]*p.sizeY, gapX+from[1]*p.sizeX
-	return pool.run(ctx, p, to[0]*to[1], y, x, nil, nil)
+	err = pool.run(ctx, p, to[0]*to[1], y, x, nil, nil)
+	*p = planes{}
+	planesRuns.put(p)
+	return err
 }

@@ -348,11 +348,15 @@ func (w *weightGrad) workspace() int64 {
 		return int64(w.pool.workers) * w.depth.bytes()
 	}
 	tile := 4 * (w.panelLen() + w.tapChunk() + w.accLen() + w.rowsLen() + w.outsLen())
-	n := int64(w.pool.workers) * (int64(tile) + w.planBytes())
-	if w.slices > 1 {
-		n += 4 * int64(w.sum.n) * int64(w.slices)
+	return int64(w.pool.workers)*(int64(tile)+w.planBytes()) + w.fixed()
+}
+
+// fixed is the part of it that does not depend on how many workers there are: the slices.
+func (w *weightGrad) fixed() int64 {
+	if w.depth != nil || w.slices == 1 {
+		return 0
 	}
-	return n
+	return 4 * int64(w.sum.n) * int64(w.slices)
 }
 
 func (w *weightGrad) describe() string {

@@ -115,8 +115,9 @@ type unit struct {
 	z              *zone
 	q0, q1         int
 	vectors        int
-	sub0, subs     int // sub-panels, counted in the zone
-	g0, g1, k0, k1 int // groups, and output channels within each
+	subs           int               // sub-panels
+	starts         [tileSubs + 1]int // vector at which each begins, and the last one ends
+	g0, g1, k0, k1 int               // groups, and output channels within each
 }
 
 func (l *layout) unit(i int) (u unit) {
@@ -131,10 +132,13 @@ func (l *layout) unit(i int) (u unit) {
 		}
 	}
 	i -= u.z.first
-	u.sub0 = i * u.z.subs / u.z.tiles
-	u.subs = (i+1)*u.z.subs/u.z.tiles - u.sub0
-	v0, v1 := u.z.vector(u.sub0), u.z.vector(u.sub0+u.subs)
+	sub0 := i * u.z.subs / u.z.tiles
+	u.subs = (i+1)*u.z.subs/u.z.tiles - sub0
+	v0, v1 := u.z.vector(sub0), u.z.vector(sub0+u.subs)
 	u.vectors = v1 - v0
+	for j := range u.subs + 1 {
+		u.starts[j] = u.z.vector(sub0+j) - v0
+	}
 	u.q0, u.q1 = v0*l.ks.lanes, min(v1*l.ks.lanes, u.z.pixels())
 	u.g1, u.k1 = l.p.Groups, l.kg
 	if l.p.Groups > 1 {
@@ -149,10 +153,7 @@ func (l *layout) unit(i int) (u unit) {
 func (z *zone) vector(i int) int { return i * z.vectors / z.subs }
 
 // sub returns where sub-panel i of a unit begins and how many vectors it has.
-func (u *unit) sub(i int) (v0, nv int) {
-	first, v0 := u.z.vector(u.sub0), u.z.vector(u.sub0+i)
-	return v0 - first, u.z.vector(u.sub0+i+1) - v0
-}
+func (u *unit) sub(i int) (v0, nv int) { return u.starts[i], u.starts[i+1] - u.starts[i] }
 
 // tapChunk is the number of taps planned at a time.
 func (l *layout) tapChunk() int { return min(l.taps, blockTaps) }

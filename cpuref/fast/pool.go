@@ -21,6 +21,7 @@ type Pool struct {
 	jobs    []*job // with tiles left to hand out, oldest first
 	free    []*job // finished, kept so that a run allocates nothing
 	closed  bool
+	scratch []*scratch // one a worker
 	exited  sync.WaitGroup
 }
 
@@ -52,7 +53,9 @@ func NewPool(workers int) *Pool {
 	p := &Pool{workers: workers}
 	p.wake.L = &p.mu
 	for range workers {
-		p.exited.Go(p.work)
+		s := new(scratch)
+		p.scratch = append(p.scratch, s)
+		p.exited.Go(func() { p.work(s) })
 	}
 	return p
 }
@@ -120,8 +123,7 @@ func (p *Pool) runGrad(ctx context.Context, plan tiler, tiles int, g gradArgs, y
 }
 
 // work is a worker's life: take the oldest job, run its tiles until none is left.
-func (p *Pool) work() {
-	var s scratch
+func (p *Pool) work(s *scratch) {
 	p.mu.Lock()
 	for {
 		for len(p.jobs) == 0 {
@@ -139,7 +141,7 @@ func (p *Pool) work() {
 				j.stopped.Store(true)
 				break
 			}
-			j.plan.tile(int(i), j, &s)
+			j.plan.tile(int(i), j, s)
 		}
 		p.mu.Lock()
 		if j.listed { // nothing left in it: nobody else shall enter

@@ -58,12 +58,16 @@ func NewResizeBackward(pool *Pool, r conv.Resize) *Resize {
 // Run computes y (N×C×Ho×Wo) from x (N×C×H×W), both with images st apart.
 func (p *Resize) Run(ctx context.Context, y, x []float32, st Strides) error {
 	if p.readRows != nil {
-		return runPlanes(ctx, p.pool, p.gather, p.r.Input(), p.r.Output(), y, x, st)
+		return runPlanes(ctx, p.pool, p, p.r.Input(), p.r.Output(), y, x, st)
 	}
-	return runPlanes(ctx, p.pool, p.resize, p.r.Output(), p.r.Input(), y, x, st)
+	return runPlanes(ctx, p.pool, p, p.r.Output(), p.r.Input(), y, x, st)
 }
 
-func (p *Resize) resize(y, x []float32, _ *scratch) {
+func (p *Resize) plane(y, x []float32, s *scratch) {
+	if p.readRows != nil {
+		p.gather(y, x, s)
+		return
+	}
 	w := p.r.W
 	for oy := range p.rows {
 		v := &p.rows[oy]

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"vkconv/conv"
 	"vkconv/cpuref"
@@ -227,5 +228,5 @@ func TestFarOffsets(t *testing.T) {
 // bytes is what a worker's buffers hold.
 func (s *scratch) bytes() int64 {
 	return int64(4*(cap(s.panel)+cap(s.sums)+cap(s.index)+cap(s.segs)) +
-		32*cap(s.vectors) + 160*cap(s.samples))
+		32*cap(s.vectors) + 160*cap(s.samples) + int(unsafe.Sizeof(dcnPoint{}))*cap(s.points))
 }

@@ -1,6 +1,10 @@
 package fast
 
-import "vkconv/conv"
+import (
+	"math/bits"
+
+	"vkconv/conv"
+)
 
 // sample4 says how to sample four neighbouring output pixels at one tap: for
 // each lane two addresses in a channel's plane, of the left pixel of the upper
@@ -63,7 +67,7 @@ func (d *DeformConv2D) planSamples(u *unit, s *scratch, offset, mask []float32, 
 // split returns the whole part and the fraction of base + delta. Adding them up
 // in float32 would lose the fraction on large images.
 func split(base int, delta float32) (int, float32) {
-	const far = 1 << 31 // beyond any image
+	const far = 1 << (30 + bits.UintSize/64) // beyond any image
 	if delta >= far {
 		return base + far, 0
 	}

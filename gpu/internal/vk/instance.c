@@ -15,7 +15,7 @@ static int has_extension(AnyFn gipa, const char *layer, const char *name) {
 	uint32_t n = 0;
 	int found = 0;
 	if (!list || list(layer, &n, NULL) != R_SUCCESS || n == 0) return 0;
-	ExtensionProperties *all = calloc(n, sizeof *all);
+	ExtensionProperties *all = CALLOC(n, sizeof *all);
 	if (!all) return 0;
 	if (list(layer, &n, all) >= R_SUCCESS)
 		for (uint32_t i = 0; i < n && !found; i++) found = !strcmp(all[i].name, name);
@@ -35,7 +35,7 @@ Result vkx_offers(AnyFn gipa, vkx_offer *out) {
 	LayersFn layers = (LayersFn)((ProcFn)gipa)(NULL, "vkEnumerateInstanceLayerProperties");
 	uint32_t n = 0;
 	if (layers && layers(&n, NULL) == R_SUCCESS && n) {
-		LayerProperties *all = calloc(n, sizeof *all);
+		LayerProperties *all = CALLOC(n, sizeof *all);
 		if (!all) return R_OUT_OF_HOST;
 		if (layers(&n, all) >= R_SUCCESS)
 			for (uint32_t i = 0; i < n; i++) out->validation |= !strcmp(all[i].name, validation_layer);
@@ -48,10 +48,11 @@ Result vkx_offers(AnyFn gipa, vkx_offer *out) {
 }
 
 // The ledger is handed out even when the instance could not be made: it holds the loader's reasons. The caller frees it.
-Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, vkx_instance **out, vkx_ledger **ledger) {
+Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, const char *wanted,
+	vkx_instance **out, vkx_ledger **ledger) {
 	*out = NULL;
-	vkx_ledger *l = *ledger = calloc(1, sizeof *l);
-	vkx_instance *i = calloc(1, sizeof *i);
+	vkx_ledger *l = *ledger = CALLOC(1, sizeof *l);
+	vkx_instance *i = CALLOC(1, sizeof *i);
 	if (!i || !l) {
 		free(i);
 		return R_OUT_OF_HOST;
@@ -60,10 +61,12 @@ Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int va
 	i->ledger = l;
 
 	ApplicationInfo app = {ST_APPLICATION, NULL, "vkconv", 1, "vkconv", 1, api};
-	const char *extensions[4];
+	const char *extensions[16];
 	uint32_t extensionCount = 0;
 	if (offer->debugUtils) extensions[extensionCount++] = "VK_EXT_debug_utils";
 	if (offer->portability) extensions[extensionCount++] = "VK_KHR_portability_enumeration";
+
+	for (; *wanted && extensionCount < 12; wanted += strlen(wanted) + 1) extensions[extensionCount++] = wanted;
 
 	// Chained into the instance's own creation too, so that the loader's complaints while it looks for drivers and the
 	// layer's while the instance is destroyed are kept.
@@ -128,5 +131,5 @@ void vkx_instance_free(vkx_instance *i) {
 }
 
 Result vkx_physical(vkx_instance *i, uint32_t *count, PhysicalDevice *out) {
-	return i->EnumeratePhysicalDevices(i->handle, count, out);
+	return CALL(FAULT_MEMORY, i, EnumeratePhysicalDevices, i->handle, count, out);
 }

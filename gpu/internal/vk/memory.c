@@ -4,7 +4,7 @@
 
 static Result new_buffer(vkx_device *d, uint64_t size, Handle *out) {
 	BufferCreateInfo info = {ST_BUFFER, NULL, 0, size, USAGE_STORAGE | USAGE_TRANSFER_SRC | USAGE_TRANSFER_DST, 0, 0, NULL};
-	Result r = d->CreateBuffer(d->handle, &info, NULL, out);
+	Result r = CALL(FAULT_MEMORY, d, CreateBuffer, d->handle, &info, NULL, out);
 	if (r == R_SUCCESS) vkx_count(d->ledger, K_BUFFER, 1);
 	return r;
 }
@@ -29,11 +29,11 @@ Result vkx_block_new(vkx_device *d, uint64_t size, uint32_t type, int map, vkx_b
 	MemoryRequirements need = {0};
 	d->GetBufferMemoryRequirements(d->handle, b.buffer, &need);
 	MemoryAllocateInfo info = {ST_MEMORY_ALLOCATE, NULL, need.size, type};
-	r = d->AllocateMemory(d->handle, &info, NULL, &b.memory);
+	r = CALL(FAULT_MEMORY, d, AllocateMemory, d->handle, &info, NULL, &b.memory);
 	if (r == R_SUCCESS) {
 		vkx_count(d->ledger, K_MEMORY, 1);
-		r = d->BindBufferMemory(d->handle, b.buffer, b.memory, 0);
-		if (r == R_SUCCESS && map) r = d->MapMemory(d->handle, b.memory, 0, ~(DeviceSize)0, 0, &b.map);
+		r = CALL(FAULT_MEMORY, d, BindBufferMemory, d->handle, b.buffer, b.memory, 0);
+		if (r == R_SUCCESS && map) r = CALL(FAULT_MEMORY | FAULT_LOST, d, MapMemory, d->handle, b.memory, 0, ~(DeviceSize)0, 0, &b.map);
 	} else {
 		b.memory = 0;
 	}

@@ -3,8 +3,8 @@
 
 Result vkx_layout_new(vkx_device *d, uint32_t bindings, uint32_t push, vkx_layout **out) {
 	*out = NULL;
-	vkx_layout *l = calloc(1, sizeof *l);
-	SetLayoutBinding *b = calloc(bindings ? bindings : 1, sizeof *b);
+	vkx_layout *l = CALLOC(1, sizeof *l);
+	SetLayoutBinding *b = CALLOC(bindings ? bindings : 1, sizeof *b);
 	Result r = R_OUT_OF_HOST;
 	if (l && b) {
 		l->bindings = bindings;
@@ -12,14 +12,14 @@ Result vkx_layout_new(vkx_device *d, uint32_t bindings, uint32_t push, vkx_layou
 		for (uint32_t k = 0; k < bindings; k++)
 			b[k] = (SetLayoutBinding){k, DESCRIPTOR_STORAGE_BUFFER, 1, SHADER_STAGE_COMPUTE, NULL};
 		SetLayoutCreateInfo set = {ST_SET_LAYOUT, NULL, 0, bindings, b};
-		r = d->CreateDescriptorSetLayout(d->handle, &set, NULL, &l->set);
+		r = CALL(FAULT_MEMORY, d, CreateDescriptorSetLayout, d->handle, &set, NULL, &l->set);
 		if (r == R_SUCCESS) vkx_count(d->ledger, K_SET_LAYOUT, 1);
 		else l->set = 0;
 	}
 	if (r == R_SUCCESS) {
 		PushConstantRange range = {SHADER_STAGE_COMPUTE, 0, push};
 		PipelineLayoutCreateInfo info = {ST_PIPELINE_LAYOUT, NULL, 0, 1, &l->set, push ? 1 : 0, &range};
-		r = d->CreatePipelineLayout(d->handle, &info, NULL, &l->layout);
+		r = CALL(FAULT_MEMORY, d, CreatePipelineLayout, d->handle, &info, NULL, &l->layout);
 		if (r == R_SUCCESS) vkx_count(d->ledger, K_LAYOUT, 1);
 		else l->layout = 0;
 	}
@@ -45,8 +45,8 @@ void vkx_layout_free(vkx_device *d, vkx_layout *l) {
 Result vkx_pipeline_new(vkx_device *d, Handle cache, const vkx_layout *l, const uint32_t *code, size_t size,
 	const vkx_constant *constants, uint32_t count, uint32_t subgroup, int full, vkx_pipeline **out) {
 	*out = NULL;
-	vkx_pipeline *p = calloc(1, sizeof *p);
-	SpecializationEntry *entries = calloc(count ? count : 1, sizeof *entries);
+	vkx_pipeline *p = CALLOC(1, sizeof *p);
+	SpecializationEntry *entries = CALLOC(count ? count : 1, sizeof *entries);
 	if (!p || !entries) {
 		free(p);
 		free(entries);
@@ -57,14 +57,14 @@ Result vkx_pipeline_new(vkx_device *d, Handle cache, const vkx_layout *l, const 
 	SpecializationInfo special = {count, entries, count * sizeof *constants, constants};
 	ShaderModuleCreateInfo module = {ST_SHADER_MODULE, NULL, 0, size, code};
 	Handle shader = 0;
-	Result r = d->CreateShaderModule(d->handle, &module, NULL, &shader);
+	Result r = CALL(FAULT_MEMORY | FAULT_BUILD, d, CreateShaderModule, d->handle, &module, NULL, &shader);
 	if (r == R_SUCCESS) {
 		vkx_count(d->ledger, K_MODULE, 1);
 		RequiredSubgroup required = {ST_REQUIRED_SUBGROUP, NULL, subgroup};
 		ComputePipelineCreateInfo info = {ST_COMPUTE_PIPELINE, NULL, 0,
 			{ST_SHADER_STAGE, subgroup ? &required : NULL, full ? 2 : 0, SHADER_STAGE_COMPUTE, shader, "main", count ? &special : NULL},
 			l->layout, 0, -1};
-		r = d->CreateComputePipelines(d->handle, cache, 1, &info, NULL, &p->pipeline);
+		r = CALL(FAULT_MEMORY | FAULT_BUILD, d, CreateComputePipelines, d->handle, cache, 1, &info, NULL, &p->pipeline);
 		d->DestroyShaderModule(d->handle, shader, NULL);
 		vkx_count(d->ledger, K_MODULE, -1);
 	}
@@ -88,13 +88,13 @@ void vkx_pipeline_free(vkx_device *d, vkx_pipeline *p) {
 
 Result vkx_cache_new(vkx_device *d, const void *data, size_t size, Handle *out) {
 	PipelineCacheCreateInfo info = {ST_PIPELINE_CACHE, NULL, 0, size, size ? data : NULL};
-	Result r = d->CreatePipelineCache(d->handle, &info, NULL, out);
+	Result r = CALL(FAULT_MEMORY, d, CreatePipelineCache, d->handle, &info, NULL, out);
 	if (r == R_SUCCESS) vkx_count(d->ledger, K_CACHE, 1);
 	return r;
 }
 
 Result vkx_cache_data(vkx_device *d, Handle cache, void *data, size_t *size) {
-	return d->GetPipelineCacheData(d->handle, cache, size, data);
+	return CALL(FAULT_MEMORY, d, GetPipelineCacheData, d->handle, cache, size, data);
 }
 
 void vkx_cache_free(vkx_device *d, Handle cache) {

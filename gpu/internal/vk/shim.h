@@ -7,7 +7,7 @@
 // A ledger belongs to one instance and outlives it by a moment: what the driver and its layers said, and how many
 // objects of each kind exist.
 enum { K_INSTANCE, K_MESSENGER, K_DEVICE, K_MEMORY, K_BUFFER, K_SET_LAYOUT, K_LAYOUT, K_MODULE, K_CACHE, K_PIPELINE,
-	K_DESCRIPTOR_POOL, K_COMMAND_POOL, K_FENCE, K_QUERY_POOL, K_COUNT };
+	K_DESCRIPTOR_POOL, K_COMMAND_POOL, K_FENCE, K_QUERY_POOL, K_SURFACE, K_SWAPCHAIN, K_SEMAPHORE, K_COUNT };
 enum { RING_LINES = 128, RING_WIDTH = 1536 };
 typedef struct {
 	int64_t live[K_COUNT];
@@ -66,6 +66,15 @@ typedef struct {
 	Handle bound;                // the pipeline bound last
 } vkx_stream;
 
+// fault.c: what may fail, and how a call that may is made. CALL(kinds, d, Fn, …) is d->Fn(…), or the failure that a test
+// asked for.
+enum { FAULT_MEMORY = 1, FAULT_LOST = 2, FAULT_BUILD = 4 };
+void vkx_arm(uint32_t kinds, int64_t nth, Result result); // the nth call from now, counted from 1
+const char *vkx_disarm(int64_t *seen);                    // what failed, or NULL; how many calls could have
+Result vkx_fault(uint32_t kind, const char *call);
+#define CALL(kinds, d, Fn, ...) (vkx_fault(kinds, "vk" #Fn) ?: (d)->Fn(__VA_ARGS__))
+#define CALLOC(n, size) (vkx_fault(FAULT_MEMORY, "calloc") ? NULL : calloc(n, size))
+
 // loader.c: NULL and *why filled when no library could be opened.
 AnyFn vkx_load(char *why, uint32_t size);
 
@@ -79,14 +88,16 @@ int vkx_line(vkx_ledger *l, int ring, uint64_t n, char *out); // 0 when line n h
 // instance.c
 typedef struct { uint32_t version, validation, debugUtils, portability; } vkx_offer;
 Result vkx_offers(AnyFn gipa, vkx_offer *out);
-Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, vkx_instance **out, vkx_ledger **ledger);
+// wanted: names of further extensions, each ended by a zero, the last by two.
+Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, const char *wanted, vkx_instance **out,
+	vkx_ledger **ledger);
 void vkx_instance_free(vkx_instance *i);
 Result vkx_physical(vkx_instance *i, uint32_t *count, PhysicalDevice *out);
 
 // features.c
 void vkx_read_traits(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_traits *out);
 uint32_t vkx_coop_shapes(vkx_instance *i, PhysicalDevice p, CoopShape *out, uint32_t room); // how many there are
-Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_device **out);
+Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, int shows, vkx_device **out); // shows: with swapchains
 void vkx_device_free(vkx_device *d);
 
 // memory.c

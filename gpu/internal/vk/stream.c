@@ -9,21 +9,21 @@ enum { ALL_ACCESS = ALL_WRITES | ACCESS_SHADER_READ | ACCESS_TRANSFER_READ };
 
 Result vkx_stream_new(vkx_device *d, vkx_stream **out) {
 	*out = NULL;
-	vkx_stream *s = calloc(1, sizeof *s);
+	vkx_stream *s = CALLOC(1, sizeof *s);
 	if (!s) return R_OUT_OF_HOST;
 	s->device = d;
 	CommandPoolCreateInfo pool = {ST_COMMAND_POOL, NULL, 1 /* short-lived */, d->family};
-	Result r = d->CreateCommandPool(d->handle, &pool, NULL, &s->pool);
+	Result r = CALL(FAULT_MEMORY, d, CreateCommandPool, d->handle, &pool, NULL, &s->pool);
 	if (r == R_SUCCESS) {
 		vkx_count(d->ledger, K_COMMAND_POOL, 1);
 		CommandBufferAllocateInfo cmd = {ST_COMMAND_BUFFER_ALLOCATE, NULL, s->pool, 0, 1};
-		r = d->AllocateCommandBuffers(d->handle, &cmd, &s->cmd);
+		r = CALL(FAULT_MEMORY, d, AllocateCommandBuffers, d->handle, &cmd, &s->cmd);
 	} else {
 		s->pool = 0;
 	}
 	if (r == R_SUCCESS) {
 		FenceCreateInfo fence = {ST_FENCE, NULL, 0};
-		r = d->CreateFence(d->handle, &fence, NULL, &s->fence);
+		r = CALL(FAULT_MEMORY, d, CreateFence, d->handle, &fence, NULL, &s->fence);
 		if (r == R_SUCCESS) vkx_count(d->ledger, K_FENCE, 1);
 		else s->fence = 0;
 	}
@@ -59,18 +59,18 @@ void vkx_stream_free(vkx_stream *s) {
 
 Result vkx_stream_begin(vkx_stream *s) {
 	vkx_device *d = s->device;
-	Result r = d->ResetCommandPool(d->handle, s->pool, 0);
+	Result r = CALL(FAULT_MEMORY, d, ResetCommandPool, d->handle, s->pool, 0);
 	if (r != R_SUCCESS) return r;
 	for (vkx_chunk *c = s->chunks; c; c = c->next) {
 		if (c->sets == 0) continue;
-		if ((r = d->ResetDescriptorPool(d->handle, c->pool, 0)) != R_SUCCESS) return r;
+		if ((r = CALL(FAULT_MEMORY, d, ResetDescriptorPool, d->handle, c->pool, 0)) != R_SUCCESS) return r;
 		c->sets = c->descriptors = 0;
 	}
 	s->current = s->chunks;
 	s->bound = 0;
 	s->times = 0;
 	CommandBufferBeginInfo info = {ST_COMMAND_BUFFER_BEGIN, NULL, 1 /* submitted once */, NULL};
-	return d->BeginCommandBuffer(s->cmd, &info);
+	return CALL(FAULT_MEMORY, d, BeginCommandBuffer, s->cmd, &info);
 }
 
 // Makes all earlier work and its writes come before all later work.
@@ -81,11 +81,11 @@ static void barrier(vkx_stream *s) {
 
 static Result new_chunk(vkx_stream *s, uint32_t need) {
 	vkx_device *d = s->device;
-	vkx_chunk *c = calloc(1, sizeof *c);
+	vkx_chunk *c = CALLOC(1, sizeof *c);
 	if (!c) return R_OUT_OF_HOST;
 	DescriptorPoolSize size = {DESCRIPTOR_STORAGE_BUFFER, need > POOL_DESCRIPTORS ? need : POOL_DESCRIPTORS};
 	DescriptorPoolCreateInfo info = {ST_DESCRIPTOR_POOL, NULL, 0, POOL_SETS, 1, &size};
-	Result r = d->CreateDescriptorPool(d->handle, &info, NULL, &c->pool);
+	Result r = CALL(FAULT_MEMORY, d, CreateDescriptorPool, d->handle, &info, NULL, &c->pool);
 	if (r != R_SUCCESS) {
 		free(c);
 		return r;
@@ -109,7 +109,7 @@ static Result new_set(vkx_stream *s, const vkx_layout *l, Handle *out) {
 		}
 		if (c->sets < POOL_SETS && c->descriptors + l->bindings <= POOL_DESCRIPTORS) {
 			SetAllocateInfo info = {ST_SET_ALLOCATE, NULL, c->pool, 1, &l->set};
-			Result r = d->AllocateDescriptorSets(d->handle, &info, out);
+			Result r = CALL(FAULT_MEMORY, d, AllocateDescriptorSets, d->handle, &info, out);
 			if (r == R_SUCCESS) {
 				c->sets++;
 				c->descriptors += l->bindings;
@@ -169,7 +169,7 @@ Result vkx_timestamp(vkx_stream *s) {
 		if (!grown) return R_OUT_OF_HOST;
 		s->queries = grown;
 		QueryPoolCreateInfo info = {ST_QUERY_POOL, NULL, 0, 2 /* timestamps */, QUERIES, 0};
-		Result r = d->CreateQueryPool(d->handle, &info, NULL, &s->queries[which]);
+		Result r = CALL(FAULT_MEMORY, d, CreateQueryPool, d->handle, &info, NULL, &s->queries[which]);
 		if (r != R_SUCCESS) return r;
 		s->queryPools++;
 		vkx_count(d->ledger, K_QUERY_POOL, 1);
@@ -184,29 +184,29 @@ Result vkx_stream_end(vkx_stream *s) {
 	// A fence alone does not make writes visible to the host.
 	MemoryBarrier m = {ST_MEMORY_BARRIER, NULL, ALL_WRITES, ACCESS_HOST_READ};
 	s->device->CmdPipelineBarrier(s->cmd, ALL_STAGES, STAGE_HOST, 0, 1, &m, 0, NULL, 0, NULL);
-	return s->device->EndCommandBuffer(s->cmd);
+	return CALL(FAULT_MEMORY, s->device, EndCommandBuffer, s->cmd);
 }
 
 // The caller holds the queue's lock.
 Result vkx_submit(vkx_stream *s) {
 	vkx_device *d = s->device;
-	Result r = d->ResetFences(d->handle, 1, &s->fence);
+	Result r = CALL(FAULT_MEMORY, d, ResetFences, d->handle, 1, &s->fence);
 	if (r != R_SUCCESS) return r;
 	SubmitInfo info = {ST_SUBMIT, NULL, 0, NULL, NULL, 1, &s->cmd, 0, NULL};
-	return d->QueueSubmit(d->queue, 1, &info, s->fence);
+	return CALL(FAULT_MEMORY | FAULT_LOST, d, QueueSubmit, d->queue, 1, &info, s->fence);
 }
 
-Result vkx_stream_status(vkx_stream *s) { return s->device->GetFenceStatus(s->device->handle, s->fence); }
+Result vkx_stream_status(vkx_stream *s) { return CALL(FAULT_LOST, s->device, GetFenceStatus, s->device->handle, s->fence); }
 
 Result vkx_stream_wait(vkx_stream *s, uint64_t ns) {
-	return s->device->WaitForFences(s->device->handle, 1, &s->fence, 1, ns);
+	return CALL(FAULT_LOST, s->device, WaitForFences, s->device->handle, 1, &s->fence, 1, ns);
 }
 
 Result vkx_stream_times(vkx_stream *s, uint64_t *out) {
 	vkx_device *d = s->device;
 	for (uint32_t first = 0; first < s->times; first += QUERIES) {
 		uint32_t n = s->times - first < QUERIES ? s->times - first : QUERIES;
-		Result r = d->GetQueryPoolResults(d->handle, s->queries[first / QUERIES], 0, n, n * 8, out + first, 8, 3 /* 64 bits, wait */);
+		Result r = CALL(FAULT_LOST, d, GetQueryPoolResults, d->handle, s->queries[first / QUERIES], 0, n, n * 8, out + first, 8, 3 /* 64 bits, wait */);
 		if (r != R_SUCCESS) return r;
 	}
 	return R_SUCCESS;

@@ -1,0 +1,109 @@
+package cpuref
+
+import (
+	"math"
+
+	"vkconv/conv"
+)
+
+// A block is a chain of operators. What a float32 computation hands from one to
+// the next is off a little, and the next carries that on. This file bounds it.
+
+// Approx is a tensor in float64 and how far a float32 computation's own may be
+// off from it, element by element. The zero Approx is an absent tensor.
+type Approx struct{ Value, Off []float64 }
+
+// Exactly is a tensor that a computation has as it is.
+func Exactly[T Float](v []T) Approx {
+	if v == nil {
+		return Approx{}
+	}
+	a := Approx{make([]float64, len(v)), make([]float64, len(v))}
+	for i, x := range v {
+		a.Value[i] = float64(x)
+	}
+	return a
+}
+
+// ApproxOf is what a float32 computation has of sums.
+func ApproxOf(sums []conv.Sum, roundings int) Approx {
+	a := Approx{make([]float64, len(sums)), make([]float64, len(sums))}
+	for i, s := range sums {
+		a.Value[i] = s.Value
+		if s.Abs != 0 || s.Slack != 0 { // nothing but zeros is exact
+			a.Off[i] = s.Bound(roundings)
+		}
+	}
+	return a
+}
+
+// upper is the most that the elements computed may be, absolutely.
+func (a Approx) upper() []float64 {
+	if a.Value == nil {
+		return nil
+	}
+	u := make([]float64, len(a.Value))
+	for i, v := range a.Value {
+		u[i] = math.Abs(v) + a.Off[i]
+	}
+	return u
+}
+
+// carry bounds an operator that is linear in each of its operands. sums are its
+// results from the exact operands, upper those from their [Approx.upper]: with
+// every operand off by up to δ,
+//
+//	|Π(xᵢ + δᵢ) − Πxᵢ| ≤ Π(|xᵢ| + |δᵢ|) − Π|xᵢ|
+//
+// which summed is upper.Abs − sums.Abs, and the roundings of the computation
+// itself are made on terms that together are at most upper.Abs.
+func carry(sums, upper []conv.Sum) []conv.Sum {
+	out := make([]conv.Sum, len(sums))
+	for i, s := range sums {
+		u := upper[i]
+		out[i] = conv.Sum{Value: s.Value, Abs: u.Abs, Slope: s.Slope, Terms: s.Terms, Slack: u.Slack}
+		if u.Abs != s.Abs {
+			out[i].Slack += u.Abs - s.Abs + 1e-14*u.Abs // the difference is rounded itself
+		}
+	}
+	return out
+}
+
+// together adds up tensors of one shape, absent ones left out.
+func together(parts ...Approx) []conv.Sum {
+	var out []conv.Sum
+	for _, p := range parts {
+		if p.Value == nil {
+			continue
+		}
+		if out == nil {
+			out = make([]conv.Sum, len(p.Value))
+		}
+		for i, v := range p.Value {
+			out[i].Value += v
+			out[i].Abs += math.Abs(v) + p.Off[i]
+			out[i].Slack += p.Off[i]
+			out[i].Terms++
+		}
+	}
+	return out
+}
+
+// Filter is the weight of a convolution, and its bias or nil.
+type Filter[T Float] struct{ Weight, Bias []T }
+
+// convolve is [Conv2D] of a tensor that is off, without the activation.
+func convolve[T Float](p conv.Problem, x Approx, f Filter[T]) []conv.Sum {
+	p.Activation, p.Bias = conv.Activation{}, f.Bias != nil
+	w, b := Exactly(f.Weight), Exactly(f.Bias)
+	return carry(Conv2D(p, x.Value, w.Value, b.Value), Conv2D(p, x.upper(), w.upper(), b.upper()))
+}
+
+// activated applies an activation to what a layer computed.
+func activated(a conv.Activation, sums []conv.Sum) []conv.Sum {
+	out := make([]conv.Sum, len(sums))
+	for i, s := range sums {
+		out[i] = a.Apply(s)
+	}
+	return out
+}

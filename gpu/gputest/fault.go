@@ -1,0 +1,27 @@
+//go:build cgo
+
+package gputest
+
+import "vkconv/gpu/internal/vk"
+
+// Fault is a kind of failure that tests ask for in a driver's stead.
+type Fault struct {
+	Name  string
+	kinds vk.Faults
+}
+
+// The faults there are. A device that is lost stays lost; the others pass.
+var (
+	OutOfMemory  = Fault{"out of memory", vk.FaultMemory}
+	DeviceLost   = Fault{"device lost", vk.FaultLost}
+	BuildFailure = Fault{"shader does not build", vk.FaultBuild}
+)
+
+// At runs f while the nth call that could meet the fault, counted from 1, does so. It returns the call that failed, ""
+// where f made fewer, and how many calls could have. One fault at a time in the process.
+func (f Fault) At(nth int, run func()) (failed string, calls int) {
+	vk.Arm(f.kinds, nth)
+	defer func() { failed, calls = vk.Disarm() }()
+	run()
+	return
+}

@@ -1,0 +1,110 @@
+//go:build cgo
+
+package kernels
+
+import (
+	"fmt"
+	"math"
+
+	"vkconv/conv"
+	"vkconv/gpu"
+)
+
+// flat is a plan of one pass over whole tensors, an invocation an element.
+type flat struct {
+	pass    *pass // nil where there is nothing to do
+	names   []string
+	lengths []int // elements of each binding
+}
+
+// newFlat plans the pass of that module over items elements. Its bindings are
+// named and have so many elements each.
+func newFlat(d *gpu.Device, module string, items int, names []string, lengths []int, values map[string]int) (*flat, error) {
+	f := &flat{names: names, lengths: lengths}
+	m := makerFor(d)
+	for i, n := range lengths {
+		if bytes := 4 * int64(n); bytes > m.traits.StorageRange || n > math.MaxInt32-1<<20 {
+			return nil, fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, names[i], bytes, m.traits.StorageRange)
+		}
+	}
+	if items == 0 {
+		return f, nil
+	}
+	if values == nil {
+		values = map[string]int{}
+	}
+	values["items"] = items
+	local := localSize(m.traits)
+	var err error
+	f.pass, err = newPass(m, module, local, ceil(items, local), values)
+	return f, err
+}
+
+// record records the pass; tensors are its bindings in order.
+func (f *flat) record(s *gpu.Stream, tensors ...Tensor) error {
+	if f.pass == nil {
+		return nil
+	}
+	var bound [maxSpans]span
+	for i, t := range tensors {
+		bound[i] = span{t, f.lengths[i]}
+		if err := checkSpan(f.names[i], bound[i]); err != nil {
+			return err
+		}
+	}
+	return f.pass.record(s, &bound)
+}
+
+// Describe names the kernel.
+func (f *flat) Describe() string {
+	if f.pass == nil {
+		return "nothing to do"
+	}
+	return f.pass.module.Name
+}
+
+// Workspace is the device memory in bytes that running takes beyond tensors: none.
+func (f *flat) Workspace() int64 { return 0 }
+
+// Close has nothing to free.
+func (f *flat) Close() {}
+
+// Add is a plan of a sum of two tensors.
+type Add struct{ *flat }
+
+// NewAdd plans y = a + b of so many elements. More than the device's limits give
+// [gpu.ErrTooLarge].
+func NewAdd(d *gpu.Device, elements int) (*Add, error) {
+	f, err := newFlat(d, "add", elements, []string{"a", "b", "y"}, []int{elements, elements, elements}, nil)
+	return &Add{f}, err
+}
+
+// Record records y = a + b.
+func (p *Add) Record(s *gpu.Stream, y, a, b Tensor) error { return p.record(s, a, b, y) }
+
+// NewActivation plans y = a(x), both of that shape, as a pass that takes views.
+func NewActivation(d *gpu.Device, shape conv.Shape, a conv.Activation) (*Activation, error) {
+	values := map[string]int{"activation": int(a.Kind)}
+	values["low"], values["high"] = activationParameters(a)
+	s, err := newScalerWith(d, "act", shape, shape, false, false, float32s, values)
+	return &Activation{s}, err
+}
+
+// Activation is a plan of an activation.
+type Activation struct{ *scaler }
+
+// ActivationBackward is a plan of its gradient.
+type ActivationBackward struct{ *flat }
+
+// NewActivationBackward plans dx = dy · a'(x) of so many elements.
+func NewActivationBackward(d *gpu.Device, elements int, a conv.Activation) (*ActivationBackward, error) {
+	values := map[string]int{"activation": int(a.Kind)}
+	values["low"], values["high"] = activationParameters(a)
+	f, err := newFlat(d, "act_grad", elements, []string{"x", "dy", "dx"}, []int{elements, elements, elements}, values)
+	return &ActivationBackward{f}, err
+}
+
+// Record records dx = dy · a'(x).
+func (p *ActivationBackward) Record(s *gpu.Stream, dx, x, dy Tensor) error {
+	return p.record(s, x, dy, dx)
+}
