@@ -132,7 +132,7 @@ func TestWinograd(t *testing.T) {
 		for _, m := range []conv.Winograd{2, 4} {
 			r := rand.New(rand.NewPCG(convtest.Seed(), uint64(m)))
 			worst, most := 0.0, 0
-			for range convtest.Cases(24) {
+			for range convtest.Cases(12) {
 				c, err := winogradCase(r)
 				if err != nil {
 					continue
