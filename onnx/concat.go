@@ -28,7 +28,7 @@ func inferConcat(p *planner, n *node) (*planned, error) {
 	for _, x := range q.in[1:] {
 		for i := range max(rank, len(x.dims)) {
 			if i >= rank || i >= len(x.dims) || i != axis && x.dims[i] != q.dims[i] {
-				return nil, misfit("%v joins %s and %s along axis %d", n, dimsText(q.in[0].dims), dimsText(x.dims), axis)
+				return nil, misfit("%v joins %s and %s along axis %d", n, Extents(q.in[0].dims), Extents(x.dims), axis)
 			}
 		}
 		q.dims[axis] += x.dims[axis]

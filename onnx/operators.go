@@ -55,8 +55,10 @@ func init() {
 
 		"Concat":            {inputs: [2]int{1, 1 << 20}, attributes: attributes{"axis": asInt}, infer: inferConcat},
 		"GlobalAveragePool": {inputs: [2]int{1, 1}, infer: inferGlobalAverage},
-		"GlobalMaxPool":     {inputs: [2]int{1, 1}, infer: inferGlobalMax},
-		"MaxPool":           {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "storage_order": asInt}), check: checkAutoPad, infer: inferPool},
+		"ReduceMean": {inputs: [2]int{1, 2}, attributes: attributes{"axes": asInts, "keepdims": asInt, "noop_with_empty_axes": asInt}, constants: []int{1},
+			infer: inferMean},
+		"GlobalMaxPool": {inputs: [2]int{1, 1}, infer: inferGlobalMax},
+		"MaxPool":       {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "storage_order": asInt}), check: checkAutoPad, infer: inferPool},
 		"AveragePool": {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "count_include_pad": asInt}), check: checkAverage,
 			infer: inferPool},
 		"Resize": {inputs: [2]int{1, 4}, constants: []int{1, 2, 3}, check: checkResize, infer: inferResize, attributes: attributes{

@@ -115,3 +115,13 @@ y = n.add("Relu", n.conv(x, 6, 3, strides=[2, 2]))
 y = n.add("Mul", n.add("Add", n.conv(y, 6, 6, groups=6), normal(1, 6, 1, 1)), normal(6, 1, 1))
 y = n.add("Flatten", n.add("GlobalAveragePool", y))
 n.write("external", n.add("Gemm", y, normal(5, 6), normal(5), transB=1, alpha=0.5), batch=True, external=True)
+
+# What PyTorch exports of a classifier's end, in two spellings, and of flattened images.
+n = Net()
+x = n.feed("x", 2, 5, 6, 4)
+y = n.conv(x, 4, 5, pads=[1] * 4)
+m = n.add("ReduceMean", y, np.array([-1, -2], np.int64), keepdims=1)
+f = n.add("Reshape", m, np.array([2, -1], np.int64), allowzero=1)
+k = n.add("ReduceMean", y, np.array([2, 3], np.int64), keepdims=0)
+g = n.add("Gemm", n.add("Concat", f, k, axis=1), normal(3, 8), normal(3), transB=1)
+n.write("mean", g, n.add("Gemm", n.add("Flatten", y), normal(6 * 4 * 4, 2)))
