@@ -149,6 +149,14 @@ func digits(v float64) string {
 	return fmt.Sprintf("%.3f", v)
 }
 
+// percent writes a share in two digits.
+func percent(share float64) string {
+	if share < 0.0995 {
+		return fmt.Sprintf("%.1f %%", 100*share)
+	}
+	return fmt.Sprintf("%.0f %%", 100*share)
+}
+
 func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 
 func (p Page) rows() (rows []row) {
@@ -167,7 +175,7 @@ func (p Page) rows() (rows []row) {
 			one.CPU = digits(s)
 		}
 		if p.Peak.Known() {
-			one.Roof = fmt.Sprintf("%.0f %%", 100*p.Peak.Share(r.Cost, m.Device.Median))
+			one.Roof = percent(p.Peak.Share(r.Cost, m.Device.Median))
 		}
 		rows = append(rows, one)
 	}
@@ -228,14 +236,14 @@ func (p Page) plots() ([]plot, error) {
 				return vis.Bar{Value: s, Text: digits(s) + " ×"}, s > 0
 			})})
 	}
-	add("roofline", p.roofWords(), p.roofline())
 	if p.Peak.Known() {
 		add("share", "Of the least time that the roofline allows for as many operations and bytes.",
 			vis.Bars{Title: "Share of the roofline", Note: p.Peak.From, Unit: "per cent", Rows: bars(func(r bench.Result) (vis.Bar, bool) {
 				share := 100 * p.Peak.Share(r.Cost, r.Main().Device.Median)
-				return vis.Bar{Value: share, Text: fmt.Sprintf("%.0f %%", share)}, true
+				return vis.Bar{Value: share, Text: percent(share / 100)}, true
 			})})
 	}
+	add("roofline", p.roofWords(), p.roofline())
 	add("dilation", "The same number of multiply-adds at every dilation; near the picture's size, ever more taps lie in the padding.",
 		p.sweep(p.Dilation, "Cost against dilation", "3×3, 32 → 32 channels at 48×48", "dilation", func(r bench.Result) float64 { return float64(r.Case.Layers[0].Params.Dilation[1]) }, false))
 	add("size", "Both axes are logarithmic: a straight line of slope 2 is a constant cost a pixel.",

@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"strings"
 )
 
 // hues tell series apart, for the colour-blind too (Okabe and Ito 2008).
@@ -49,7 +50,7 @@ func (a axis) ticks(n int) (at []float64) {
 	if !a.log {
 		step := niceStep(a.most-a.least, n)
 		for k := math.Ceil(a.least/step - 1e-9); k*step <= a.most*(1+1e-9); k++ {
-			at = append(at, k*step)
+			at = append(at, k*step+0) // −0 + 0 is 0
 		}
 		return at
 	}
@@ -95,7 +96,7 @@ func tick(v float64) string {
 	if a := math.Abs(v); a >= 1e4 || a > 0 && a < 1e-3 {
 		return fmt.Sprintf("%.0e", v)
 	}
-	return fmt.Sprintf("%.4g", v)
+	return strings.Replace(fmt.Sprintf("%.4g", v), "-", "−", 1)
 }
 
 // Write writes the plot as SVG.

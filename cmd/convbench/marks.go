@@ -99,7 +99,9 @@ func (s *scene) marks(p place) (all []mark) {
 		radius = min(radius, 2)
 	}
 	if s.deform > 0 {
-		for _, o := range moved {
+		every := len(moved)/243 + 1 // more arrows than of two layers only hide what is below them
+		for i := 0; i < len(moved); i += every {
+			o := moved[i]
 			x0, y0 := at(o.FromX, o.FromY)
 			x1, y1 := at(o.X, o.Y)
 			all = append(all, mark{x0, y0, x1, y1, 0.6, 0, abgr(rgb(0.55, glow), min(max(60/float64(len(moved)), 0.08), 0.7)), 0})

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -43,8 +44,9 @@ type window struct {
 	words         *gpu.Buffer
 	frame         *gpu.Buffer
 
-	changed, dirty          bool    // the layers are others; a frame is due
-	frameTook, responseTook float64 // milliseconds
+	changed, dirty          bool      // the layers are others; a frame is due
+	frameTook, responseTook float64   // milliseconds
+	frames, responses       []float64 // all of them but the first, which compiles
 }
 
 // openWindow shows the scene until the window is closed.
@@ -100,7 +102,16 @@ func openWindow(ctx context.Context, e *env, device, path string, s *scene) (err
 			return err
 		}
 	}
+	if len(w.frames) > 0 && len(w.responses) > 0 {
+		fmt.Fprintf(e.stdout, "%s of %d×%d pixels, median %.1f ms; %s, median %.1f ms\n", plural(len(w.frames), "frame"), w.width, w.height,
+			median(w.frames), plural(len(w.responses), "response"), median(w.responses))
+	}
 	return ctx.Err()
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }
 
 // best is the index of the Vulkan device that would be chosen if the CPU had not
@@ -253,7 +264,11 @@ func (w *window) draw(ctx context.Context) error {
 		if err := w.upload(&w.response, packed(w.s.response)); err != nil {
 			return err
 		}
+		if w.responseTook > 0 {
+			w.responses = append(w.responses, time.Since(begin).Seconds()*1000)
+		}
 		w.responseTook = time.Since(begin).Seconds() * 1000
+		begin = time.Now()
 	}
 	p := w.s.arrange(w.width, w.height, wordsHigh)
 	marks := w.s.marks(p)
@@ -269,7 +284,10 @@ func (w *window) draw(ctx context.Context) error {
 	if err := w.dispatch(ctx, p); err != nil {
 		return err
 	}
-	w.frameTook = time.Since(begin).Seconds() * 1000 // without the wait for the screen
+	if w.frameTook > 0 {
+		w.frames = append(w.frames, time.Since(begin).Seconds()*1000)
+	}
+	w.frameTook = time.Since(begin).Seconds() * 1000 // without the response and the wait for the screen
 	err := w.screen.Show(w.frame)
 	if errors.Is(err, gpu.ErrStale) {
 		w.width, w.dirty, err = 0, true, nil

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -272,6 +273,9 @@ func TestWindow(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("escape did not end it")
+	}
+	if !regexp.MustCompile(`\d+ frames of \d+×\d+ pixels, median [\d.]+ ms; \d+ responses?, median`).Match(said.Bytes()) {
+		t.Errorf("no times in %s", &said)
 	}
 	if strings.Contains(said.String(), "validation:") {
 		t.Errorf("%s", &said)
