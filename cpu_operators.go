@@ -34,6 +34,14 @@ func (o *cpuOperator) run(ctx context.Context, operands []storage) error {
 	return o.compute(ctx, &t)
 }
 
+func (o *cpuOperator) takeWeights(weight, bias storage) error {
+	var b []float32
+	if bias != nil {
+		b = bias.(*hostTensor).data
+	}
+	return o.set(weight.(*hostTensor).data, b)
+}
+
 func (o *cpuOperator) setWeights(weight, bias []float32) error { return o.set(weight, bias) }
 func (o *cpuOperator) describe() string                        { return o.Describe() }
 func (o *cpuOperator) workspace() int64                        { return o.Workspace() }

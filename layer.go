@@ -20,6 +20,8 @@ type layer struct {
 
 	mu sync.RWMutex
 	op operator // nil after Close
+
+	stepping sync.Mutex // one step of an optimizer at a time
 }
 
 // LayerOption is what may be asked of a layer besides what it computes.
@@ -125,6 +127,16 @@ const maxOperands = 9
 
 // run checks the operands, keeps them alive and queues the operator.
 func (l *layer) run(ctx context.Context, operands ...operand) error {
+	return l.on(func(op operator, stores []storage) error {
+		if l.stored != nil {
+			return l.stored.run(ctx, op, operands, stores)
+		}
+		return op.run(ctx, stores)
+	}, operands...)
+}
+
+// on checks the operands, keeps them alive and calls f with what they store.
+func (l *layer) on(f func(op operator, stores []storage) error, operands ...operand) error {
 	return l.with(func(op operator) error {
 		var stores [maxOperands]storage
 		for i, o := range operands {
@@ -159,10 +171,7 @@ func (l *layer) run(ctx context.Context, operands ...operand) error {
 				stores[i] = view{whole.store, whole.shape, o.t.first}
 			}
 		}
-		if l.stored != nil {
-			return l.stored.run(ctx, op, operands, stores[:len(operands)])
-		}
-		return op.run(ctx, stores[:len(operands)])
+		return f(op, stores[:len(operands)])
 	})
 }
 

@@ -188,6 +188,9 @@ type backend interface {
 	activation(x conv.Shape, a conv.Activation, backward bool) (operator, error)
 	window(p conv.Pool, backward bool) (operator, error)
 	batchNorm(b conv.BatchNorm, pass normPass) (operator, error)
+	sgd(elements int, o conv.SGD) (stepper, error)
+	adam(elements int, o conv.Adam) (stepper, error)
+	crossEntropy(c conv.CrossEntropy) (operator, error)
 	double(d double, weight, bias []float64) (operator64, error)
 	flush() error
 	wait(ctx context.Context) error

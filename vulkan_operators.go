@@ -38,6 +38,14 @@ func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
 	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
 }
 
+func (o *vulkanOperator) takeWeights(weight, bias storage) error {
+	w, b := kernels.Tensor{Buf: weight.(*deviceTensor).buf}, kernels.Tensor{}
+	if bias != nil {
+		b.Buf = bias.(*deviceTensor).buf
+	}
+	return o.v.record(func(s *gpu.Stream) error { return kernels.RecordWeights(s, o.vulkanPlan, w, b) })
+}
+
 func (o *vulkanOperator) setWeights(weight, bias []float32) error {
 	if err := o.v.flush(); err != nil { // what is queued computes with the old weights
 		return err
