@@ -30,6 +30,7 @@ type LayerOption func(*layerOptions)
 type layerOptions struct {
 	stored           conv.Type
 	atomics          bool
+	winograd         bool
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
 	forwardBias      []float32
@@ -216,6 +217,9 @@ func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight
 	}
 	if o.atomics && (name != "deform_conv2d backward" || o.stored == conv.Float64) {
 		return nil, refuseAtomics(name)
+	}
+	if o.winograd && (name != "conv2d" || o.stored == conv.Float64) {
+		return nil, refuseWinograd(name, o.stored)
 	}
 	if o.stored == conv.Float64 {
 		return e.planDouble(name, p, as, biases, weight, bias, o)
