@@ -44,10 +44,15 @@ func (p *planner) build() error {
 			continue
 		}
 		err := error(nil)
-		if q.concat {
+		switch {
+		case q.concat:
 			err = p.buildConcat(q)
-		} else {
+		case !q.slice:
 			err = p.buildLayer(q)
+		case shape4(q.in[0].dims) != shape4(q.in[0].data().dims):
+			err = unsupported("%v reads %q as %s, but on the device it is %s", q.n, q.in[0].name, Extents(q.in[0].dims), Extents(q.in[0].data().dims))
+		default:
+			err = p.allocate(q.out)
 		}
 		if err != nil {
 			return err
@@ -75,6 +80,7 @@ func (p *planner) allocate(v *value) error {
 		}
 		v.buf, v.tensor, v.first = v.place.of.buf, part, v.place.of.first+v.place.first
 		v.buf.uses += v.uses
+		v.buf.keep = v.buf.keep || v.keep
 		return nil
 	}
 	shape := shape4(v.dims)

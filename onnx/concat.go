@@ -44,11 +44,16 @@ func inferConcat(p *planner, n *node) (*planned, error) {
 }
 
 // placeParts finds the values that can be written into a concatenation's channels at
-// once: those that a layer makes which writes there, or another concatenation, and that are in no other place.
+// once, and where slices are. In place go those that a layer makes which writes there, or another concatenation, and that are in no other place.
 func (p *planner) placeParts() {
 	maker := map[*value]*planned{}
 	for _, q := range p.planned {
 		maker[q.out] = q
+	}
+	for _, q := range p.planned {
+		if q.slice {
+			q.out.place = &place{q.in[0].data(), q.first}
+		}
 	}
 	for _, q := range p.planned {
 		if !q.concat {

@@ -10,15 +10,15 @@ import (
 
 // filter is a weight with what was folded into it, in float64, and as the layer has it.
 type filter struct {
-	shape          conv.Shape
-	exact, bias    []float64 // bias is nil where there is none
-	weight32, b32  []float32
-	roundings      int // made in a term by rounding the weight once it was folded
-	act            conv.Activation
-	outputs        int
-	transposed     bool
-	groups         int
-	foldedSomewhat bool
+	shape         conv.Shape
+	exact, bias   []float64 // bias is nil where there is none
+	weight32, b32 []float32
+	roundings     int // made in a term by rounding the weight once it was folded
+	act           conv.Activation
+	outputs       int
+	transposed    bool
+	groups        int
+	folded        bool
 }
 
 // filter reads a node's weight and bias and folds what fuse put behind it.
@@ -78,9 +78,9 @@ func (p *planner) fold(n *node, f *filter, rank int) (err error) {
 		for k := range f.bias {
 			f.bias[k] = f.bias[k]*scale[k] + shift[k]
 		}
-		f.foldedSomewhat = true
+		f.folded = true
 	}
-	if f.foldedSomewhat {
+	if f.folded {
 		f.weight32, f.b32, f.roundings = narrow(f.exact), narrow(f.bias), 1
 	}
 	f.act, err = p.activation(n.act)

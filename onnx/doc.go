@@ -18,7 +18,7 @@
 //	BatchNormalization                      of inference
 //	Relu LeakyRelu Clip Sigmoid Gelu        Gelu without an approximation
 //	Add Mul                                 with constants, one or one a channel; Add of equal shapes
-//	Concat                                  of channels
+//	Concat Slice                            of channels
 //	GlobalAveragePool GlobalMaxPool AveragePool MaxPool
 //	ReduceMean                              over all pixels
 //	Resize Upsample                         bilinear with half_pixel, pytorch_half_pixel or

@@ -41,7 +41,7 @@ func onEach(t *testing.T, f func(t *testing.T, e *vkconv.Engine)) {
 // The ONNX project's own tests, and networks that its reference evaluator computed.
 func TestCases(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		for kind, least := range map[string]int{"node": 83, "pytorch": 41, "networks": 6} {
+		for kind, least := range map[string]int{"node": 83, "pytorch": 41, "networks": 9} {
 			dirs, _ := filepath.Glob(filepath.Join("testdata", kind, "*"))
 			passed, before := 0, e.Memory().InUse
 			if e.OnGPU() && convtest.Cases(60) < 1000 { // of the rest, other tests build the same shaders

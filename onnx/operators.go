@@ -65,6 +65,7 @@ func init() {
 			"antialias": asInt, "axes": asInts, "coordinate_transformation_mode": asText, "cubic_coeff_a": asFloat, "exclude_outside": asInt,
 			"extrapolation_value": asFloat, "keep_aspect_ratio_policy": asText, "mode": asText, "nearest_mode": asText}},
 		"Upsample": {inputs: [2]int{1, 2}, constants: []int{1}, attributes: attributes{"mode": asText, "scales": asFloats}, check: checkUpsample, infer: inferResize},
+		"Slice":    {inputs: [2]int{1, 5}, attributes: attributes{"starts": asInts, "ends": asInts, "axes": asInts}, constants: []int{1, 2, 3, 4}, infer: inferSlice},
 		"Gemm": {inputs: [2]int{2, 3}, constants: []int{1, 2}, check: checkGemm, infer: inferGemm,
 			attributes: attributes{"alpha": asFloat, "beta": asFloat, "broadcast": asInt, "transA": asInt, "transB": asInt}},
 

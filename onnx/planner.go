@@ -33,8 +33,10 @@ type planned struct {
 	known    *constant // the output, where it is known
 	same     *value    // or the value whose data it is
 	concat   bool      // or the values of in, one after the other in its channels
-	whole    uint      // bit i: input i cannot be channels of a wider tensor
-	outWhole bool      // nor can the output
+	slice    bool      // or channels of in from first on
+	first    int
+	whole    uint // bit i: input i cannot be channels of a wider tensor
+	outWhole bool // nor can the output
 	make     func() (layer, error)
 	// oracle gives the output given what goes in, and the roundings made in a term; of
 	// a large layer one element in every, where 0 means 1.
