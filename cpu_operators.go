@@ -34,13 +34,25 @@ func (o *cpuOperator) run(ctx context.Context, operands []storage) error {
 	return o.compute(ctx, &t)
 }
 
+func (o *cpuOperator) takeWeights(weight, bias storage) error {
+	var b []float32
+	if bias != nil {
+		b = bias.(*hostTensor).data
+	}
+	return o.set(weight.(*hostTensor).data, b)
+}
+
 func (o *cpuOperator) setWeights(weight, bias []float32) error { return o.set(weight, bias) }
 func (o *cpuOperator) describe() string                        { return o.Describe() }
 func (o *cpuOperator) workspace() int64                        { return o.Workspace() }
 func (o *cpuOperator) close()                                  {}
 
-func (c *cpu) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := fast.NewConv2D(c.pool, p, weight, bias)
+func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
+	var options []fast.Option
+	if winograd {
+		options = append(options, fast.AllowWinograd)
+	}
+	plan, err := fast.NewConv2D(c.pool, p, weight, bias, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -176,7 +176,7 @@ type backend interface {
 	memory() Memory
 	alloc(elements int, t conv.Type) (storage, error)
 	cast(elements int, t conv.Type, narrow bool) (caster, error)
-	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error)
 	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
 	deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error)
@@ -188,6 +188,9 @@ type backend interface {
 	activation(x conv.Shape, a conv.Activation, backward bool) (operator, error)
 	window(p conv.Pool, backward bool) (operator, error)
 	batchNorm(b conv.BatchNorm, pass normPass) (operator, error)
+	sgd(elements int, o conv.SGD) (stepper, error)
+	adam(elements int, o conv.Adam) (stepper, error)
+	crossEntropy(c conv.CrossEntropy) (operator, error)
 	double(d double, weight, bias []float64) (operator64, error)
 	flush() error
 	wait(ctx context.Context) error

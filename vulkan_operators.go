@@ -38,6 +38,14 @@ func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
 	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
 }
 
+func (o *vulkanOperator) takeWeights(weight, bias storage) error {
+	w, b := kernels.Tensor{Buf: weight.(*deviceTensor).buf}, kernels.Tensor{}
+	if bias != nil {
+		b.Buf = bias.(*deviceTensor).buf
+	}
+	return o.v.record(func(s *gpu.Stream) error { return kernels.RecordWeights(s, o.vulkanPlan, w, b) })
+}
+
 func (o *vulkanOperator) setWeights(weight, bias []float32) error {
 	if err := o.v.flush(); err != nil { // what is queued computes with the old weights
 		return err
@@ -49,8 +57,12 @@ func (o *vulkanOperator) describe() string { return o.Describe() }
 func (o *vulkanOperator) workspace() int64 { return o.Workspace() }
 func (o *vulkanOperator) close()           { o.Close() }
 
-func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewConv2D(v.dev, p, weight, bias)
+func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
+	var options []kernels.Option
+	if winograd {
+		options = append(options, kernels.AllowWinograd)
+	}
+	plan, err := kernels.NewConv2D(v.dev, p, weight, bias, options...)
 	if err != nil {
 		return nil, err
 	}
