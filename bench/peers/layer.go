@@ -11,7 +11,7 @@ import (
 
 // layer is an entry of shapes.json, see torch_cpu.py.
 type layer struct {
-	Name             string
+	Set, Name        string
 	N, C, H, W       int
 	K, R, S          int
 	Stride, Pad      int
@@ -44,13 +44,13 @@ func (l layer) flops(backward bool) float64 {
 	return f
 }
 
-// time returns the median milliseconds of a call.
-func (l layer) time(e *vkconv.Engine, backward bool, long time.Duration) (float64, error) {
+// time returns the median milliseconds of a call, on the clock or of processors.
+func (l layer) time(e *vkconv.Engine, backward, cpu, winograd bool, long time.Duration) (float64, error) {
 	p, params, err := l.problem()
 	if err != nil {
 		return 0, err
 	}
-	call, free, err := l.prepare(e, p, params, backward)
+	call, free, err := l.prepare(e, p, params, backward, winograd)
 	defer free()
 	if err != nil {
 		return 0, err
@@ -58,10 +58,14 @@ func (l layer) time(e *vkconv.Engine, backward bool, long time.Duration) (float6
 	ctx := context.Background()
 	var times []float64
 	start := time.Now()
-	for warm := true; len(times) < 10 || time.Since(start) < long; {
+	for warm := true; len(times) < 3 || time.Since(start) < long; {
+		before := processorTime()
 		t, err := e.Time(ctx, call)
 		if err != nil {
 			return 0, err
+		}
+		if cpu {
+			t.Wall = processorTime() - before
 		}
 		if warm && time.Since(start) < long/4 {
 			continue
@@ -74,7 +78,7 @@ func (l layer) time(e *vkconv.Engine, backward bool, long time.Duration) (float6
 }
 
 // prepare makes tensors and a plan, and returns the call to time.
-func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, backward bool) (call func() error, free func(), err error) {
+func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, backward, winograd bool) (call func() error, free func(), err error) {
 	r := rand.New(rand.NewPCG(1, 1))
 	var made []func()
 	free = func() {
@@ -145,7 +149,11 @@ func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, bac
 		made = append(made, plan.Close)
 		return func() error { return plan.Run(ctx, g, x, y) }, free, nil
 	}
-	plan, err := e.NewConv2D(p.Input(), weight, nil, p.Weight(), params)
+	var options []vkconv.LayerOption
+	if winograd {
+		options = append(options, vkconv.AllowWinograd())
+	}
+	plan, err := e.NewConv2D(p.Input(), weight, nil, p.Weight(), params, options...)
 	if err != nil {
 		return nil, free, err
 	}
