@@ -30,12 +30,15 @@ var less = map[string][]string{
 	"convbench bench g1mb2ic256ih33oc256": {"-match", "ic64", "-budget", "1ms"},
 	"convbench bench":                     {"-budget", "1ms"},
 	"convbench explain 3x3 *8":            {"-effective", "1", "-device", "cpu"},
+	"convbench learn -o":                  {"-steps", "2", "-seeds", "1"},
+	"convbench learn -steps":              {"-steps", "2"},
 	"convbench report":                    {"-run", "stacked 3×3$", "-budget", "1ms"},
 }
 
 // not are examples that a test cannot run, with the reason.
 var not = map[string]string{
 	"convbench view":              "needs a window and the build that draws one",
+	"convbench learn -images":     "the pictures are not kept",
 	"convbench onnx deeplab.onnx": "the model is not kept",
 	"convbench onnx -test":        "TestONNX runs all of them",
 }
