@@ -11,7 +11,7 @@ import (
 
 // layer is an entry of shapes.json, see torch_cpu.py.
 type layer struct {
-	Name             string
+	Set, Name        string
 	N, C, H, W       int
 	K, R, S          int
 	Stride, Pad      int
@@ -44,8 +44,8 @@ func (l layer) flops(backward bool) float64 {
 	return f
 }
 
-// time returns the median milliseconds of a call.
-func (l layer) time(e *vkconv.Engine, backward bool, long time.Duration) (float64, error) {
+// time returns the median milliseconds of a call, on the clock or of processors.
+func (l layer) time(e *vkconv.Engine, backward, cpu bool, long time.Duration) (float64, error) {
 	p, params, err := l.problem()
 	if err != nil {
 		return 0, err
@@ -58,10 +58,14 @@ func (l layer) time(e *vkconv.Engine, backward bool, long time.Duration) (float6
 	ctx := context.Background()
 	var times []float64
 	start := time.Now()
-	for warm := true; len(times) < 10 || time.Since(start) < long; {
+	for warm := true; len(times) < 3 || time.Since(start) < long; {
+		before := processorTime()
 		t, err := e.Time(ctx, call)
 		if err != nil {
 			return 0, err
+		}
+		if cpu {
+			t.Wall = processorTime() - before
 		}
 		if warm && time.Since(start) < long/4 {
 			continue

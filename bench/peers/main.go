@@ -1,32 +1,31 @@
-// Command peers times this library and PyTorch with torchvision on the same
-// layers, in turns, and prints their ratio.
+// Command peers times this library and others on the same layers, in turns, and
+// prints their ratios.
 //
 //	go run ./bench/peers                              # the CPU path against PyTorch on the CPU
 //	go run ./bench/peers -device llvmpipe -backward
 //	go run ./bench/peers -python '/opt/venv/bin/python' -o bench/results/cpu.md
+//	go run ./bench/peers -device llvmpipe -ncnn ./ncnn_peer -shapes bench/peers/vulkan.json
 //
-// A turn runs every layer here and then every layer there, so that a machine
-// whose speed drifts drifts for both. A figure is the median over the turns of
-// the medians of single calls; ± is half the distance between the smallest and
-// the largest turn. Both sides keep inputs and outputs where they compute.
+// The peers are PyTorch with torchvision (torch_cpu.py), and where they are
+// installed ncnn's and ggml's Vulkan backends on the same device: programs made
+// of ncnn/peer.cpp and ggml/peer.cpp, whose heads say how, and whose paths are given by
+// flags or the environment. Without either of them the peer is PyTorch.
+//
+// A turn runs every layer here and there, so that a machine whose speed drifts
+// drifts for all. A figure is the median over the turns of the medians of single
+// calls; ± is half the distance between the smallest and the largest turn. All
+// sides keep inputs and outputs where they compute.
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
-	"math"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,146 +35,141 @@ import (
 // run is one side's figures: milliseconds of every turn, by layer.
 type run map[string][]float64
 
+// settings are the flags.
+type settings struct {
+	device, python, shapes, only, set, out string
+	ncnn, ggml                             string
+	backward, cpu                          bool
+	threads, turns                         int
+	seconds                                float64
+}
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("peers: ")
-	var (
-		device   = flag.String("device", "cpu", "our `device`, as convbench takes it")
-		python   = flag.String("python", "python3", "the `command` that runs Python with torch and torchvision")
-		shapes   = flag.String("shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
-		backward = flag.Bool("backward", false, "time all gradients instead of the forward pass")
-		threads  = flag.Int("threads", runtime.GOMAXPROCS(0), "threads of either side")
-		turns    = flag.Int("turns", 3, "how often each side runs")
-		seconds  = flag.Float64("seconds", 0.6, "how long a layer runs in a turn")
-		only     = flag.String("only", "", "layers whose name contains this `text`")
-		out      = flag.String("o", "", "write the table to this `file` as well")
-	)
+	var s settings
+	flag.StringVar(&s.device, "device", "cpu", "our `device`, as convbench takes it")
+	flag.StringVar(&s.python, "python", "", "the `command` that runs Python with torch and torchvision; python3 where no other peer is named")
+	flag.StringVar(&s.ncnn, "ncnn", os.Getenv("VKCONV_NCNN"), "the `command` made of ncnn/peer.cpp; $VKCONV_NCNN")
+	flag.StringVar(&s.ggml, "ggml", os.Getenv("VKCONV_GGML"), "the `command` made of ggml/peer.cpp; $VKCONV_GGML")
+	flag.StringVar(&s.shapes, "shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
+	flag.BoolVar(&s.backward, "backward", false, "time all gradients instead of the forward pass")
+	flag.BoolVar(&s.cpu, "cpu", false, "time processors instead of the clock (not PyTorch), for software drivers on a machine that does other work too")
+	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of either side")
+	flag.IntVar(&s.turns, "turns", 3, "how often each side runs")
+	flag.Float64Var(&s.seconds, "seconds", 0.6, "how long a layer runs in a turn")
+	flag.StringVar(&s.only, "only", "", "layers whose name contains this `text`")
+	flag.StringVar(&s.set, "set", "", "layers whose set's name contains this `text`")
+	flag.StringVar(&s.out, "o", "", "write the table to this `file` as well")
 	flag.Parse()
-	if err := compare(*device, *python, *shapes, *only, *out, *backward, *threads, *turns, *seconds); err != nil {
+	if err := s.compare(); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func compare(device, python, shapes, only, out string, backward bool, threads, turns int, seconds float64) error {
-	data, err := os.ReadFile(shapes)
+// read picks the layers.
+func (s *settings) read() (layers []layer, err error) {
+	data, err := os.ReadFile(s.shapes)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var all, layers []layer
+	var all []layer
 	if err := json.Unmarshal(data, &all); err != nil {
-		return fmt.Errorf("%s: %w", shapes, err)
+		return nil, fmt.Errorf("%s: %w", s.shapes, err)
 	}
 	for _, l := range all {
-		if strings.Contains(l.Name, only) {
+		if strings.Contains(l.Name, s.only) && strings.Contains(l.Set, s.set) {
 			layers = append(layers, l)
 		}
 	}
-	if len(layers) == 0 || turns < 1 || threads < 1 {
-		return fmt.Errorf("nothing to do: %d layers named like %q, %d turns, %d threads", len(layers), only, turns, threads)
+	if len(layers) == 0 || s.turns < 1 || s.threads < 1 {
+		return nil, fmt.Errorf("nothing to do: %d layers named like %q of sets like %q, %d turns, %d threads", len(layers), s.only, s.set, s.turns, s.threads)
 	}
-	e, err := vkconv.Open(vkconv.Options{Device: device, Threads: threads})
+	return layers, nil
+}
+
+func (s *settings) compare() (err error) {
+	layers, err := s.read()
+	if err != nil {
+		return err
+	}
+	if s.ncnn == "" && s.ggml == "" && s.python == "" {
+		s.python = "python3"
+	}
+	if s.backward && s.ncnn+s.ggml != "" {
+		return errors.New("ncnn and ggml have no gradients; -backward is for PyTorch")
+	}
+	if s.cpu && s.python != "" {
+		return errors.New("-cpu is not for PyTorch")
+	}
+	if s.cpu && processorTime() == 0 {
+		return errors.New("-cpu: processor time is not known on this system")
+	}
+	e, err := vkconv.Open(vkconv.Options{Device: s.device, Threads: s.threads})
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	ours, theirs, about := run{}, run{}, ""
-	for turn := range turns {
+	r := report{engine: e, layers: layers, ours: run{}, backward: s.backward, cpu: s.cpu, threads: s.threads}
+	var lines []*linePeer
+	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}, {"ggml", s.ggml}} {
+		if c.command == "" {
+			continue
+		}
+		p, err := startPeer(c.name, c.command, s.device, s.cpu)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.close()) }()
+		lines = append(lines, p)
+		r.peers = append(r.peers, peerRun{p.name, p.about, run{}, run{}, map[string]string{}})
+	}
+	python := peerRun{name: "PyTorch", times: run{}}
+	for turn := range s.turns {
 		for _, l := range layers {
 			fmt.Fprintf(os.Stderr, "\rturn %d: %-50s", turn+1, l.Name)
-			ms, err := l.time(e, backward, time.Duration(seconds*float64(time.Second)))
+			ms, err := l.time(e, s.backward, s.cpu, time.Duration(s.seconds*float64(time.Second)))
 			if err != nil {
 				return fmt.Errorf("%s: %w", l.Name, err)
 			}
-			ours[l.Name] = append(ours[l.Name], ms)
+			r.ours[l.Name] = append(r.ours[l.Name], ms)
+			for i, p := range lines {
+				if l.OG > 0 { // neither has it
+					continue
+				}
+				a, err := p.time(l, s.seconds)
+				if err != nil {
+					return err
+				}
+				if a.Error == "" {
+					r.peers[i].add(l.Name, a)
+				}
+			}
 		}
-		fmt.Fprintf(os.Stderr, "\rturn %d: %-50s", turn+1, "PyTorch")
-		if about, err = torch(python, shapes, only, backward, threads, seconds, theirs); err != nil {
-			return err
+		if s.python != "" {
+			fmt.Fprintf(os.Stderr, "\rturn %d: %-50s", turn+1, "PyTorch")
+			if python.about, err = torch(s.python, s.shapes, s.only, s.backward, s.threads, s.seconds, python.times); err != nil {
+				return err
+			}
 		}
+	}
+	if s.python != "" {
+		r.peers = append(r.peers, python)
 	}
 	fmt.Fprintf(os.Stderr, "\r%60s\r", "")
 	var b bytes.Buffer
-	table(&b, e, about, layers, ours, theirs, backward, threads)
+	r.write(&b)
 	os.Stdout.Write(b.Bytes())
-	if out != "" {
-		return os.WriteFile(out, b.Bytes(), 0o666)
+	if s.out != "" {
+		return os.WriteFile(s.out, b.Bytes(), 0o666)
 	}
 	return nil
 }
 
-// torch runs the script beside this file over all layers and adds its medians.
-func torch(python, shapes, only string, backward bool, threads int, seconds float64, to run) (about string, err error) {
-	args := append(strings.Fields(python), filepath.Join(filepath.Dir(shapes), "torch_cpu.py"), shapes,
-		"--threads", strconv.Itoa(threads), "--seconds", fmt.Sprint(seconds), "--only", only)
-	if backward {
-		args = append(args, "--backward")
+func (p *peerRun) add(name string, a answer) {
+	p.times[name] = append(p.times[name], a.Median)
+	if a.Direct > 0 {
+		p.direct[name] = append(p.direct[name], a.Direct)
 	}
-	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
-	cmd.Stderr = os.Stderr
-	text, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", strings.Join(args, " "), err)
-	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		var v struct {
-			Name        string
-			Median      float64 `json:"median_ms"`
-			Torch       string
-			Torchvision string
-			BLAS        string
-			CPU         string
-		}
-		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
-			return "", fmt.Errorf("torch_cpu.py printed %q: %w", lines.Text(), err)
-		}
-		if v.Name == "" {
-			about = fmt.Sprintf("PyTorch %s, torchvision %s, %s; %s", v.Torch, v.Torchvision, v.BLAS, v.CPU)
-			continue
-		}
-		to[v.Name] = append(to[v.Name], v.Median)
-	}
-	return about, lines.Err()
+	p.ways[name] = a.Way
 }
-
-func table(w io.Writer, e *vkconv.Engine, about string, layers []layer, ours, theirs run, backward bool, threads int) {
-	pass := "forward"
-	if backward {
-		pass = "backward, all gradients"
-	}
-	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		commit = []byte("unknown")
-	}
-	fmt.Fprintf(w, "%s, %d threads, float32, %s.\nOurs: %s; %s; commit %s.\nTheirs: %s.\n\n", pass, threads,
-		time.Now().UTC().Format("2006-01-02"), e.Name(), e.Driver(), strings.TrimSpace(string(commit)), about)
-	fmt.Fprintln(w, "| layer | ours, ms | ± | GFLOP/s | PyTorch, ms | ± | GFLOP/s | PyTorch / ours |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|")
-	product := map[bool]float64{}
-	count := map[bool]int{}
-	for _, l := range layers {
-		a, b := ours[l.Name], theirs[l.Name]
-		if len(a) == 0 || len(b) == 0 {
-			continue
-		}
-		ratio := median(b) / median(a)
-		gflop := l.flops(backward) / 1e6
-		fmt.Fprintf(w, "| %s | %.3g | %.2g | %.3g | %.3g | %.2g | %.3g | %.2f |\n", l.Name,
-			median(a), spread(a), gflop/median(a), median(b), spread(b), gflop/median(b), ratio)
-		product[l.OG > 0] += math.Log(ratio)
-		count[l.OG > 0]++
-	}
-	for _, deform := range []bool{false, true} {
-		if n := count[deform]; n > 0 {
-			name := map[bool]string{false: "convolution", true: "deformable"}[deform]
-			fmt.Fprintf(w, "\nGeometric mean, %s: %.2f × as fast as PyTorch.\n", name, math.Exp(product[deform]/float64(n)))
-		}
-	}
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
-}
-
-func spread(v []float64) float64 { return (slices.Max(v) - slices.Min(v)) / 2 }
