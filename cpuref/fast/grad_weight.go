@@ -9,6 +9,7 @@ import (
 
 const (
 	gradOutputs = 128     // output channels of a unit, twice that where there are enough units
+	gradRows    = 384     // rows of a block of panels: times the output channels of a unit, they are its sums
 	gradUnits   = 16      // units that a small gradient is split into, by pixels
 	gradPixels  = 256     // pixels of a slice at least
 	gradReduce  = 1 << 14 // elements of a unit that adds up slices
@@ -85,6 +86,7 @@ type weightBlock struct {
 }
 
 func newWeightGrad(panels panels, l *layout) *weightGrad {
+	l.rows = gradRows // the panels' layout and ours are one
 	w := &weightGrad{layout: l, panels: panels, depth: newDepthGrad(l)}
 	// The fewest tiles: what is reduced is better long, and tiles are no units here.
 	l.subs = tileSubs
