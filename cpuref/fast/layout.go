@@ -15,6 +15,7 @@ const (
 	blockFloats = 13824 // rows × pixels of a sub-panel; blockRows where that is more
 	blockTaps   = 64    // taps planned at a time, which bounds the plans of large kernels
 	tileSubs    = 4     // sub-panels of a tile: how often a loaded weight panel is used
+	mostSubs    = 8     // the same of any plan
 )
 
 // layout is what ordinary and deformable convolution share: how the problem is
@@ -121,7 +122,7 @@ type unit struct {
 	q0, q1         int
 	vectors        int
 	subs           int               // sub-panels
-	starts         [tileSubs + 1]int // vector at which each begins, and the last one ends
+	starts         [mostSubs + 1]int // vector at which each begins, and the last one ends
 	g0, g1, k0, k1 int               // groups, and output channels within each
 }
 
