@@ -23,7 +23,7 @@ def model():
         return "unknown processor"
 
 
-def median_ms(call, seconds, least=10):
+def median_ms(call, seconds, least=3):
     """The median of single calls, after a quarter of the time to warm up."""
     end = time.perf_counter() + seconds / 4
     call()
