@@ -2,6 +2,7 @@ package vkconv
 
 import (
 	"context"
+	"fmt"
 
 	"vkconv/conv"
 )
@@ -20,6 +21,18 @@ func (g Gradients) operands(x, weight conv.Shape, biases int, offset, mask conv.
 		{"gradient by the offset", g.Offset, offset, wish},
 		{"gradient by the mask", g.Mask, mask, wish},
 	}
+}
+
+// Atomics lets [Engine.NewDeformConv2DBackward] compute the gradient by the input
+// by atomic additions of floats, as torchvision does on CUDA, where otherwise
+// samples are sorted first. Then the same call may give other last bits every time; the bound is
+// the same, as it holds for any order. A device without such additions
+// (VK_EXT_shader_atomic_float) refuses it with [conv.ErrUnsupported], and so do the
+// CPU path, float64 layers and other layers, which have no use for them.
+func Atomics() LayerOption { return func(o *layerOptions) { o.atomics = true } }
+
+func refuseAtomics(name string) error {
+	return fmt.Errorf("%w: %s with atomic additions, which are an option of deform_conv2d backward in float32 sums alone", conv.ErrUnsupported, name)
 }
 
 // Conv2DBackward is a planned backward pass of [Conv2D].
@@ -54,13 +67,16 @@ type DeformConv2DBackward struct{ *layer }
 // NewDeformConv2DBackward plans the gradients of a deformable convolution, with
 // the arguments of [Engine.NewDeformConv2D], like [Engine.NewConv2DBackward]. At
 // whole-pixel positions, where the bilinear sample has a kink, the gradient by
-// the offset is torchvision's: the one towards larger y and x.
+// the offset is torchvision's: the one towards larger y and x. [Atomics] is an
+// option of it.
 func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformConv2DBackward, error) {
 	p, err := params.DeformProblem(d, x, w, true)
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("deform_conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.deformConv2DBackward(p, weight) })
+	l, err := e.plan("deform_conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) {
+		return e.back.deformConv2DBackward(p, weight, optionsOf(options).atomics)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func deformOf(p conv.Problem) conv.Deform {
 }
 
 // backward computes a case's gradients by a layer of its own.
-func backward(t *testing.T, e *vkconv.Engine, c convtest.Case, g convtest.Grads, dy []float32) error {
+func backward(t *testing.T, e *vkconv.Engine, c convtest.Case, g convtest.Grads, dy []float32, options ...vkconv.LayerOption) error {
 	p := c.Problem
 	x, grad := tensor(t, e, p.Input(), c.X), tensor(t, e, p.Output(), dy)
 	out := vkconv.Gradients{X: tensor(t, e, p.Input(), g.X), Weight: tensor(t, e, p.Weight(), g.Weight)}
@@ -36,7 +36,7 @@ func backward(t *testing.T, e *vkconv.Engine, c convtest.Case, g convtest.Grads,
 			mask = tensor(t, e, p.MaskShape(), c.Mask)
 			out.Mask = tensor(t, e, p.MaskShape(), g.Mask)
 		}
-		l, err := e.NewDeformConv2DBackward(p.Input(), c.Weight, p.Weight(), paramsOf(p), deformOf(p))
+		l, err := e.NewDeformConv2DBackward(p.Input(), c.Weight, p.Weight(), paramsOf(p), deformOf(p), options...)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"unsafe"
 
 	"vkconv/conv"
 	"vkconv/cpuref"
@@ -35,8 +36,31 @@ func (o *cpuDouble) setWeights64(weight, bias []float64) error {
 
 func (o *cpuDouble) views() bool      { return true }
 func (o *cpuDouble) describe() string { return "the oracle, float64" }
-func (o *cpuDouble) workspace() int64 { return 0 }
-func (o *cpuDouble) close()           {}
+
+// workspace is what the oracle makes of every result, sums and all.
+func (o *cpuDouble) workspace() (n int64) {
+	if shaped, ok := o.problem.(interface{ Output() conv.Shape }); ok && !o.backward {
+		n += int64(shaped.Output().Len())
+	} else {
+		n += int64(o.problem.(interface{ Input() conv.Shape }).Input().Len())
+		switch p := o.problem.(type) {
+		case conv.Problem:
+			n += int64(p.Weight().Len() + p.K)
+			if p.Deformable() {
+				n += int64(p.Offset().Len() + p.MaskShape().Len())
+			}
+		case conv.Transposed:
+			n += int64(p.Weight().Len() + p.Of.C)
+		case conv.DCN:
+			n += int64(p.Offset().Len() + p.MaskShape().Len())
+		case conv.RoIPool:
+			n += int64(p.OffsetShape().Len() + p.MaskShape().Len())
+		}
+	}
+	return n * int64(unsafe.Sizeof(conv.Sum{}))
+}
+
+func (o *cpuDouble) close() {}
 
 func (o *cpuDouble) run(ctx context.Context, operands []storage) error {
 	if err := ctx.Err(); err != nil {

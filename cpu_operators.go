@@ -2,6 +2,7 @@ package vkconv
 
 import (
 	"context"
+	"fmt"
 
 	"vkconv/conv"
 	"vkconv/cpuref/fast"
@@ -31,6 +32,14 @@ func (o *cpuOperator) run(ctx context.Context, operands []storage) error {
 		}
 	}
 	return o.compute(ctx, &t)
+}
+
+func (o *cpuOperator) takeWeights(weight, bias storage) error {
+	var b []float32
+	if bias != nil {
+		b = bias.(*hostTensor).data
+	}
+	return o.set(weight.(*hostTensor).data, b)
 }
 
 func (o *cpuOperator) setWeights(weight, bias []float32) error { return o.set(weight, bias) }
@@ -89,7 +98,10 @@ func (c *cpu) conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+	if atomics {
+		return nil, fmt.Errorf("%w: atomic additions of floats on the CPU path, where a worker owns what it adds to", conv.ErrUnsupported)
+	}
 	plan, err := fast.NewDeformConv2DBackward(c.pool, p, weight)
 	if err != nil {
 		return nil, err

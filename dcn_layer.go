@@ -22,6 +22,9 @@ type samplingBackend interface {
 // newSampling plans a layer by make, or problem in float64.
 func (e *Engine) newSampling(name string, problem any, options []LayerOption, make func(samplingBackend) (forward, backward operator, err error)) (*sampling, error) {
 	o := optionsOf(options)
+	if o.atomics {
+		return nil, refuseAtomics(name)
+	}
 	if o.double {
 		return nil, errNoWeights
 	}

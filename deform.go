@@ -31,8 +31,9 @@ func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Sh
 // N×(2·offsetGroups·R·S)×Ho×Wo, pairs (Δy, Δx) in pixels of the input; mask is
 // N×(offsetGroups·R·S)×Ho×Wo, or nil for a layer without one.
 //
-// A NaN in an offset makes the outputs it reaches NaN, as in torchvision; an
-// infinite one lies outside the image and samples 0.
+// A NaN in an offset makes the outputs it reaches NaN, but where the other
+// coordinate is exactly −1, where nothing is sampled; an infinite one lies outside
+// the image and samples 0.
 func (l *DeformConv2D) Run(ctx context.Context, y, x, offset, mask *Tensor) error {
 	return l.run(ctx, operand{"output", y, l.p.Output(), output}, operand{"input", x, l.p.Input(), input},
 		operand{"offset", offset, l.p.Offset(), input}, operand{"mask", mask, maskShape(l.p), input})

@@ -3,17 +3,20 @@ package vkconv_test
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"vkconv"
 	"vkconv/conv"
 	"vkconv/convtest"
+	"vkconv/cpuref/exact"
 )
 
-// tensors64 makes float64 tensors on an engine, and frees them all.
+// tensors64 makes tensors of a type on an engine, and frees them all.
 type tensors64 struct {
 	e   *vkconv.Engine
+	typ conv.Type
 	err error
 	all []*vkconv.Tensor
 }
@@ -22,12 +25,13 @@ func (s *tensors64) of(shape conv.Shape, data []float64) *vkconv.Tensor {
 	if s.err != nil || data == nil {
 		return nil
 	}
-	t, err := s.e.TensorOf64(shape, data)
+	t, err := s.e.NewTensorAs(s.typ, shape)
 	if err != nil {
 		s.err = err
 		return nil
 	}
 	s.all = append(s.all, t)
+	s.err = t.Upload64(data)
 	return t
 }
 
@@ -37,11 +41,22 @@ func (s *tensors64) close() {
 	}
 }
 
-// double computes a float64 case by layers of its own.
-func double(e *vkconv.Engine, c convtest.Case64, y []float64, g convtest.Grads64) error {
-	s := &tensors64{e: e}
+// stored computes a case by layers of its own whose tensors are of a type.
+func stored(e *vkconv.Engine, typ conv.Type, c convtest.Case64, y []float64, g convtest.Grads64) error {
+	s := &tensors64{e: e, typ: typ}
 	defer s.close()
-	options := []vkconv.LayerOption{vkconv.Stored(conv.Float64)}
+	options := []vkconv.LayerOption{vkconv.Stored(typ)}
+	var weight, bias []float32
+	if typ == conv.Float64 {
+		options = append(options, vkconv.Weights64(c.Weight, c.Bias))
+		switch c.Problem.(type) {
+		case conv.Problem, conv.Transposed:
+		default:
+			options = options[:1]
+		}
+	} else {
+		weight, bias = halved(c.Weight), halved(c.Bias)
+	}
 	shaped := c.Problem.(interface{ Input() conv.Shape })
 	out := c.Problem.(interface{ Output() conv.Shape }).Output()
 	x, ty, dy := s.of(shaped.Input(), c.X), s.of(out, y), s.of(out, c.Dy)
@@ -66,7 +81,6 @@ func double(e *vkconv.Engine, c convtest.Case64, y []float64, g convtest.Grads64
 	case conv.Problem:
 		to.Weight, to.Offset = s.of(p.Weight(), g.Weight), s.of(p.Offset(), g.Offset)
 		to.Bias = s.of(conv.Shape{1, p.K, 1, 1}, g.Bias)
-		options = append(options, vkconv.Weights64(c.Weight, c.Bias))
 		params := paramsOf(p)
 		back := params
 		back.Activation = conv.Activation{}
@@ -76,11 +90,11 @@ func double(e *vkconv.Engine, c convtest.Case64, y []float64, g convtest.Grads64
 			if s.err != nil {
 				return s.err
 			}
-			l, err := e.NewDeformConv2D(p.Input(), nil, nil, p.Weight(), params, deformOf(p), options...)
+			l, err := e.NewDeformConv2D(p.Input(), weight, bias, p.Weight(), params, deformOf(p), options...)
 			if made(err, func() { l.Close() }) != nil {
 				return err
 			}
-			b, err := e.NewDeformConv2DBackward(p.Input(), nil, p.Weight(), back, deformOf(p), options...)
+			b, err := e.NewDeformConv2DBackward(p.Input(), weight, p.Weight(), back, deformOf(p), options...)
 			if made(err, func() { b.Close() }) != nil {
 				return err
 			}
@@ -89,11 +103,11 @@ func double(e *vkconv.Engine, c convtest.Case64, y []float64, g convtest.Grads64
 			}
 			break
 		}
-		l, err := e.NewConv2D(p.Input(), nil, nil, p.Weight(), params, options...)
+		l, err := e.NewConv2D(p.Input(), weight, bias, p.Weight(), params, options...)
 		if made(err, func() { l.Close() }) != nil {
 			return err
 		}
-		b, err := e.NewConv2DBackward(p.Input(), nil, p.Weight(), back, options...)
+		b, err := e.NewConv2DBackward(p.Input(), weight, p.Weight(), back, options...)
 		if made(err, func() { b.Close() }) != nil {
 			return err
 		}
@@ -102,15 +116,14 @@ func double(e *vkconv.Engine, c convtest.Case64, y []float64, g convtest.Grads64
 		}
 	case conv.Transposed:
 		to.Weight, to.Bias = s.of(p.Weight(), g.Weight), s.of(conv.Shape{1, p.Of.C, 1, 1}, g.Bias)
-		options = append(options, vkconv.Weights64(c.Weight, c.Bias))
 		params := paramsOf(p.Of)
 		params.Activation = p.Activation
-		l, err := e.NewConvTranspose2D(p.Input(), nil, nil, p.Weight(), params, c.OutputPadding, options...)
+		l, err := e.NewConvTranspose2D(p.Input(), weight, bias, p.Weight(), params, c.OutputPadding, options...)
 		if made(err, func() { l.Close() }) != nil {
 			return err
 		}
 		params.Activation = conv.Activation{}
-		b, err := e.NewConvTranspose2DBackward(p.Input(), nil, p.Weight(), params, c.OutputPadding, options...)
+		b, err := e.NewConvTranspose2DBackward(p.Input(), weight, p.Weight(), params, c.OutputPadding, options...)
 		if made(err, func() { b.Close() }) != nil {
 			return err
 		}
@@ -187,6 +200,18 @@ func double(e *vkconv.Engine, c convtest.Case64, y []float64, g convtest.Grads64
 	return err
 }
 
+// halved are float64 numbers as float32.
+func halved(v []float64) []float32 {
+	if v == nil {
+		return nil
+	}
+	w := make([]float32, len(v))
+	for i := range v {
+		w[i] = float32(v[i])
+	}
+	return w
+}
+
 // newRoI plans a RoI pooling by its parameters.
 func newRoI(e *vkconv.Engine, q conv.RoIPool, options ...vkconv.LayerOption) (*vkconv.RoIPool, error) {
 	if q.PositionSensitive {
@@ -229,7 +254,9 @@ func TestDouble(t *testing.T) {
 			}
 			return
 		}
-		convtest.Double(t, convtest.Cases(12), func(c convtest.Case64, y []float64, g convtest.Grads64) error { return double(e, c, y, g) })
+		convtest.Double(t, convtest.Cases(12), func(c convtest.Case64, y []float64, g convtest.Grads64) error {
+			return stored(e, conv.Float64, c, y, g)
+		})
 	})
 }
 
@@ -251,7 +278,7 @@ func TestDoubleTwice(t *testing.T) {
 						*to = make([]float64, len(sums))
 					}
 				}
-				if err := double(e, c, y, g); err != nil {
+				if err := stored(e, conv.Float64, c, y, g); err != nil {
 					t.Fatal(err)
 				}
 				all := slices.Concat(y, g.X, g.Weight, g.Bias, g.Offset, g.Mask)
@@ -337,4 +364,179 @@ func TestTensor64(t *testing.T) {
 			t.Errorf("two weights for one: %v", err)
 		}
 	})
+}
+
+// Every operator on 16-bit tensors, within the bound of float32 sums rounded once.
+func TestStoredAll(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		worst := map[string]float64{}
+		for i := range convtest.Cases(18) {
+			typ := []conv.Type{conv.Float16, conv.BFloat16}[i%2]
+			c := convtest.Random64(convtest.Seed()+31, i)
+			for _, v := range [][]float64{c.X, c.Weight, c.Bias, c.RoIs, c.Offset, c.Mask, c.Dy} {
+				for j := range v {
+					v[j] = float64(typ.Round(float32(v[j])))
+				}
+			}
+			want, by := convtest.Plain[float32](c)
+			all := [][]conv.Sum{want, by.X, by.Weight, by.Bias, by.Offset, by.Mask}
+			var got [6][]float64
+			for j := range all {
+				if all[j] != nil {
+					got[j] = make([]float64, len(all[j]))
+				}
+			}
+			if err := stored(e, typ, c, got[0], convtest.Grads64{X: got[1], Weight: got[2], Bias: got[3], Offset: got[4], Mask: got[5]}); err != nil {
+				t.Fatalf("%v %s: %v", typ, c.Name, err)
+			}
+			for j, sums := range all {
+				for k := range sums {
+					sums[k] = typ.Stored(sums[k], c.Roundings)
+				}
+				v := conv.Judge(halved(got[j]), sums, nil, c.Roundings)
+				worst[typ.String()] = max(worst[typ.String()], v.Worst)
+				if !v.OK() {
+					t.Fatalf("%v %s: result %d element %d is %g, want %g within %g", typ, c.Name, j, v.Index, v.Got, v.Want, v.Bound)
+				}
+			}
+		}
+		t.Logf("worst share of the bound %v", worst)
+	})
+}
+
+// Activations in float64 over all that a sum may be.
+func TestDoubleActivations(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		if !float64s(t, e) {
+			return
+		}
+		var x []float64
+		for v := -45.0; v < 45; v += 0.0371 {
+			x = append(x, v)
+		}
+		x = append(x, 0, math.Copysign(0, -1), 1e-300, -1e-300, 700, -700, 745, -745, 999, -999, -1001, 1e5, -1e5, 1e300, -1e300, math.NaN(), math.Inf(1), math.Inf(-1))
+		shape, one := conv.Shape{1, 1, 1, len(x)}, conv.Shape{1, 1, 1, 1}
+		in, err := e.TensorOf64(shape, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Free()
+		out, err := e.NewTensorAs(conv.Float64, shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Free()
+		for kind := conv.Identity; kind <= conv.Clamp; kind++ {
+			a := conv.Activation{Kind: kind}
+			switch kind {
+			case conv.LeakyReLU:
+				a.Slope = 0.1
+			case conv.Clamp:
+				a.Min, a.Max = -1.7, 2.3
+			}
+			l, err := e.NewConv2D(shape, []float32{1}, nil, one, conv.Params{Activation: a}, vkconv.Stored(conv.Float64))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make([]float64, len(x))
+			if err := errors.Join(l.Run(ctx, out, in), out.Download64(ctx, got)); err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+			want, _ := exact.Conv2D(l.Problem(), x, []float64{1}, nil, nil, nil, nil)
+			v := conv.Judge64(got, want, conv.ProductRoundings)
+			if !v.OK() {
+				t.Errorf("%v of %g is %g, want %g within %g", kind, x[v.Index], v.Got, v.Want, v.Bound)
+			}
+			t.Logf("%v: worst share of the bound %.3f", kind, v.Worst)
+		}
+	})
+}
+
+// Channels of wider float64 tensors, in and out.
+func TestDoubleViews(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		if !float64s(t, e) {
+			return
+		}
+		r := rand.New(rand.NewPCG(convtest.Seed(), 5))
+		numbers := func(n int) []float64 {
+			v := make([]float64, n)
+			for i := range v {
+				v[i] = r.NormFloat64()
+			}
+			return v
+		}
+		double := vkconv.Stored(conv.Float64)
+		whole := conv.Shape{2, 7, 5, 6}
+		data := numbers(whole.Len())
+		x := part(data, whole, 2, 5)
+		in, s := conv.Shape{2, 3, 5, 6}, conv.Shape{4, 3, 3, 3}
+		w, offset := numbers(s.Len()), numbers(2*18*5*6)
+		same := conv.Params{Padding: conv.Pad(1)}
+		conv2d, err1 := e.NewConv2D(in, nil, nil, s, same, double, vkconv.Weights64(w, nil))
+		deform, err2 := e.NewDeformConv2D(in, nil, nil, s, same, conv.Deform{}, double, vkconv.Weights64(w, nil))
+		resize, err3 := e.NewResize(in, 7, 9, false, double)
+		pool, err4 := e.NewGlobalPool(in, double)
+		from, err5 := e.TensorOf64(whole, data)
+		off, err6 := e.TensorOf64(conv.Shape{2, 18, 5, 6}, offset)
+		if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+			t.Fatal(err)
+		}
+		defer from.Free()
+		defer off.Free()
+		view, err := from.Channels(2, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantConv, _ := exact.Conv2D(conv2d.Problem(), x, w, nil, nil, nil, nil)
+		wantDeform, _ := exact.Conv2D(deform.Problem(), x, w, nil, offset, nil, nil)
+		wantResize, _ := exact.Resize(resize.Problem(), x, make([]float64, resize.Problem().Output().Len()))
+		wantPool, _ := exact.GlobalPool(pool.Problem(), x, make([]float64, pool.Problem().Output().Len()))
+		for i, c := range []struct {
+			out       conv.Shape
+			want      []conv.Sum
+			roundings int
+			run       func(y *vkconv.Tensor) error
+		}{
+			{conv2d.Problem().Output(), wantConv, conv.ProductRoundings, func(y *vkconv.Tensor) error { return conv2d.Run(ctx, y, view) }},
+			{deform.Problem().Output(), wantDeform, conv.SampleRoundings, func(y *vkconv.Tensor) error { return deform.Run(ctx, y, view, off, nil) }},
+			{resize.Problem().Output(), wantResize, conv.ResizeRoundings, func(y *vkconv.Tensor) error { return resize.Run(ctx, y, view) }},
+			{pool.Problem().Output(), wantPool, conv.PoolRoundings, func(y *vkconv.Tensor) error { return pool.Run(ctx, y, view) }},
+		} {
+			wide := c.out
+			wide[1] += 3
+			before := numbers(wide.Len())
+			to, err := e.TensorOf64(wide, before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			y, err := to.Channels(1, 1+c.out[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := make([]float64, wide.Len())
+			if err := errors.Join(c.run(y), to.Download64(ctx, after)); err != nil {
+				t.Fatalf("layer %d: %v", i, err)
+			}
+			to.Free()
+			if v := conv.Judge64(part(after, wide, 1, 1+c.out[1]), c.want, c.roundings); !v.OK() {
+				t.Errorf("layer %d: element %d is %g, want %g within %g", i, v.Index, v.Got, v.Want, v.Bound)
+			}
+			for _, k := range [][2]int{{0, 1}, {1 + c.out[1], wide[1]}} {
+				if !slices.Equal(part(after, wide, k[0], k[1]), part(before, wide, k[0], k[1])) {
+					t.Errorf("layer %d wrote beside its channels", i)
+				}
+			}
+		}
+	})
+}
+
+// part is channels [from, to) of data.
+func part(data []float64, s conv.Shape, from, to int) (out []float64) {
+	plane := s[2] * s[3]
+	for n := range s[0] {
+		out = append(out, data[(n*s[1]+from)*plane:(n*s[1]+to)*plane]...)
+	}
+	return out
 }

@@ -20,6 +20,8 @@ type layer struct {
 
 	mu sync.RWMutex
 	op operator // nil after Close
+
+	stepping sync.Mutex // one step of an optimizer at a time
 }
 
 // LayerOption is what may be asked of a layer besides what it computes.
@@ -27,6 +29,7 @@ type LayerOption func(*layerOptions)
 
 type layerOptions struct {
 	stored           conv.Type
+	atomics          bool
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
 }
@@ -123,6 +126,16 @@ const maxOperands = 9
 
 // run checks the operands, keeps them alive and queues the operator.
 func (l *layer) run(ctx context.Context, operands ...operand) error {
+	return l.on(func(op operator, stores []storage) error {
+		if l.stored != nil {
+			return l.stored.run(ctx, op, operands, stores)
+		}
+		return op.run(ctx, stores)
+	}, operands...)
+}
+
+// on checks the operands, keeps them alive and calls f with what they store.
+func (l *layer) on(f func(op operator, stores []storage) error, operands ...operand) error {
 	return l.with(func(op operator) error {
 		var stores [maxOperands]storage
 		for i, o := range operands {
@@ -157,10 +170,7 @@ func (l *layer) run(ctx context.Context, operands ...operand) error {
 				stores[i] = view{whole.store, whole.shape, o.t.first}
 			}
 		}
-		if l.stored != nil {
-			return l.stored.run(ctx, op, operands, stores[:len(operands)])
-		}
-		return op.run(ctx, stores[:len(operands)])
+		return f(op, stores[:len(operands)])
 	})
 }
 
@@ -200,6 +210,9 @@ func checkWeights[T float32 | float64](shape conv.Shape, biases int, weight, bia
 func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight, bias []float32, options []LayerOption,
 	make func(weight, bias []float32) (operator, error)) (*layer, error) {
 	o := optionsOf(options)
+	if o.atomics && (name != "deform_conv2d backward" || o.stored == conv.Float64) {
+		return nil, refuseAtomics(name)
+	}
 	if o.stored == conv.Float64 {
 		return e.planDouble(name, p, as, biases, weight, bias, o)
 	}

@@ -95,6 +95,36 @@ func runLayer(t *testing.T, e *vkconv.Engine, c convtest.LayerCase, out, in []*v
 		open = append(open, f, b)
 		return errors.Join(between(func(y, x *vkconv.Tensor) error { return f.Run(ctx, y, x) }), b.Run(ctx, out[1], in[1]))
 	}
+	for i := range out { // optimizers work in place
+		if c.SGD != nil || c.Adam != nil {
+			if err := out[i].Upload(c.In[i+1].Data); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case c.Entropy != nil:
+		l, err := e.NewCrossEntropy(c.Shape)
+		if err != nil {
+			return err
+		}
+		open = append(open, l)
+		return errors.Join(l.Run(ctx, out[0], nil, in[0], in[1]), l.Run(ctx, out[0], out[1], in[0], in[1]))
+	case c.SGD != nil:
+		l, err := e.NewSGD(c.Shape, *c.SGD)
+		if err != nil {
+			return err
+		}
+		open = append(open, l)
+		return l.Run(ctx, out[0], out[1], in[0], c.Rate)
+	case c.Adam != nil:
+		l, err := e.NewAdam(c.Shape, *c.Adam)
+		if err != nil {
+			return err
+		}
+		open = append(open, l)
+		return l.Run(ctx, out[0], out[1], out[2], in[0], c.Rate, c.Step)
+	}
 	params := conv.BatchNormParams{Eps: c.Norm.Eps, Momentum: c.Norm.Momentum}
 	given, err1 := e.NewBatchNorm(c.Shape, params)
 	train, err2 := e.NewBatchNormTraining(c.Shape, params)
@@ -126,6 +156,8 @@ func badLayers(t *testing.T, e *vkconv.Engine) {
 	_, single := e.NewBatchNormTraining(conv.Shape{1, 2, 1, 1}, conv.BatchNormParams{})
 	_, momentum := e.NewBatchNorm(x, conv.BatchNormParams{Momentum: 2})
 	_, kind := e.NewActivation(x, conv.Activation{Kind: 77})
+	_, beta := e.NewAdam(x, conv.Adam{Beta1: 1})
+	_, nesterov := e.NewSGD(x, conv.SGD{Nesterov: true})
 	_, negative := e.NewAdd(conv.Shape{1, -1, 1, 1})
 	for _, c := range []struct {
 		err, is error
@@ -133,7 +165,7 @@ func badLayers(t *testing.T, e *vkconv.Engine) {
 	}{
 		{noKernel, conv.ErrParams, "kernel is 0×0"}, {padded, conv.ErrParams, "padding top is 2"}, {large, conv.ErrShape, "5×2"},
 		{dilated, conv.ErrParams, "dilation is 2×1"}, {excluded, conv.ErrParams, "padding is excluded"}, {single, conv.ErrShape, "1 values a channel"},
-		{momentum, conv.ErrParams, "momentum is 2"}, {kind, conv.ErrParams, "activation is 77"}, {negative, conv.ErrShape, "1×-1×1×1"},
+		{momentum, conv.ErrParams, "momentum is 2"}, {kind, conv.ErrParams, "activation is 77"}, {beta, conv.ErrParams, "beta1 is 1"}, {nesterov, conv.ErrParams, "momentum is 0"}, {negative, conv.ErrShape, "1×-1×1×1"},
 	} {
 		if !errors.Is(c.err, c.is) || !strings.Contains(c.err.Error(), c.says) {
 			t.Errorf("%v, want %q", c.err, c.says)
@@ -156,4 +188,105 @@ func badLayers(t *testing.T, e *vkconv.Engine) {
 	if err := add.Run(ctx, part, a, a); !errors.Is(err, conv.ErrUnsupported) {
 		t.Errorf("a sum into channels: %v", err)
 	}
+}
+
+// Weights that lie on the device, in layers made with others.
+func TestSetWeightsFrom(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		n := convtest.Cases(30)
+		convtest.Forward(t, n, func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
+			p := c.Problem
+			w, out, in := tensor(t, e, p.Weight(), weight), tensor(t, e, p.Output(), y), tensor(t, e, p.Input(), x)
+			var b, o, m *vkconv.Tensor
+			var junk []float32
+			if p.Bias {
+				b, junk = tensor(t, e, conv.Shape{1, p.K, 1, 1}, bias), make([]float32, p.K)
+			}
+			var l interface {
+				SetWeightsFrom(w, b *vkconv.Tensor) error
+				Close()
+			}
+			var run func() error
+			if p.Deformable() {
+				d, err := e.NewDeformConv2D(p.Input(), make([]float32, len(weight)), junk, p.Weight(), paramsOf(p), deformOf(p))
+				if err != nil {
+					return err
+				}
+				if o = tensor(t, e, p.Offset(), offset); p.Mask {
+					m = tensor(t, e, p.MaskShape(), mask)
+				}
+				l, run = d, func() error { return d.Run(ctx, out, in, o, m) }
+			} else {
+				d, err := e.NewConv2D(p.Input(), make([]float32, len(weight)), junk, p.Weight(), paramsOf(p))
+				if err != nil {
+					return err
+				}
+				l, run = d, func() error { return d.Run(ctx, out, in) }
+			}
+			defer l.Close()
+			if err := errors.Join(run(), l.SetWeightsFrom(w, b), run()); err != nil { // with zeros first
+				return err
+			}
+			return out.Download(ctx, y)
+		})
+		convtest.Backward(t, n/2, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+			p := c.Problem
+			junk := make([]float32, len(c.Weight))
+			w, dx := tensor(t, e, p.Weight(), c.Weight), tensor(t, e, p.Input(), g.X)
+			in, out := tensor(t, e, p.Input(), c.X), tensor(t, e, p.Output(), dy)
+			more := vkconv.Gradients{X: dx, Weight: tensor(t, e, p.Weight(), g.Weight)}
+			if p.Bias {
+				more.Bias = tensor(t, e, conv.Shape{1, p.K, 1, 1}, g.Bias)
+			}
+			if p.Deformable() {
+				l, err := e.NewDeformConv2DBackward(p.Input(), junk, p.Weight(), paramsOf(p), deformOf(p))
+				if err != nil {
+					return err
+				}
+				defer l.Close()
+				more.Offset = tensor(t, e, p.Offset(), g.Offset)
+				var mask *vkconv.Tensor
+				if p.Mask {
+					more.Mask, mask = tensor(t, e, p.MaskShape(), g.Mask), tensor(t, e, p.MaskShape(), c.Mask)
+				}
+				if err := errors.Join(l.SetWeightsFrom(w, nil), l.Run(ctx, more, in, tensor(t, e, p.Offset(), c.Offset), mask, out)); err != nil {
+					return err
+				}
+			} else {
+				l, err := e.NewConv2DBackward(p.Input(), junk, p.Weight(), paramsOf(p))
+				if err != nil {
+					return err
+				}
+				defer l.Close()
+				if err := errors.Join(l.SetWeightsFrom(w, nil), l.Run(ctx, more, in, out)); err != nil {
+					return err
+				}
+			}
+			for _, d := range []struct {
+				t  *vkconv.Tensor
+				to []float32
+			}{{dx, g.X}, {more.Weight, g.Weight}, {more.Bias, g.Bias}, {more.Offset, g.Offset}, {more.Mask, g.Mask}} {
+				if d.t == nil {
+					continue
+				}
+				if err := d.t.Download(ctx, d.to); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		w := conv.Shape{2, 1, 1, 1}
+		l, err := e.NewConv2D(conv.Shape{1, 1, 2, 2}, make([]float32, 2), nil, w, conv.Params{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		right, wrong := tensor(t, e, w, make([]float32, 2)), tensor(t, e, conv.Shape{1, 2, 1, 1}, make([]float32, 2))
+		if err := l.SetWeightsFrom(wrong, nil); !errors.Is(err, conv.ErrShape) || !strings.Contains(err.Error(), "weight is 1×2×1×1") {
+			t.Error(err)
+		}
+		if err := l.SetWeightsFrom(right, wrong); !errors.Is(err, conv.ErrShape) {
+			t.Error(err)
+		}
+	})
 }

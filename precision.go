@@ -20,8 +20,11 @@ import (
 // Of [conv.Float64] everything is in float64, within [conv.Sum.Bound64]; weights
 // may be given so by [Weights64]. It is for checking, not for speed: on a device
 // an invocation computes an element at a time by the formula, on the CPU path the
-// oracle does, which takes about 48 bytes for each result and looks at a run's
-// context before it starts alone. A device without double precision in its
+// oracle does, which takes about 48 bytes for each result, computes all gradients
+// if any, and looks at a run's context before it starts alone. A 3×3 convolution of
+// 64 channels at 28×28 takes some 450 times as long as in float32 on two cores' CPU
+// path and 120 times on llvmpipe there, the deformable one 240 and 120, its
+// gradients on the CPU 1000. A device without double precision in its
 // shaders refuses it with [conv.ErrUnsupported].
 func Stored(t conv.Type) LayerOption { return func(o *layerOptions) { o.stored = t } }
 

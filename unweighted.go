@@ -15,6 +15,9 @@ type unweighted struct{ l *layer }
 // output and the input, may be channels of wider tensors.
 func (e *Engine) planUnweighted(name string, as double, options []LayerOption, make func() (operator, error)) (unweighted, error) {
 	o := optionsOf(options)
+	if o.atomics {
+		return unweighted{}, refuseAtomics(name)
+	}
 	stored, err := newStaging(e, o.stored)
 	if err != nil {
 		return unweighted{}, err
@@ -129,4 +132,31 @@ func (c *cpu) batchNorm(b conv.BatchNorm, pass normPass) (operator, error) {
 		}
 		return plan.Run(ctx, t[0], t[1], t[2], t[3], t[4], t[5])
 	}, withoutWeights}, nil
+}
+
+// cpuStep is a step of an optimizer.
+type cpuStep struct {
+	cpuOperator
+	step step
+}
+
+func (o *cpuStep) at(s step) { o.step = s }
+
+func (c *cpu) sgd(elements int, o conv.SGD) (stepper, error) {
+	plan, op := fast.NewSGD(c.pool, elements, o), &cpuStep{}
+	op.cpuOperator = cpuOperator{plan, func(ctx context.Context, t onHost) error { return plan.Run(ctx, t[0], t[1], t[2], op.step.rate) }, withoutWeights}
+	return op, nil
+}
+
+func (c *cpu) adam(elements int, o conv.Adam) (stepper, error) {
+	plan, op := fast.NewAdam(c.pool, elements, o), &cpuStep{}
+	op.cpuOperator = cpuOperator{plan, func(ctx context.Context, t onHost) error {
+		return plan.Run(ctx, t[0], t[1], t[2], t[3], op.step.rate, op.step.t)
+	}, withoutWeights}
+	return op, nil
+}
+
+func (c *cpu) crossEntropy(e conv.CrossEntropy) (operator, error) {
+	plan := fast.NewCrossEntropy(c.pool, e)
+	return &cpuOperator{plan, func(ctx context.Context, t onHost) error { return plan.Run(ctx, t[0], t[1], t[2], t[3]) }, withoutWeights}, nil
 }

@@ -7,7 +7,8 @@
 // layers is one submission without a copy to the host, and only
 // [Tensor.Download] waits.
 //
-// Tensors are float32 in NCHW order. The operators are PyTorch's Conv2d and
+// Tensors are float32 in NCHW order, or of another [conv.Type] for layers made with
+// [Stored]. The operators are PyTorch's Conv2d and
 // torchvision's deform_conv2d; package conv says what their parameters mean.
 package vkconv
 
@@ -178,7 +179,7 @@ type backend interface {
 	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
 	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
-	deformConv2DBackward(p conv.Problem, weight []float32) (operator, error)
+	deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error)
 	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
 	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
 	resize(r conv.Resize, backward bool) (operator, error)
@@ -187,6 +188,9 @@ type backend interface {
 	activation(x conv.Shape, a conv.Activation, backward bool) (operator, error)
 	window(p conv.Pool, backward bool) (operator, error)
 	batchNorm(b conv.BatchNorm, pass normPass) (operator, error)
+	sgd(elements int, o conv.SGD) (stepper, error)
+	adam(elements int, o conv.Adam) (stepper, error)
+	crossEntropy(c conv.CrossEntropy) (operator, error)
 	double(d double, weight, bias []float64) (operator64, error)
 	flush() error
 	wait(ctx context.Context) error

@@ -48,8 +48,8 @@ func (v *vulkan) memory() Memory {
 }
 
 func (v *vulkan) alloc(elements int, t conv.Type) (storage, error) {
-	if t == conv.Float64 {
-		return nil, fmt.Errorf("%w: float64 on %s, only on the CPU path", conv.ErrUnsupported, v.name())
+	if t == conv.Float64 && !v.dev.Info().Features.Float64 {
+		return nil, fmt.Errorf("%w: float64 on %s, whose shaders have no double precision", conv.ErrUnsupported, v.name())
 	}
 	// Kernels read 16-bit tensors as whole 32-bit words.
 	b, err := v.dev.NewBuffer((t.Bytes()*int64(elements) + 3) / 4 * 4)

@@ -61,3 +61,40 @@ func (v *vulkan) batchNorm(b conv.BatchNorm, pass normPass) (operator, error) {
 		return p.Record(s, t[0], t[1], t[2], t[3], moments(t[4], t[5]))
 	})
 }
+
+// vulkanStep is a step of an optimizer.
+type vulkanStep struct {
+	vulkanOperator
+	step step
+}
+
+func (o *vulkanStep) at(s step) { o.step = s }
+
+func (v *vulkan) sgd(elements int, o conv.SGD) (stepper, error) {
+	plan, err := kernels.NewSGD(v.dev, elements, o)
+	if err != nil {
+		return nil, err
+	}
+	op := &vulkanStep{}
+	op.vulkanOperator = vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error { return plan.Record(s, t[0], t[1], t[2], op.step.rate) }, withoutWeights}
+	return op, nil
+}
+
+func (v *vulkan) adam(elements int, o conv.Adam) (stepper, error) {
+	plan, err := kernels.NewAdam(v.dev, elements, o)
+	if err != nil {
+		return nil, err
+	}
+	op := &vulkanStep{}
+	op.vulkanOperator = vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
+		return plan.Record(s, t[0], t[1], t[2], t[3], op.step.rate, op.step.t)
+	}, withoutWeights}
+	return op, nil
+}
+
+func (v *vulkan) crossEntropy(c conv.CrossEntropy) (operator, error) {
+	plan, err := kernels.NewCrossEntropy(v.dev, c)
+	return wholeOnDevice(v, plan, err, func(p *kernels.CrossEntropy, s *gpu.Stream, t onDevice) error {
+		return p.Record(s, t[0], t[1], t[2], t[3])
+	})
+}

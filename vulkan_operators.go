@@ -38,6 +38,14 @@ func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
 	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
 }
 
+func (o *vulkanOperator) takeWeights(weight, bias storage) error {
+	w, b := kernels.Tensor{Buf: weight.(*deviceTensor).buf}, kernels.Tensor{}
+	if bias != nil {
+		b.Buf = bias.(*deviceTensor).buf
+	}
+	return o.v.record(func(s *gpu.Stream) error { return kernels.RecordWeights(s, o.vulkanPlan, w, b) })
+}
+
 func (o *vulkanOperator) setWeights(weight, bias []float32) error {
 	if err := o.v.flush(); err != nil { // what is queued computes with the old weights
 		return err
@@ -93,8 +101,12 @@ func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, err
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewBackward(v.dev, p, weight)
+func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+	make := kernels.NewBackward
+	if atomics {
+		make = kernels.NewBackwardAtomic
+	}
+	plan, err := make(v.dev, p, weight)
 	if err != nil {
 		return nil, err
 	}

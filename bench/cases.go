@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 
 	"vkconv/conv"
 )
@@ -12,6 +13,9 @@ type Layer struct {
 	Params conv.Params
 	Deform *conv.Deform // nil for an ordinary convolution
 	Bias   bool
+	// DCN makes it the operator of DCNv4 instead, which has neither a weight nor
+	// anything else above; only as a case's single layer.
+	DCN *conv.DCNParams
 }
 
 // Case is a chain of layers, usually of one.
@@ -20,9 +24,29 @@ type Case struct {
 	Name   string
 	Input  conv.Shape
 	Layers []Layer
-	// Backward measures, of a single layer, all its gradients instead: by the
+	// Backward measures, of a single layer, its gradients instead: by the
 	// input, the weight, the bias, and where it has them the offset and the mask.
 	Backward bool
+	// Wanted are the gradients that are asked for, of dx, dweight, dbias, doffset
+	// and dmask; nil means all.
+	Wanted []string
+	Set    string // the named set or file that it is from
+	Times  int    // how often a network has it; 0 means once
+}
+
+// wants tells whether a gradient is asked for.
+func (c Case) wants(name string) bool { return c.Wanted == nil || slices.Contains(c.Wanted, name) }
+
+// dcn returns the problem of a case that is a DCNv4, nil of others.
+func (c Case) dcn() (*conv.DCN, error) {
+	if len(c.Layers) != 1 || c.Layers[0].DCN == nil {
+		return nil, nil
+	}
+	d, err := c.Layers[0].DCN.V4(c.Input)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return &d, nil
 }
 
 // Problems follows the chain and returns each layer's problem.
@@ -35,6 +59,9 @@ func (c Case) Problems() ([]conv.Problem, error) {
 	for _, l := range c.Layers {
 		var p conv.Problem
 		var err error
+		if l.DCN != nil {
+			return nil, fmt.Errorf("%w: %s: DCNv4 in a chain of convolutions", conv.ErrUnsupported, c.Name)
+		}
 		if l.Deform != nil {
 			p, err = l.Params.DeformProblem(*l.Deform, x, l.Weight, l.Bias)
 		} else {
@@ -114,19 +141,14 @@ func Main() []Case {
 }
 
 // cost is what the case asks of a machine. A backward pass multiplies and adds
-// as much by the weight for the input as by the input for the weight, reads
-// what the forward pass reads and dy, and writes a gradient for each but dy.
+// as much by the weight for the input (and for the offset and the mask) as by
+// the input for the weight, reads what the forward pass reads and dy, and writes
+// a gradient for each but dy.
 func (c Case) cost(problems []conv.Problem) (sum conv.Cost) {
 	for _, p := range problems {
 		cost := p.Cost()
 		if c.Backward {
-			output := 4 * int64(p.Output().Len())
-			cost.MACs *= 2
-			cost.SampleMACs *= 2
-			cost.Bytes = 2*(cost.Bytes-output) + output
-			if p.Bias { // the backward pass does not read it
-				cost.Bytes -= 4 * int64(p.K)
-			}
+			cost = c.backwardCost(p, cost)
 		}
 		sum.MACs += cost.MACs
 		sum.SampleMACs += cost.SampleMACs
@@ -134,4 +156,36 @@ func (c Case) cost(problems []conv.Problem) (sum conv.Cost) {
 		sum.Params += cost.Params
 	}
 	return sum
+}
+
+func (c Case) backwardCost(p conv.Problem, cost conv.Cost) conv.Cost {
+	size := func(s conv.Shape) int64 { return 4 * int64(s.Len()) }
+	bytes := size(p.Input()) + size(p.Weight()) + size(p.Output()) // read: x, weight, dy
+	offset, mask := int64(0), int64(0)
+	if p.Deformable() {
+		offset = size(p.Offset())
+	}
+	if p.Mask {
+		mask = size(p.MaskShape())
+	}
+	bytes += offset + mask
+	products := int64(0)
+	if c.wants("dx") || p.Deformable() && (c.wants("doffset") || p.Mask && c.wants("dmask")) {
+		products++
+	}
+	if c.wants("dweight") {
+		products++
+	}
+	for _, g := range []struct {
+		name string
+		size int64
+	}{{"dx", size(p.Input())}, {"dweight", size(p.Weight())}, {"dbias", 4 * int64(p.K)}, {"doffset", offset}, {"dmask", mask}} {
+		if c.wants(g.name) && (g.name != "dbias" || p.Bias) {
+			bytes += g.size
+		}
+	}
+	cost.MACs *= products
+	cost.SampleMACs *= products
+	cost.Bytes = bytes
+	return cost
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"vkconv"
-	"vkconv/conv"
 )
 
 // net is a chain of layers planned on an engine, with its tensors.
@@ -15,11 +15,13 @@ type net struct {
 	layers  []layer
 	tensors []*vkconv.Tensor // input, then each layer's output
 	chain   []data
+	plan    time.Duration
 }
 
 // layer hides which kind of convolution it is.
 type layer struct {
 	run      func(ctx context.Context, y, x *vkconv.Tensor) error
+	upload   func() (bytes int64, err error) // offsets and masks
 	describe func() string
 	close    func()
 }
@@ -34,7 +36,7 @@ func newNet(e *vkconv.Engine, c Case, chain []data) (*net, error) {
 	}
 	n.tensors = append(n.tensors, x)
 	for i, d := range chain {
-		l, err := n.plan(c.Layers[i], d)
+		l, err := n.makePlan(c.Layers[i], d)
 		if err != nil {
 			return n, err
 		}
@@ -48,14 +50,16 @@ func newNet(e *vkconv.Engine, c Case, chain []data) (*net, error) {
 	return n, nil
 }
 
-func (n *net) plan(l Layer, d data) (layer, error) {
+func (n *net) makePlan(l Layer, d data) (layer, error) {
 	p := d.p
 	if l.Deform == nil {
+		begin := time.Now()
 		op, err := n.e.NewConv2D(p.Input(), d.weight, d.bias, p.Weight(), l.Params)
 		if err != nil {
 			return layer{}, err
 		}
-		return layer{op.Run, op.Describe, op.Close}, nil
+		n.plan += time.Since(begin)
+		return layer{op.Run, func() (int64, error) { return 0, nil }, op.Describe, op.Close}, nil
 	}
 	offset, err := n.e.TensorOf(p.Offset(), d.offset)
 	if err != nil {
@@ -74,16 +78,41 @@ func (n *net) plan(l Layer, d data) (layer, error) {
 			mask.Free()
 		}
 	}
+	begin := time.Now()
 	op, err := n.e.NewDeformConv2D(p.Input(), d.weight, d.bias, p.Weight(), l.Params, *l.Deform)
 	if err != nil {
 		free()
 		return layer{}, err
 	}
+	n.plan += time.Since(begin)
 	run := func(ctx context.Context, y, x *vkconv.Tensor) error { return op.Run(ctx, y, x, offset, mask) }
-	return layer{run, op.Describe, func() { op.Close(); free() }}, nil
+	upload := func() (int64, error) {
+		if err := offset.Upload(d.offset); err != nil || mask == nil {
+			return 4 * int64(len(d.offset)), err
+		}
+		return 4 * int64(len(d.offset)+len(d.mask)), mask.Upload(d.mask)
+	}
+	return layer{run, upload, op.Describe, func() { op.Close(); free() }}, nil
 }
 
-func (n *net) describe() string { return n.layers[0].describe() }
+func (n *net) describe() string       { return n.layers[0].describe() }
+func (n *net) planned() time.Duration { return n.plan }
+func (n *net) every() int             { return n.chain[0].every }
+
+func (n *net) upload() (bytes int64, err error) {
+	if err := n.tensors[0].Upload(n.chain[0].x); err != nil {
+		return 0, err
+	}
+	bytes = 4 * int64(len(n.chain[0].x))
+	for _, l := range n.layers {
+		more, err := l.upload()
+		if err != nil {
+			return 0, err
+		}
+		bytes += more
+	}
+	return bytes, nil
+}
 
 func (n *net) close() {
 	for _, l := range n.layers {
@@ -134,7 +163,7 @@ func (n *net) verify(ctx context.Context) (worst float64, err error) {
 		if err := y.Download(ctx, got); err != nil {
 			return 0, err
 		}
-		v := conv.Judge(got, d.want, nil, d.roundings())
+		v := d.judge(got)
 		if !v.OK() {
 			return 0, fmt.Errorf("%w: layer %d, y[%d] is %g, must be %g within %.3g (%.3g times the bound)",
 				ErrMismatch, i+1, v.Index, v.Got, v.Want, v.Bound, v.Worst)

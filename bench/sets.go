@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"vkconv/conv"
 )
 
 // SetLayer is a layer of a named set as sets.json has it. bench/peers reads the
@@ -59,4 +61,21 @@ func Sets() []Set {
 		sets[i].Layers = append(sets[i].Layers, l)
 	}
 	return sets
+}
+
+// Case returns the layer as a case, with a bias where it is a convolution.
+func (l SetLayer) Case() Case {
+	pair := func(n int) [2]int { return [2]int{n, n} }
+	c := Case{Group: l.Set, Set: l.Set, Name: l.Name, Input: conv.Shape{l.N, l.C, l.H, l.W}, Times: l.Times}
+	if l.Op == "dcnv4" {
+		c.Layers = []Layer{{DCN: &conv.DCNParams{Kernel: [2]int{l.R, l.S}, Stride: pair(l.Stride), Dilation: pair(l.Dilation), Padding: conv.Pad(l.Pad), Groups: l.Groups}}}
+		return c
+	}
+	layer := Layer{Weight: conv.Shape{l.K, l.C / l.Groups, l.R, l.S}, Bias: true,
+		Params: conv.Params{Stride: pair(l.Stride), Padding: conv.Pad(l.Pad), Dilation: pair(l.Dilation), Groups: l.Groups}}
+	if l.OG > 0 {
+		layer.Deform = &conv.Deform{OffsetGroups: l.OG, Mask: l.Mask}
+	}
+	c.Layers = []Layer{layer}
+	return c
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -11,6 +12,7 @@ type Stats struct {
 	Median        time.Duration
 	First, Third  time.Duration // quartiles
 	Fastest, Last time.Duration // the fastest and the slowest
+	P95           time.Duration // 95 in 100 are no slower
 }
 
 // NewStats sums up times; it needs at least one.
@@ -20,9 +22,9 @@ func NewStats(times []time.Duration) Stats {
 		i := q * float64(len(s)-1)
 		low := int(i)
 		high := min(low+1, len(s)-1)
-		return s[low] + time.Duration((i-float64(low))*float64(s[high]-s[low]))
+		return s[low] + time.Duration(math.Round((i-float64(low))*float64(s[high]-s[low])))
 	}
-	return Stats{len(s), at(0.5), at(0.25), at(0.75), s[0], s[len(s)-1]}
+	return Stats{len(s), at(0.5), at(0.25), at(0.75), s[0], s[len(s)-1], at(0.95)}
 }
 
 // Spread is half the distance between the quartiles as a share of the median.

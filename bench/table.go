@@ -58,7 +58,7 @@ func (t *Table) Row(r Result) {
 		speedup = significant(s)
 	}
 	t.line([]string{
-		"  " + r.Case.Name, ShapeOf(r.Problems),
+		"  " + r.Case.Name, r.Shape,
 		significant(milliseconds(m.Device.Median)), fmt.Sprintf("%.0f%%", 100*m.Device.Spread()), significant(milliseconds(m.Wall.Median)),
 		significant(float64(r.Cost.FLOPs()) / seconds / 1e9), significant(float64(r.Cost.Bytes) / seconds / 1e9),
 		speedup, fmt.Sprintf("%.3f", m.Worst),

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"vkconv/conv"
+	"vkconv/cpuref"
 	"vkconv/cpuref/exact"
 )
 
@@ -47,6 +48,42 @@ func (c Case64) Want() ([]conv.Sum, exact.Gradients) {
 	case conv.GlobalPool:
 		y, dx := exact.GlobalPool(p, c.X, c.Dy)
 		return y, exact.Gradients{X: dx}
+	}
+	panic(fmt.Sprintf("convtest: no such problem: %T", c.Problem))
+}
+
+// Plain asks package cpuref for the output and the gradients, from the data as T.
+func Plain[T cpuref.Float](c Case64) ([]conv.Sum, cpuref.Gradients) {
+	as := func(v []float64) []T {
+		if v == nil {
+			return nil
+		}
+		w := make([]T, len(v))
+		for i := range v {
+			w[i] = T(v[i])
+		}
+		return w
+	}
+	x, weight, bias, rois, offset, mask, dy := as(c.X), as(c.Weight), as(c.Bias), as(c.RoIs), as(c.Offset), as(c.Mask), as(c.Dy)
+	switch p := c.Problem.(type) {
+	case conv.Problem:
+		if p.Deformable() {
+			return cpuref.DeformConv2D(p, x, offset, mask, weight, bias), cpuref.DeformConv2DBackward(p, x, offset, mask, weight, dy)
+		}
+		return cpuref.Conv2D(p, x, weight, bias), cpuref.Conv2DBackward(p, x, weight, dy)
+	case conv.Transposed:
+		return cpuref.ConvTranspose2D(p, x, weight, bias), cpuref.ConvTranspose2DBackward(p, x, weight, dy)
+	case conv.DCN:
+		if p.Packed {
+			return cpuref.DCNv4(p, x, offset), cpuref.DCNv4Backward(p, x, offset, dy)
+		}
+		return cpuref.DCNv3(p, x, offset, mask), cpuref.DCNv3Backward(p, x, offset, mask, dy)
+	case conv.RoIPool:
+		return cpuref.RoIPool(p, x, rois, offset, mask), cpuref.RoIPoolBackward(p, x, rois, offset, mask, dy)
+	case conv.Resize:
+		return cpuref.Resize(p, x), cpuref.Gradients{X: cpuref.ResizeBackward(p, dy)}
+	case conv.GlobalPool:
+		return cpuref.GlobalPool(p, x), cpuref.Gradients{X: cpuref.GlobalPoolBackward(p, dy)}
 	}
 	panic(fmt.Sprintf("convtest: no such problem: %T", c.Problem))
 }
@@ -114,6 +151,9 @@ func convolution64(deformable bool) func(r *rand.Rand, seed uint64, i int) (Case
 			if c = RandomActivated(seed, i+j<<24); c.Problem.Deformable() == deformable && c.Problem.Cost().MACs <= small {
 				break
 			}
+		}
+		for j := 0; len(c.Offset) > 0 && i%8 == 3 && j < 3; j++ {
+			c.Offset[r.IntN(len(c.Offset))] = float32(math.NaN())
 		}
 		return Case64{Name: c.Name, Problem: c.Problem, X: widen(r, c.X), Weight: widen(r, c.Weight), Bias: widen(r, c.Bias),
 			Offset: widen(r, c.Offset), Mask: widen(r, c.Mask), Dy: widen(r, c.OutputGrad()), Roundings: c.Roundings(),

@@ -12,43 +12,7 @@ import (
 // plain computes a case by package cpuref, which shares no code with the
 // float64 oracle: T float64 as it should be, or float32 passed off as float64.
 func plain[T cpuref.Float](c convtest.Case64, y []float64, g convtest.Grads64) error {
-	as := func(v []float64) []T {
-		if v == nil {
-			return nil
-		}
-		w := make([]T, len(v))
-		for i := range v {
-			w[i] = T(v[i])
-		}
-		return w
-	}
-	x, weight, bias, rois, offset, mask, dy := as(c.X), as(c.Weight), as(c.Bias), as(c.RoIs), as(c.Offset), as(c.Mask), as(c.Dy)
-	var out []conv.Sum
-	var by cpuref.Gradients
-	switch p := c.Problem.(type) {
-	case conv.Problem:
-		if p.Deformable() {
-			out, by = cpuref.DeformConv2D(p, x, offset, mask, weight, bias), cpuref.DeformConv2DBackward(p, x, offset, mask, weight, dy)
-		} else {
-			out, by = cpuref.Conv2D(p, x, weight, bias), cpuref.Conv2DBackward(p, x, weight, dy)
-		}
-	case conv.Transposed:
-		out, by = cpuref.ConvTranspose2D(p, x, weight, bias), cpuref.ConvTranspose2DBackward(p, x, weight, dy)
-	case conv.DCN:
-		if p.Packed {
-			out, by = cpuref.DCNv4(p, x, offset), cpuref.DCNv4Backward(p, x, offset, dy)
-		} else {
-			out, by = cpuref.DCNv3(p, x, offset, mask), cpuref.DCNv3Backward(p, x, offset, mask, dy)
-		}
-	case conv.RoIPool:
-		out, by = cpuref.RoIPool(p, x, rois, offset, mask), cpuref.RoIPoolBackward(p, x, rois, offset, mask, dy)
-	case conv.Resize:
-		out, by.X = cpuref.Resize(p, x), cpuref.ResizeBackward(p, dy)
-	case conv.GlobalPool:
-		out, by.X = cpuref.GlobalPool(p, x), cpuref.GlobalPoolBackward(p, dy)
-	default:
-		return fmt.Errorf("no such problem: %T", c.Problem)
-	}
+	out, by := convtest.Plain[T](c)
 	for i, sums := range [][]conv.Sum{out, by.X, by.Weight, by.Bias, by.Offset, by.Mask} {
 		to := [][]float64{y, g.X, g.Weight, g.Bias, g.Offset, g.Mask}[i]
 		if len(to) != len(sums) {

@@ -10,8 +10,8 @@ import (
 )
 
 // LayerCase is one of the small operators that a network needs besides
-// convolutions, forward and backward, with its data. One of Add, Activation, Pool
-// and Norm says which.
+// convolutions, forward and backward, with its data. One of Add, Activation, Pool,
+// Norm, Entropy, SGD and Adam says which.
 type LayerCase struct {
 	Name       string
 	Shape      conv.Shape // of x
@@ -20,12 +20,19 @@ type LayerCase struct {
 	Pool       *conv.Pool
 	PoolParams conv.PoolParams // of Pool
 	Norm       *conv.BatchNorm
+	Entropy    *conv.CrossEntropy
+	SGD        *conv.SGD
+	Adam       *conv.Adam
+	Rate       float64 // of SGD and Adam
+	Step       int     // of Adam
 	// In are the inputs: of a sum both, else x and dy, and of a normalization weight,
-	// bias, running mean and variance, and moments for the backward pass.
+	// bias, running mean and variance, and moments for the backward pass; of a loss x
+	// and the classes; of an optimizer gradient, parameters and what else it keeps.
 	In []LayerTensor
 	// Out are the results: y, dx; of a normalization y with the running moments as
 	// given ones, y of training, the batch's mean and variance, the running ones
-	// behind, dx, dweight, dbias.
+	// behind, dx, dweight, dbias; of a loss it and dx; of an optimizer parameters and
+	// what else it keeps, moved.
 	Out []LayerTensor
 }
 
@@ -45,7 +52,7 @@ func RandomLayer(seed uint64, i int) LayerCase {
 	c := LayerCase{Shape: conv.Shape{pick(0, 1, 1, 2, 3), pick(1, 2, 3, 7, 16), pick(1, 2, 3, 5, 8, 17), pick(1, 2, 4, 7, 16, 33)}}
 	c.in("x", c.Shape, normal(r, c.Shape.Len()))
 	what := ""
-	switch r.IntN(5) {
+	switch r.IntN(8) {
 	case 0:
 		what, c.Add = "add", true
 		c.in("b", c.Shape, normal(r, c.Shape.Len()))
@@ -115,6 +122,13 @@ func RandomLayer(seed uint64, i int) LayerCase {
 		}
 		what, c.Norm = fmt.Sprintf("batch norm %+v", b), &b
 		c.norm(r, b)
+	case 5:
+		what = "cross-entropy"
+		c.entropy(r)
+	case 6:
+		what = c.sgd(r)
+	case 7:
+		what = c.adam(r)
 	}
 	c.Name = fmt.Sprintf("seed %d layer case %d: %s of %v", seed, i, what, c.Shape)
 	return c
@@ -162,6 +176,82 @@ func (c *LayerCase) norm(r *rand.Rand, b conv.BatchNorm) {
 	c.out("dbias", one, g.Bias, cpuref.BatchNormBackwardRoundings)
 }
 
+// entropy draws a loss: scores near and far, and now and then no class.
+func (c *LayerCase) entropy(r *rand.Rand) {
+	e, err := conv.NewCrossEntropy(c.Shape)
+	if err != nil {
+		panic(err)
+	}
+	c.Entropy = &e
+	x, class := c.In[0].Data, make([]float32, e.Places().Len())
+	spread := []float32{1, 10, 1e-3}[r.IntN(3)]
+	for i := range x {
+		x[i] *= spread
+	}
+	for i := range class {
+		if class[i] = float32(r.IntN(e.K)); r.IntN(30) == 0 {
+			class[i] = []float32{-1, float32(e.K), 0.5}[r.IntN(3)]
+		}
+	}
+	c.in("class", e.Places(), class)
+	loss, dx := cpuref.CrossEntropy(e, x, class)
+	c.out("loss", e.Places(), loss, conv.ProductRoundings)
+	c.out("dx", c.Shape, dx, cpuref.EntropyRoundings)
+}
+
+func (c *LayerCase) sgd(r *rand.Rand) string {
+	c.SGD = &conv.SGD{Momentum: []float64{0, 0.9, 0.5}[r.IntN(3)], WeightDecay: []float64{0, 1e-4, 0.3}[r.IntN(3)]}
+	c.SGD.Nesterov = c.SGD.Momentum > 0 && r.IntN(2) == 0
+	c.Rate = []float64{0, 0.1, 3e-4, 1}[r.IntN(4)]
+	n := c.Shape.Len()
+	p, v := c.in("parameters", c.Shape, normal(r, n)), c.in("velocity", c.Shape, normal(r, n))
+	pNew, vNew := cpuref.SGD(*c.SGD, c.Rate, p, v, c.In[0].Data)
+	c.out("parameters", c.Shape, pNew, cpuref.StepRoundings)
+	c.out("velocity", c.Shape, vNew, cpuref.StepRoundings)
+	return fmt.Sprintf("%+v at %g", *c.SGD, c.Rate)
+}
+
+func (c *LayerCase) adam(r *rand.Rand) string {
+	c.Adam = &conv.Adam{Beta1: []float64{0, 0.5}[r.IntN(2)], Beta2: []float64{0, 0.99}[r.IntN(2)], WeightDecay: []float64{0, 1e-4, 0.3}[r.IntN(3)],
+		Decoupled: r.IntN(2) == 0, Eps: []float64{0, 1e-4}[r.IntN(2)]}
+	c.Rate, c.Step = []float64{0, 0.1, 3e-4, 1}[r.IntN(4)], []int{1, 2, 7, 1000}[r.IntN(4)]
+	n := c.Shape.Len()
+	p, m, v := c.in("parameters", c.Shape, normal(r, n)), c.in("first moment", c.Shape, normal(r, n)), normal(r, n)
+	if c.Step == 1 {
+		clear(m)
+	}
+	for i := range v {
+		if v[i] *= v[i]; c.Step == 1 {
+			v[i] = 0
+		}
+	}
+	c.in("second moment", c.Shape, v)
+	pNew, mNew, vNew := cpuref.Adam(*c.Adam, c.Rate, c.Step, p, m, v, c.In[0].Data)
+	c.out("parameters", c.Shape, pNew, cpuref.StepRoundings)
+	c.out("first moment", c.Shape, mNew, cpuref.StepRoundings)
+	c.out("second moment", c.Shape, vNew, cpuref.StepRoundings)
+	return fmt.Sprintf("%+v, step %d at %g", *c.Adam, c.Step, c.Rate)
+}
+
+// kind is the operator's name.
+func (c *LayerCase) kind() string {
+	switch {
+	case c.Add:
+		return "add"
+	case c.Activation != nil:
+		return "activation"
+	case c.Pool != nil:
+		return "pool"
+	case c.Norm != nil:
+		return "norm"
+	case c.Entropy != nil:
+		return "entropy"
+	case c.SGD != nil:
+		return "sgd"
+	}
+	return "adam"
+}
+
 func (c *LayerCase) in(name string, s conv.Shape, data []float32) []float32 {
 	c.In = append(c.In, LayerTensor{Name: name, Shape: s, Data: data})
 	return data
@@ -201,8 +291,8 @@ func Layers(t *testing.T, n int, run RunLayer) {
 		}
 		for i, o := range c.Out {
 			v := conv.Judge(out[i], o.Want, nil, o.Roundings)
-			kind := map[bool]string{c.Add: "add ", c.Activation != nil: "activation ", c.Pool != nil: "pool ", c.Norm != nil: "norm "}[true]
-			worst[kind+o.Name] = max(worst[kind+o.Name], v.Worst)
+			name := c.kind() + " " + o.Name
+			worst[name] = max(worst[name], v.Worst)
 			if !v.OK() {
 				t.Fatalf("%s: %s[%d] is %g, want %g within %g (%.2f of the bound)", c.Name, o.Name, v.Index, v.Got, v.Want, v.Bound, v.Worst)
 			}

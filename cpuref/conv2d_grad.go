@@ -17,12 +17,19 @@ type Gradients struct {
 // at the places the padding mode maps to. Errors of a float32 computation are
 // bounded with [conv.ProductRoundings].
 func Conv2DBackward[T Float](p conv.Problem, x, weight, dy []T) Gradients {
+	return Conv2DBackwardSome(p, x, weight, dy, 1)
+}
+
+// Conv2DBackwardSome is [Conv2DBackward] of one in every channels of dx and one
+// in every kernels of dweight, for layers whose gradients take too long; the
+// others' elements have [Skipped] terms.
+func Conv2DBackwardSome[T Float](p conv.Problem, x, weight, dy []T, every int) Gradients {
 	check("x", x, p.Input())
 	check("weight", weight, p.Weight())
 	check("dy", dy, p.Output())
 	g := Gradients{X: make([]conv.Sum, len(x)), Weight: make([]conv.Sum, len(weight))}
 	perGroup, outPerGroup := p.C/p.Groups, p.K/p.Groups
-	parallel(p.N*p.C, func(i int) { // one channel of one image, which nobody else writes
+	some(every, g.X, p.N*p.C, func(i int) { // one channel of one image, which nobody else writes
 		n, c := i/p.C, i%p.C
 		dx := g.X[i*p.H*p.W:][:p.H*p.W]
 		for k := c / perGroup * outPerGroup; k < (c/perGroup+1)*outPerGroup; k++ {
@@ -33,7 +40,7 @@ func Conv2DBackward[T Float](p conv.Problem, x, weight, dy []T) Gradients {
 			})
 		}
 	})
-	parallel(p.K*perGroup, func(i int) { // one kernel
+	some(every, g.Weight, p.K*perGroup, func(i int) { // one kernel
 		k, c := i/perGroup, i%perGroup+i/perGroup/outPerGroup*perGroup
 		dw := g.Weight[i*p.Taps():][:p.Taps()]
 		for n := range p.N {
@@ -46,6 +53,24 @@ func Conv2DBackward[T Float](p conv.Problem, x, weight, dy []T) Gradients {
 	})
 	g.Bias = biasGradient(p, dy)
 	return g
+}
+
+// Skipped is the number of terms of elements that were left out.
+const Skipped = -1
+
+// some calls f for one in every of n units, which are equal parts of sums, and
+// marks the others as skipped.
+func some(every int, sums []conv.Sum, n int, f func(i int)) {
+	parallel(n, func(i int) {
+		if i%every == 0 {
+			f(i)
+			return
+		}
+		unit := len(sums) / n
+		for j := range sums[i*unit:][:unit] {
+			sums[i*unit+j].Terms = Skipped
+		}
+	})
 }
 
 // eachTap calls f for every output pixel and every tap that reads a pixel of

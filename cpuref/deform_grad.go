@@ -20,6 +20,12 @@ import (
 // itself is 0 but the derivative is the pixel at 0. Errors of a float32
 // computation are bounded with [conv.SampleRoundings].
 func DeformConv2DBackward[T Float](p conv.Problem, x, offset, mask, weight, dy []T) Gradients {
+	return DeformConv2DBackwardSome(p, x, offset, mask, weight, dy, 1)
+}
+
+// DeformConv2DBackwardSome is [DeformConv2DBackward] of one in every channels,
+// kernels and taps of an offset group, as [Conv2DBackwardSome].
+func DeformConv2DBackwardSome[T Float](p conv.Problem, x, offset, mask, weight, dy []T, every int) Gradients {
 	check("x", x, p.Input())
 	check("offset", offset, p.Offset())
 	check("weight", weight, p.Weight())
@@ -27,11 +33,11 @@ func DeformConv2DBackward[T Float](p conv.Problem, x, offset, mask, weight, dy [
 	if p.Mask {
 		check("mask", mask, p.MaskShape())
 	}
-	return deformGrad[T]{p, x, offset, mask, weight, dy, nil}.all()
+	return deformGrad[T]{p, x, offset, mask, weight, dy, nil}.all(every)
 }
 
-// all computes every gradient.
-func (d deformGrad[T]) all() Gradients {
+// all computes the gradients, of one unit of work in every.
+func (d deformGrad[T]) all(every int) Gradients {
 	p := d.p
 	g := Gradients{
 		X: make([]conv.Sum, len(d.x)), Weight: make([]conv.Sum, len(d.weight)),
@@ -41,9 +47,13 @@ func (d deformGrad[T]) all() Gradients {
 		g.Mask = make([]conv.Sum, len(d.mask))
 	}
 	// Each unit of work writes what no other writes.
-	parallel(p.N*p.C, func(i int) { d.input(g.X, i/p.C, i%p.C) })
-	parallel(p.C/p.Groups*p.K, func(i int) { d.weights(g.Weight, i) })
-	parallel(p.N*p.OffsetGroups*p.Taps(), func(i int) { d.offsets(g.Offset, g.Mask, i) })
+	some(every, g.X, p.N*p.C, func(i int) { d.input(g.X, i/p.C, i%p.C) })
+	some(every, g.Weight, p.C/p.Groups*p.K, func(i int) { d.weights(g.Weight, i) })
+	taps := p.N * p.OffsetGroups * p.Taps()
+	some(every, g.Offset, taps, func(i int) { d.offsets(g.Offset, g.Mask, i) })
+	if p.Mask {
+		some(every, g.Mask, taps, func(int) {}) // marks what the line above left out
+	}
 	return g
 }
 

@@ -27,7 +27,7 @@ func Devices(o Options) ([]Info, error) {
 }
 
 func instance(o Options) (*vk.Instance, error) {
-	inst, err := vk.NewInstance(o.Validation || os.Getenv("VKCONV_VALIDATION") == "1")
+	inst, err := vk.NewInstance(o.Validation || os.Getenv("VKCONV_VALIDATION") == "1", o.Surface...)
 	switch {
 	case err == nil:
 		return inst, nil

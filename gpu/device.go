@@ -74,7 +74,7 @@ func open(inst *vk.Instance, o Options) (*Device, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.gate.empty = make(chan struct{}, 1)
-	if d.dev, err = p.NewDevice(); err != nil {
+	if d.dev, err = p.NewDevice(o.Surface != nil); err != nil {
 		return nil, fmt.Errorf("gpu: %w: %s would not open: %w", ErrNoDevice, d.info, err)
 	}
 	bits, err := d.dev.TypeBits()

@@ -111,6 +111,7 @@ type Options struct {
 	CacheDir     string       // pipeline caches; "" = $VKCONV_CACHE or os.UserCacheDir()/vkconv; "off" = none
 	MemoryBudget int64        // most bytes of device memory to reserve; 0 = what the device has
 	Log          *slog.Logger // nil = nothing is logged
+	Surface      []string     // the instance extensions that a Window's surface needs; nil = there will be none
 	// HangTimeout is how long nothing may finish while something is in flight before the device is given up as hung,
 	// that is lost; 0 = never. It must be longer than the longest single submission.
 	HangTimeout time.Duration

@@ -54,7 +54,6 @@ func newBatchNorm(d *gpu.Device, b conv.BatchNorm, apply string, sums ...string)
 	local := localSize(m.traits)
 	parts, share := split(m.traits, b.Count(), ceil(b.C, local), 2*b.C, 1)
 	p.parts = parts
-	bits := func(v float64) int { return int(math.Float32bits(float32(v))) }
 	count := float64(b.Count())
 	values := map[string]int{"n": b.N, "c": b.C, "plane": b.H * b.W, "parts": parts, "share": share, "eps": bits(float64(b.Eps)),
 		"momentum": bits(float64(b.Momentum)), "count": bits(count), "unbiased": bits(count / max(count-1, 1)), "moves": 1}

@@ -39,6 +39,18 @@ func NewBackward(d *gpu.Device, p conv.Problem, weight []float32) (Backward, err
 	return newBackward(makerFor(d), p, weight)
 }
 
+// NewBackwardAtomic is [NewBackward] of a deformable convolution with the gradient
+// by the input by atomic additions of floats, whose last bits may differ from run
+// to run. Without those on the device the error matches [conv.ErrUnsupported].
+func NewBackwardAtomic(d *gpu.Device, p conv.Problem, weight []float32) (Backward, error) {
+	if !d.Info().Features.FloatAtomicAdd {
+		return nil, fmt.Errorf("kernels: %w: atomic additions of floats on %s, which has none in buffers (VK_EXT_shader_atomic_float)", conv.ErrUnsupported, d.Info().Name)
+	}
+	m := makerFor(d)
+	m.atomics = true
+	return newBackward(m, p, weight)
+}
+
 func newBackward(m maker, p conv.Problem, weight []float32) (Backward, error) {
 	b, err := newWholeBackward(m, p, weight)
 	if !errors.Is(err, gpu.ErrTooLarge) || p.N < 2 {

@@ -152,6 +152,15 @@ func (b *backward) checkWeight(weight []float32) error {
 // tensors and weights.
 func (b *backward) Workspace() int64 { return b.size }
 
+// Workspace is the device memory in bytes that the gradients take beyond
+// tensors and weights.
+func (b *Conv2DBackward) Workspace() int64 {
+	if b.mirror == nil {
+		return b.size
+	}
+	return b.size + b.mirror.Workspace()
+}
+
 // Close frees weight and workspace. What was submitted before goes on.
 func (b *backward) Close() {
 	b.raw.Free()
@@ -179,8 +188,8 @@ func mirrored(p conv.Problem) (m conv.Problem, ok bool) {
 }
 
 // mirror is the weight of that convolution.
-func mirror(p conv.Problem, weight []float32) []float32 {
-	out := make([]float32, len(weight))
+func mirror[T float32 | int32](p conv.Problem, weight []T) []T {
+	out := make([]T, len(weight))
 	cg, kg, taps := p.C/p.Groups, p.K/p.Groups, p.Taps()
 	for k := range p.K {
 		for c := range cg {

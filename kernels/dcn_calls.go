@@ -34,6 +34,22 @@ var callNames = map[string]int{"InputBuffer": callX, "OffsetBuffer": callOffset,
 	"OutputBuffer": callY, "OutputGradBuffer": callY, "InputGradBuffer": callDX, "OffsetGradBuffer": callDOffset, "MaskGradBuffer": callDMask,
 	"CellBuffer": callCells, "OrderBuffer": callOrder, "SoftmaxBuffer": callSoft}
 
+// precision is what the tensors of such an operator hold. Elements are counted
+// in words of 4 bytes.
+type precision struct {
+	prefix string // of the kernels' names
+	words  int
+}
+
+var float32s, float64s = precision{"", 1}, precision{"double_", 2}
+
+// widen turns elements into words.
+func (p precision) widen(elements []int) {
+	for i := range elements {
+		elements[i] *= p.words
+	}
+}
+
 // callSize is the workgroup size of all these kernels.
 const callSize = 64
 

@@ -20,7 +20,8 @@ import (
 type DCN struct {
 	device *gpu.Device
 	d      conv.DCN
-	image  [callTensors]int // elements of an image in each tensor
+	as     precision
+	image  [callTensors]int // words of an image in each tensor
 	chunks []dcnChunk
 
 	mu    sync.Mutex // of the workspace, made when first needed
@@ -58,10 +59,14 @@ func NewDCN(device *gpu.Device, d conv.DCN) (*DCN, error) {
 	return newDCN(device, d, workspaceGoal, indexLimit(device))
 }
 
-// newDCN plans d with at most goal elements of workspace, rather, and at most
-// limit elements in a tensor.
 func newDCN(device *gpu.Device, d conv.DCN, goal, limit int) (*DCN, error) {
-	p := &DCN{device: device, d: d}
+	return newDCNOf(device, d, goal, limit, float32s)
+}
+
+// newDCNOf plans d with at most goal words of workspace, rather, and at most
+// limit words in a tensor.
+func newDCNOf(device *gpu.Device, d conv.DCN, goal, limit int, as precision) (*DCN, error) {
+	p := &DCN{device: device, d: d, as: as}
 	one := d
 	one.N = 1
 	p.image = [callTensors]int{callX: one.Input().Len(), callOffset: one.Offset().Len(), callMask: one.MaskShape().Len(), callY: one.Output().Len(),
@@ -71,6 +76,8 @@ func newDCN(device *gpu.Device, d conv.DCN, goal, limit int) (*DCN, error) {
 	}
 	p.image[callDX], p.image[callDOffset], p.image[callDMask] = p.image[callX], p.image[callOffset], p.image[callMask]
 	p.image[callSoft] = p.image[callOrder]
+	as.widen(p.image[:callCells])
+	as.widen(p.image[callSoft:])
 	images, err := p.fit(limit)
 	if err != nil {
 		return nil, err
@@ -82,7 +89,7 @@ func newDCN(device *gpu.Device, d conv.DCN, goal, limit int) (*DCN, error) {
 			p.chunks = append(p.chunks, dcnChunk{p.chunks[0].dcnImages, first})
 			continue
 		}
-		q, err := newDCNImages(device, part, p.image, goal)
+		q, err := newDCNImages(device, part, p.image, goal, as)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +122,7 @@ func (p *DCN) fit(limit int) (int, error) {
 	return max(images, 1), nil
 }
 
-func newDCNImages(device *gpu.Device, d conv.DCN, image [callTensors]int, goal int) (*dcnImages, error) {
+func newDCNImages(device *gpu.Device, d conv.DCN, image [callTensors]int, goal int, as precision) (*dcnImages, error) {
 	p := &dcnImages{d: d}
 	sorted := max(min(goal/(image[callCells]+image[callOrder]), d.N), 1)
 	for i, n := range image {
@@ -130,11 +137,11 @@ func newDCNImages(device *gpu.Device, d conv.DCN, image [callTensors]int, goal i
 	if !reach(d.Ho, d.StrideY, d.R, d.DilationY, d.Pad.Top, d.H) || !reach(d.Wo, d.StrideX, d.S, d.DilationX, d.Pad.Left, d.W) {
 		return nil, fmt.Errorf("kernels: %w: positions reach beyond %d, the most that the kernels index", conv.ErrUnsupported, farthest)
 	}
-	return p, p.plan(device, sorted)
+	return p, p.plan(device, sorted, as)
 }
 
 // plan makes the calls; the gradient by the input takes so many images at a time.
-func (p *dcnImages) plan(device *gpu.Device, images int) error {
+func (p *dcnImages) plan(device *gpu.Device, images int, as precision) error {
 	d := p.d
 	flag := map[bool]int{true: 1}
 	_, _, ky, kx := d.Base(0, 0, 0, 0)
@@ -157,6 +164,9 @@ func (p *dcnImages) plan(device *gpu.Device, images int) error {
 		switch module {
 		case "dcn", "dcn_softmax", "dcn_grad_both", "dcn_grad_offset", "dcn_grad_mask":
 			constants["softmax"] = flag[d.Softmax]
+		}
+		if module != "dcn_scan" && module != "dcn_order" { // those sort whole numbers
+			module = as.prefix + module
 		}
 		c, err := newCall(device, module, items, workgroups, constants, push)
 		if failed == nil {
@@ -260,7 +270,7 @@ func (p *DCN) RecordBackward(s *gpu.Stream, dx, doffset, dmask, x, offset, mask,
 	}
 	t := [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: dy, callDX: dx, callDOffset: doffset, callDMask: dmask}
 	if p.d.Packed && doffset.Buf != nil { // the channels that fill it up
-		if err := s.Fill(doffset.Buf, doffset.Offset, 4*int64(p.d.Offset().Len()), 0); err != nil {
+		if err := s.Fill(doffset.Buf, doffset.Offset, 4*int64(p.as.words*p.d.Offset().Len()), 0); err != nil {
 			return err
 		}
 	}

@@ -22,9 +22,10 @@ import (
 // made of it as deform_grad_input.go says.
 type DeformConv2DBackward struct {
 	backward
-	parts  []deformPart
-	lists  lists
-	gather bool // how dx is computed, see deform_grad_input.go
+	parts []deformPart
+	lists lists
+	// How dx is computed, see deform_grad_input.go.
+	gather, atomics bool
 }
 
 // deformPart is some pixels of dy.
@@ -71,7 +72,8 @@ func (b *DeformConv2DBackward) plan(m maker) (err error) {
 	if b.bias, err = newBiasSum(m, p); err != nil {
 		return err
 	}
-	b.gather = m.gathers(p)
+	b.atomics = m.atomics
+	b.gather = !m.atomics && m.gathers(p)
 	images, pixels := m.columnPart(p, b.gather)
 	for n := 0; n < p.N; n += images {
 		for first := 0; first < all; first += pixels {
@@ -188,7 +190,10 @@ func (b *DeformConv2DBackward) Describe() string {
 		return "an empty batch"
 	}
 	input := "deform_grad_input"
-	if b.gather {
+	switch {
+	case b.atomics:
+		input = "deform_grad_input_atomic"
+	case b.gather:
 		input = b.parts[0].input.gather.module.Name
 	}
 	return fmt.Sprintf("%s in %d parts, deform_grad_offset, %s; %s", b.parts[0].column.module.Name, len(b.parts), input, b.weights.describe())

@@ -8,13 +8,16 @@ import (
 )
 
 // The gradient by the input of a deformable convolution scatters every sample's
-// gradient over four pixels. Two ways to do that without float atomics:
+// gradient over four pixels. Two ways to do that without float atomics, and one,
+// for callers who ask for it, with:
 //
 //   - gather: samples are sorted into lists by the cell between pixels that they
 //     fall into, and every pixel collects from the four cells around it. Parallel
 //     over pixels; the lists take room for two numbers a cell and one a sample.
 //   - scatter: one invocation for each channel's plane walks over all samples.
 //     Parallel over channels and images only; takes no room.
+//   - atomics: one invocation for each sample's gradient adds it to the four
+//     pixels. Parallel over everything; takes no room; the order is chance.
 
 // lists is where the lists of samples lie in the workspace, in bytes.
 type lists struct {
@@ -53,6 +56,10 @@ func newInputPart(m maker, p conv.Problem, v map[string]int, images, pixels int,
 		var made *pass
 		made, failed = newPass(m, name, local, ceil(items, local)*blocks, v)
 		return made
+	}
+	if m.atomics {
+		part.scatter = build("deform_grad_input_atomic", local, images*p.C*p.Taps()*pixels, 1)
+		return part, failed
 	}
 	if !gather {
 		part.scatter = build("deform_grad_input", local, images*p.C, 1)

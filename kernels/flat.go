@@ -42,8 +42,17 @@ func newFlat(d *gpu.Device, module string, items int, names []string, lengths []
 
 // record records the pass; tensors are its bindings in order.
 func (f *flat) record(s *gpu.Stream, tensors ...Tensor) error {
+	return f.recordPush(s, nil, tensors...)
+}
+
+// recordPush is record with other values of some push constants.
+func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tensor) error {
 	if f.pass == nil {
 		return nil
+	}
+	push := f.pass.push
+	if values != nil {
+		push = withViews(f.pass.module, push, values)
 	}
 	var bound [maxSpans]span
 	for i, t := range tensors {
@@ -52,7 +61,7 @@ func (f *flat) record(s *gpu.Stream, tensors ...Tensor) error {
 			return err
 		}
 	}
-	return f.pass.record(s, &bound)
+	return f.pass.recordWith(s, push, &bound)
 }
 
 // Describe names the kernel.
@@ -86,7 +95,7 @@ func (p *Add) Record(s *gpu.Stream, y, a, b Tensor) error { return p.record(s, a
 func NewActivation(d *gpu.Device, shape conv.Shape, a conv.Activation) (*Activation, error) {
 	values := map[string]int{"activation": int(a.Kind)}
 	values["low"], values["high"] = activationParameters(a)
-	s, err := newScalerWith(d, "act", shape, shape, false, false, values)
+	s, err := newScalerWith(d, "act", shape, shape, false, false, float32s, values)
 	return &Activation{s}, err
 }
 

@@ -141,6 +141,36 @@ func recordLayer(d *gpu.Device, c convtest.LayerCase, s *gpu.Stream, out, in []T
 		}
 		return nil, b.Record(s, out[1], in[0], in[1])
 	}
+	if c.SGD != nil || c.Adam != nil {
+		for i := range out { // in place
+			if err := s.Copy(out[i].Buf, out[i].Offset, in[i+1].Buf, in[i+1].Offset, 4*int64(c.Shape.Len())); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch {
+	case c.Entropy != nil:
+		p, err := NewCrossEntropy(d, *c.Entropy)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.Record(s, out[0], Tensor{}, in[0], in[1]); err != nil {
+			return nil, err
+		}
+		return nil, p.Record(s, out[0], out[1], in[0], in[1])
+	case c.SGD != nil:
+		p, err := NewSGD(d, c.Shape.Len(), *c.SGD)
+		if err != nil {
+			return nil, err
+		}
+		return nil, p.Record(s, out[0], out[1], in[0], c.Rate)
+	case c.Adam != nil:
+		p, err := NewAdam(d, c.Shape.Len(), *c.Adam)
+		if err != nil {
+			return nil, err
+		}
+		return nil, p.Record(s, out[0], out[1], out[2], in[0], c.Rate, c.Step)
+	}
 	var plans [3]*BatchNorm
 	for i, plan := range []func() (*BatchNorm, error){
 		func() (*BatchNorm, error) { return NewBatchNorm(d, *c.Norm) },

@@ -31,6 +31,8 @@ type operator struct {
 	slot    [slots]int // binding number of each tensor, −1 where the kernel has none
 	access  [slots]gpu.Access
 	hasBias bool
+
+	arranged *arrangement // made by the first RecordWeights
 }
 
 // The tensors a kernel may bind, by block name in the shaders.
@@ -156,11 +158,14 @@ func (o *operator) SetWeights(weight, bias []float32) error {
 }
 
 // Workspace is the device memory in bytes that running takes beyond tensors and
-// packed weights: none.
-func (o *operator) Workspace() int64 { return 0 }
+// packed weights: none, but see [operator.RecordWeights].
+func (o *operator) Workspace() int64 { return o.arranged.bytes() }
 
 // Close frees the weights. What was submitted before goes on.
-func (o *operator) Close() { o.packed.Free() }
+func (o *operator) Close() {
+	o.packed.Free()
+	o.arranged.free()
+}
 
 // Describe names the kernel and its variant.
 func (o *operator) Describe() string {

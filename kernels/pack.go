@@ -32,9 +32,9 @@ func packedSize(p conv.Problem, l launch) (biasAt, all int) {
 //	shared ones                  [block][r][s][c][output channels of a workgroup]
 //	deformDepthwise              [block][r][s][TM]
 //	grouped, depthwise           [k][c][r][s], taps rounded up to LANES
-func pack(l launch, weight, bias []float32) []float32 {
+func pack[T float32 | int32](l launch, weight, bias []T) []T {
 	p := l.problem
-	out := make([]float32, l.weights)
+	out := make([]T, l.weights)
 	s, cg, taps := l.shape, p.C/p.Groups, p.Taps()
 	if l.variant.kind == grouped || l.variant.kind == depthwise {
 		room := taps

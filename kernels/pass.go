@@ -52,11 +52,14 @@ type maker struct {
 	column int // most elements of a deformable convolution's sample gradients
 	pixels int // pixels of an image worked on at once at least, for that
 	lists  int // most elements of its lists
+	// atomics asks for a deformable convolution's gradient by the input by atomic
+	// additions.
+	atomics bool
 }
 
 // makerFor bounds each by 32 MiB; thousands of channels × taps may take more.
 func makerFor(d *gpu.Device) maker {
-	return maker{d, traitsOf(d.Info()), 8 << 20, 32, 8 << 20}
+	return maker{device: d, traits: traitsOf(d.Info()), column: 8 << 20, pixels: 32, lists: 8 << 20}
 }
 
 // newPass builds a pass of so many workgroups of local invocations. values must

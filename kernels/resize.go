@@ -16,22 +16,26 @@ type Resize struct{ *scaler }
 
 // NewResize plans y = resize(x), x N×C×H×W and y N×C×Ho×Wo. A tensor beyond the
 // device's limits gives [gpu.ErrTooLarge].
-func NewResize(d *gpu.Device, r conv.Resize) (*Resize, error) { return newResize(d, r, false) }
+func NewResize(d *gpu.Device, r conv.Resize) (*Resize, error) {
+	return newResize(d, r, false, float32s)
+}
 
 // NewResizeBackward plans dx from dy, which Record takes in the places of y and
 // x. Every pixel gathers from the outputs that read it, so that the same call
 // gives the same bits.
-func NewResizeBackward(d *gpu.Device, r conv.Resize) (*Resize, error) { return newResize(d, r, true) }
+func NewResizeBackward(d *gpu.Device, r conv.Resize) (*Resize, error) {
+	return newResize(d, r, true, float32s)
+}
 
-func newResize(d *gpu.Device, r conv.Resize, backward bool) (*Resize, error) {
-	s, err := newScaler(d, "resize", r.Input(), r.Output(), backward, false)
+func newResize(d *gpu.Device, r conv.Resize, backward bool, as precision) (*Resize, error) {
+	s, err := newScaler(d, "resize", r.Input(), r.Output(), backward, false, as)
 	if err != nil {
 		return nil, err
 	}
 	if s.pass == nil {
 		return &Resize{s}, nil
 	}
-	table := resizeTable(r, backward)
+	table := resizeTable(r, backward, as)
 	s.entries = len(table)
 	if s.table, err = d.NewBuffer(4 * int64(len(table))); err == nil {
 		err = d.Upload(s.table, 0, unsafe.Slice((*byte)(unsafe.Pointer(&table[0])), 4*len(table)))
@@ -44,10 +48,15 @@ func newResize(d *gpu.Device, r conv.Resize, backward bool) (*Resize, error) {
 }
 
 // resizeTable is what resize.comp reads.
-func resizeTable(r conv.Resize, backward bool) (table []int32) {
+func resizeTable(r conv.Resize, backward bool, as precision) (table []int32) {
 	rows, columns := r.Rows(), r.Columns()
 	for _, axis := range [][]conv.Between{rows, columns} {
 		for _, b := range axis {
+			if as == float64s {
+				bits := math.Float64bits(b.Fraction)
+				table = append(table, int32(b.At), int32(uint32(bits)), int32(bits>>32))
+				continue
+			}
 			table = append(table, int32(b.At), int32(math.Float32bits(float32(b.Fraction))))
 		}
 	}

@@ -22,6 +22,11 @@ type RoIPool struct {
 
 // NewRoIPool plans q, which comes from a Problem method of package conv.
 func NewRoIPool(device *gpu.Device, q conv.RoIPool) (*RoIPool, error) {
+	return newRoIPool(device, q, indexLimit(device), float32s)
+}
+
+// newRoIPool plans q for tensors of at most limit elements of a precision.
+func newRoIPool(device *gpu.Device, q conv.RoIPool, limit int, as precision) (*RoIPool, error) {
 	p := &RoIPool{q: q}
 	p.elements = [callTensors]int{callX: q.Input().Len(), callRegions: q.RoIShape().Len(), callY: q.Output().Len(), callDX: q.Input().Len()}
 	if q.Offset {
@@ -30,10 +35,11 @@ func NewRoIPool(device *gpu.Device, q conv.RoIPool) (*RoIPool, error) {
 	if q.Mask {
 		p.elements[callMask], p.elements[callDMask] = q.MaskShape().Len(), q.MaskShape().Len()
 	}
-	if err := fits(indexLimit(device), map[string]int{"the input": p.elements[callX], "the output": p.elements[callY], "the regions' tensor": p.elements[callRegions],
+	if err := fits(limit, map[string]int{"the input": p.elements[callX], "the output": p.elements[callY], "the regions' tensor": p.elements[callRegions],
 		"the offset tensor": q.OffsetShape().Len()}); err != nil {
 		return nil, err
 	}
+	as.widen(p.elements[:])
 	flag := map[bool]int{true: 1}
 	push := map[string]int{"n": q.N, "c": q.C, "h": q.H, "w": q.W, "rois": q.RoIs, "k": q.K, "ho": q.Ho, "wo": q.Wo, "group": q.Group,
 		"classes": q.Classes, "partY": q.PartY, "partX": q.PartX, "samples": q.Samples, "mostSamples": q.MaxSamples(),
@@ -44,9 +50,9 @@ func NewRoIPool(device *gpu.Device, q conv.RoIPool) (*RoIPool, error) {
 		enough = 1 << 7
 	}
 	push["bands"] = max(min(ceil(enough, max(q.N*q.C, 1)), q.H), 1)
-	prefix := ""
+	prefix := as.prefix
 	if q.PositionSensitive {
-		prefix = "ps"
+		prefix += "ps"
 	}
 	var failed error
 	make := func(module string, items int, wants map[string]int) call {

@@ -19,23 +19,25 @@ type scaler struct {
 	backward bool // from y to x: to is dx, from dy
 	table    *gpu.Buffer
 	entries  int
+	as       precision
 }
 
 // newScaler plans the pass named name, or name_grad, with one work item for
 // each element of what it writes; with whole, a workgroup for each channel.
-func newScaler(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool) (*scaler, error) {
-	return newScalerWith(d, name, x, y, backward, whole, map[string]int{})
+func newScaler(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool, as precision) (*scaler, error) {
+	return newScalerWith(d, name, x, y, backward, whole, as, map[string]int{})
 }
 
 // newScalerWith is newScaler with the values of what the operator takes besides.
-func newScalerWith(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool, values map[string]int) (*scaler, error) {
-	s := &scaler{device: d, to: y, from: x, backward: backward}
+func newScalerWith(d *gpu.Device, name string, x, y conv.Shape, backward, whole bool, as precision, values map[string]int) (*scaler, error) {
+	s := &scaler{device: d, to: y, from: x, backward: backward, as: as}
+	name = as.prefix + name
 	if backward {
 		name, s.to, s.from = name+"_grad", x, y
 	}
 	m := makerFor(d)
 	for _, t := range []conv.Shape{x, y} {
-		if bytes := 4 * int64(t.Len()); bytes > m.traits.StorageRange || t.Len() > math.MaxInt32-1<<20 {
+		if bytes := int64(4*as.words) * int64(t.Len()); bytes > m.traits.StorageRange || t.Len() > math.MaxInt32-1<<20 {
 			return nil, fmt.Errorf("kernels: %w: a tensor %v takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, t, bytes, m.traits.StorageRange)
 		}
 	}
@@ -47,8 +49,13 @@ func newScalerWith(d *gpu.Device, name string, x, y conv.Shape, backward, whole 
 	if whole && !backward {
 		items, tiles = s.to.Len(), s.to.Len()
 	}
+	share := 1 / float64(x[2]*x[3])
+	scale, scaleHigh := math.Float32bits(float32(share)), uint32(0)
+	if as == float64s {
+		scale, scaleHigh = uint32(math.Float64bits(share)), uint32(math.Float64bits(share)>>32)
+	}
 	for name, v := range map[string]int{"items": items, "c": x[1], "h": x[2], "w": x[3], "ho": y[2], "wo": y[3],
-		"cx": x[1], "cy": x[1], "firstX": 0, "firstY": 0, "scale": int(math.Float32bits(float32(1 / float64(x[2]*x[3]))))} {
+		"cx": x[1], "cy": x[1], "firstX": 0, "firstY": 0, "scale": int(scale), "scaleHigh": int(scaleHigh)} {
 		values[name] = v
 	}
 	var err error
@@ -73,7 +80,8 @@ func (s *scaler) Record(stream *gpu.Stream, to, from View) error {
 		shape   conv.Shape
 		isX     bool
 	}{{to, last, "the output", s.to, s.backward}, {from, 0, "the input", s.from, !s.backward}} {
-		at, first, channels, err := v.view.place(v.name, v.shape, max(limits.StorageAlign, 4), limits.StorageBufferRange)
+		at, first, channels, err := v.view.placeOf(int64(4*s.as.words), v.name, v.shape, max(limits.StorageAlign, 8), limits.StorageBufferRange)
+		at.elements *= s.as.words
 		if err == nil {
 			err = checkSpan(v.name, at)
 		}

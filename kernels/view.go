@@ -25,6 +25,11 @@ type View struct {
 // on a multiple of align: the binding, the elements in it before the first
 // image, and the channels from one image to the next.
 func (v View) place(name string, shape conv.Shape, align int64, limit int64) (at span, first, channels int, err error) {
+	return v.placeOf(4, name, shape, align, limit)
+}
+
+// placeOf is place for elements of so many bytes.
+func (v View) placeOf(width int64, name string, shape conv.Shape, align int64, limit int64) (at span, first, channels int, err error) {
 	if v.Channels == 0 {
 		return span{v.Tensor, shape.Len()}, 0, shape[1], nil
 	}
@@ -35,12 +40,12 @@ func (v View) place(name string, shape conv.Shape, align int64, limit int64) (at
 		return span{v.Tensor, 0}, 0, v.Channels, nil
 	}
 	plane := shape[2] * shape[3]
-	start := v.Offset + 4*int64(v.First)*int64(plane)
+	start := v.Offset + width*int64(v.First)*int64(plane)
 	aligned := start / align * align
-	first = int(start-aligned) / 4
+	first = int((start - aligned) / width)
 	at = span{Tensor{v.Buf, aligned}, first + (shape[0]-1)*v.Channels*plane + shape[1]*plane}
-	if 4*int64(at.elements) > limit || at.elements+plane > math.MaxInt32 {
-		return at, 0, 0, fmt.Errorf("kernels: %w: %s, channels of a wider tensor, spans %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, 4*int64(at.elements), limit)
+	if width*int64(at.elements) > limit || at.elements+plane > math.MaxInt32 {
+		return at, 0, 0, fmt.Errorf("kernels: %w: %s, channels of a wider tensor, spans %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, name, width*int64(at.elements), limit)
 	}
 	return at, first, v.Channels, nil
 }

@@ -55,7 +55,7 @@ func newWindow(d *gpu.Device, name string, p conv.Pool, backward bool, rounds fl
 		}
 	}
 	flag := map[bool]int{true: 1}
-	return newScalerWith(d, name, p.Input(), p.Output(), backward, false, map[string]int{"r": p.R, "s": p.S,
+	return newScalerWith(d, name, p.Input(), p.Output(), backward, false, float32s, map[string]int{"r": p.R, "s": p.S,
 		"strideY": p.StrideY, "strideX": p.StrideX, "dilationY": p.DilationY, "dilationX": p.DilationX,
 		"top": p.Pad.Top, "left": p.Pad.Left, "bottom": p.Pad.Bottom, "right": p.Pad.Right, "exclude": flag[p.ExcludePadding]})
 }

@@ -44,10 +44,15 @@ func (p *planner) build() error {
 			continue
 		}
 		err := error(nil)
-		if q.concat {
+		switch {
+		case q.concat:
 			err = p.buildConcat(q)
-		} else {
+		case !q.slice:
 			err = p.buildLayer(q)
+		case shape4(q.in[0].dims) != shape4(q.in[0].data().dims):
+			err = unsupported("%v reads %q as %s, but on the device it is %s", q.n, q.in[0].name, Extents(q.in[0].dims), Extents(q.in[0].data().dims))
+		default:
+			err = p.allocate(q.out)
 		}
 		if err != nil {
 			return err
@@ -75,12 +80,16 @@ func (p *planner) allocate(v *value) error {
 		}
 		v.buf, v.tensor, v.first = v.place.of.buf, part, v.place.of.first+v.place.first
 		v.buf.uses += v.uses
+		v.buf.keep = v.buf.keep || v.keep
 		return nil
 	}
 	shape := shape4(v.dims)
 	if list := p.free[shape]; len(list) > 0 && !v.keep {
 		v.buf, p.free[shape] = list[len(list)-1], list[:len(list)-1]
 	} else {
+		if p.taken += 4 * int64(shape.Len()); p.taken > p.options.budget() {
+			return misfit("the tensors up to %q take %d bytes, more than the plan's budget of %d", v.name, p.taken, p.options.budget())
+		}
 		t, err := p.e.NewTensor(shape)
 		if err != nil {
 			return fmt.Errorf("%q: %w", v.name, err)
@@ -132,7 +141,7 @@ func (p *planner) buildLayer(q *planned) error {
 		return q.n.wrap(err)
 	}
 	y := q.out.tensor
-	p.step(&step{title: q.n.title(), op: q.n.op, layer: l, in: q.in, out: q.out, oracle: q.oracle, queue: func(ctx context.Context) error { return l.run(ctx, y, in) }})
+	p.step(&step{title: q.n.title(), layer: l, in: q.in, out: q.out, oracle: q.oracle, every: max(q.every, 1), queue: func(ctx context.Context) error { return l.run(ctx, y, in) }})
 	if q.out.uses == 0 && !q.out.keep { // nobody reads it
 		q.out.buf.uses++
 		p.release(q.out)
@@ -153,7 +162,7 @@ func (p *planner) buildConcat(q *planned) error {
 		channels := shape4(v.dims)[1]
 		if d.place == nil || d.place.of != q.out || d.place.first != first {
 			if shape4(d.dims) != shape4(v.dims) && d.place != nil {
-				return unsupported("%v reads %q as %s, but it lies in channels of another concatenation as %s", q.n, v.name, dimsText(v.dims), dimsText(d.dims))
+				return unsupported("%v reads %q as %s, but it lies in channels of another concatenation as %s", q.n, v.name, Extents(v.dims), Extents(d.dims))
 			}
 			part := &value{name: v.name, dims: v.dims, place: &place{q.out, first}}
 			if err := p.copy(d, part, q.n.title()); err != nil {
@@ -183,7 +192,7 @@ func (p *planner) copy(from, to *value, title string) error {
 	if err != nil {
 		return fmt.Errorf("copy for %s: %w", title, err)
 	}
-	p.step(&step{title: "copy for " + title, op: "copy", layer: made, in: []*value{from}, out: to,
+	p.step(&step{title: "copy for " + title, layer: made, in: []*value{from}, out: to, every: 1,
 		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.Activation(conv.Activation{}, in[0]), 0 },
 		queue:  func(ctx context.Context) error { return l.Run(ctx, y, x) }})
 	return nil

@@ -87,7 +87,7 @@ func runSet(ctx context.Context, e *vkconv.Engine, m *Model, set string, r *Case
 	if err != nil {
 		return fmt.Errorf("%s: %w", set, err)
 	}
-	r.Layers, r.Bound = len(p.steps), len(p.steps) == 1 && len(p.outputs) == 1
+	r.Layers, r.Bound = len(p.steps), len(p.steps) == 1 && len(p.outputs) == 1 && p.steps[0].every == 1
 	for i, v := range m.outputs {
 		want, err := readTensor(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)))
 		if err != nil {
@@ -103,7 +103,7 @@ func runSet(ctx context.Context, e *vkconv.Engine, m *Model, set string, r *Case
 // compare holds an output to the expected one.
 func (p *Plan) compare(ctx context.Context, name string, got, want tensorio.Array, r *CaseResult) error {
 	if !slices.Equal(got.Shape, want.Shape) {
-		return fmt.Errorf("%w: it is %s, must be %s", ErrMismatch, dimsText(got.Shape), dimsText(want.Shape))
+		return fmt.Errorf("%w: it is %s, must be %s", ErrMismatch, Extents(got.Shape), Extents(want.Shape))
 	}
 	if a, b := fmt.Sprintf("%T", got.Data), fmt.Sprintf("%T", want.Data); a != b {
 		return fmt.Errorf("%w: its elements are %s, must be %s", ErrMismatch, a[2:], b[2:])

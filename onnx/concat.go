@@ -28,7 +28,7 @@ func inferConcat(p *planner, n *node) (*planned, error) {
 	for _, x := range q.in[1:] {
 		for i := range max(rank, len(x.dims)) {
 			if i >= rank || i >= len(x.dims) || i != axis && x.dims[i] != q.dims[i] {
-				return nil, misfit("%v joins %s and %s along axis %d", n, dimsText(q.in[0].dims), dimsText(x.dims), axis)
+				return nil, misfit("%v joins %s and %s along axis %d", n, Extents(q.in[0].dims), Extents(x.dims), axis)
 			}
 		}
 		q.dims[axis] += x.dims[axis]
@@ -44,11 +44,16 @@ func inferConcat(p *planner, n *node) (*planned, error) {
 }
 
 // placeParts finds the values that can be written into a concatenation's channels at
-// once: those that a layer makes which writes there, or another concatenation, and that are in no other place.
+// once, and where slices are. In place go those that a layer makes which writes there, or another concatenation, and that are in no other place.
 func (p *planner) placeParts() {
 	maker := map[*value]*planned{}
 	for _, q := range p.planned {
 		maker[q.out] = q
+	}
+	for _, q := range p.planned {
+		if q.slice {
+			q.out.place = &place{q.in[0].data(), q.first}
+		}
 	}
 	for _, q := range p.planned {
 		if !q.concat {

@@ -10,15 +10,15 @@ import (
 
 // filter is a weight with what was folded into it, in float64, and as the layer has it.
 type filter struct {
-	shape          conv.Shape
-	exact, bias    []float64 // bias is nil where there is none
-	weight32, b32  []float32
-	roundings      int // made in a term by rounding the weight once it was folded
-	act            conv.Activation
-	outputs        int
-	transposed     bool
-	groups         int
-	foldedSomewhat bool
+	shape         conv.Shape
+	exact, bias   []float64 // bias is nil where there is none
+	weight32, b32 []float32
+	roundings     int // made in a term by rounding the weight once it was folded
+	act           conv.Activation
+	outputs       int
+	transposed    bool
+	groups        int
+	folded        bool
 }
 
 // filter reads a node's weight and bias and folds what fuse put behind it.
@@ -28,7 +28,7 @@ func (p *planner) filter(n *node, rank int, biasAt int, transposed bool) (*filte
 		return nil, err
 	}
 	if len(c.Shape) != rank {
-		return nil, misfit("%v has a weight of shape %s, its input has %d extents", n, dimsText(c.Shape), rank)
+		return nil, misfit("%v has a weight of shape %s, its input has %d extents", n, Extents(c.Shape), rank)
 	}
 	w32, err := c.float32s()
 	if err != nil {
@@ -51,7 +51,7 @@ func (p *planner) filter(n *node, rank int, biasAt int, transposed bool) (*filte
 			return nil, n.in(biasAt, err)
 		}
 		if len(f.b32) != f.outputs || len(b.Shape) != 1 {
-			return nil, misfit("%v has a bias of shape %s, must have %d elements, one an output channel", n, dimsText(b.Shape), f.outputs)
+			return nil, misfit("%v has a bias of shape %s, must have %d elements, one an output channel", n, Extents(b.Shape), f.outputs)
 		}
 	}
 	return f, p.fold(n, f, rank)
@@ -78,9 +78,9 @@ func (p *planner) fold(n *node, f *filter, rank int) (err error) {
 		for k := range f.bias {
 			f.bias[k] = f.bias[k]*scale[k] + shift[k]
 		}
-		f.foldedSomewhat = true
+		f.folded = true
 	}
-	if f.foldedSomewhat {
+	if f.folded {
 		f.weight32, f.b32, f.roundings = narrow(f.exact), narrow(f.bias), 1
 	}
 	f.act, err = p.activation(n.act)
@@ -130,13 +130,14 @@ func inferConv(p *planner, n *node) (*planned, error) {
 	if err != nil {
 		return nil, n.wrap(err)
 	}
-	return &planned{in: []*value{x}, dims: from4(problem.Output(), len(x.dims)),
+	every := cpuref.Every(problem)
+	return &planned{in: []*value{x}, dims: from4(problem.Output(), len(x.dims)), every: every,
 		make: func() (layer, error) {
 			l, err := p.e.NewConv2D(s, f.weight32, f.b32, f.shape, params)
 			return single(l, err)
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) {
-			return cpuref.Conv2D(problem, wide(in[0]), f.exact, f.bias), conv.ProductRoundings + f.roundings
+			return cpuref.Conv2DEvery(problem, wide(in[0]), f.exact, f.bias, every), conv.ProductRoundings + f.roundings
 		}}, nil
 }
 
@@ -150,7 +151,7 @@ func inferDeformConv(p *planner, n *node) (*planned, error) {
 		return nil, err
 	}
 	if len(x.dims) != 4 || len(offset.dims) != 4 {
-		return nil, unsupported("%v works on %s with offsets %s; images × channels × rows × columns are here", n, dimsText(x.dims), dimsText(offset.dims))
+		return nil, unsupported("%v works on %s with offsets %s; images × channels × rows × columns are here", n, Extents(x.dims), Extents(offset.dims))
 	}
 	s := shape4(x.dims)
 	f, err := p.filter(n, 4, 3, false)
@@ -182,7 +183,7 @@ func inferDeformConv(p *planner, n *node) (*planned, error) {
 	if err != nil {
 		return nil, n.wrap(err)
 	}
-	q.dims = from4(problem.Output(), 4)
+	q.dims, q.every = from4(problem.Output(), 4), cpuref.Every(problem)
 	q.make = func() (layer, error) {
 		l, err := p.e.NewDeformConv2D(s, f.weight32, f.b32, f.shape, params, d)
 		if err != nil {
@@ -200,7 +201,7 @@ func inferDeformConv(p *planner, n *node) (*planned, error) {
 		if d.Mask {
 			mask = wide(in[2])
 		}
-		return cpuref.DeformConv2D(problem, wide(in[0]), wide(in[1]), mask, f.exact, f.bias), conv.SampleRoundings + f.roundings
+		return cpuref.DeformConv2DEvery(problem, wide(in[0]), wide(in[1]), mask, f.exact, f.bias, q.every), conv.SampleRoundings + f.roundings
 	}
 	return q, nil
 }

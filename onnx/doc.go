@@ -18,8 +18,9 @@
 //	BatchNormalization                      of inference
 //	Relu LeakyRelu Clip Sigmoid Gelu        Gelu without an approximation
 //	Add Mul                                 with constants, one or one a channel; Add of equal shapes
-//	Concat                                  of channels
+//	Concat Slice                            of channels
 //	GlobalAveragePool GlobalMaxPool AveragePool MaxPool
+//	ReduceMean                              over all pixels
 //	Resize Upsample                         bilinear with half_pixel, pytorch_half_pixel or
 //	                                        align_corners; nearest by whole factors
 //	Gemm                                    with a constant matrix

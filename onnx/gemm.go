@@ -21,7 +21,7 @@ func inferGemm(p *planner, n *node) (*planned, error) {
 		return nil, n.in(1, err)
 	}
 	if len(x.dims) != 2 || len(b.Shape) != 2 {
-		return nil, misfit("%v multiplies %s by %s, must be two matrices", n, dimsText(x.dims), dimsText(b.Shape))
+		return nil, misfit("%v multiplies %s by %s, must be two matrices", n, Extents(x.dims), Extents(b.Shape))
 	}
 	inner, outputs, turned := b.Shape[0], b.Shape[1], n.int("transB", 0) != 0
 	if turned {

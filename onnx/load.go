@@ -29,6 +29,8 @@ type Value struct {
 	Shape []int // −1 where an extent is left open; nil where the model doesn't say
 	// Planned says that a plan takes the input's value in: weights, sizes, limits.
 	Planned bool
+
+	typ pb.TensorProto_DataType
 }
 
 // String writes "x, 1×3×?×?".
@@ -36,7 +38,7 @@ func (v Value) String() string {
 	if v.Shape == nil {
 		return v.Name
 	}
-	return v.Name + ", " + dimsText(v.Shape)
+	return v.Name + ", " + Extents(v.Shape)
 }
 
 // maxOpset is the newest version of ai.onnx whose operators were read about.
@@ -174,7 +176,12 @@ func (m *Model) read(p *pb.ModelProto, files *externals) error {
 		return damaged("has no outputs")
 	}
 	m.markNeeded()
-	return nil
+	for _, v := range m.inputs { // nothing is computed in another type
+		if !v.Planned && v.typ != pb.TensorProto_FLOAT {
+			missing.add(fmt.Sprintf("computing with inputs of type %v", v.typ), fmt.Sprintf("%.60q", v.Name))
+		}
+	}
+	return missing.err()
 }
 
 // readInputs reads the inputs, and notes types that aren't here.
@@ -198,7 +205,7 @@ func (m *Model) readInputs(g *pb.GraphProto, made map[string]bool, missing *miss
 		if typ := pb.TensorProto_DataType(tensor.GetElemType()); typeBytes[typ] == 0 {
 			missing.add(fmt.Sprintf("inputs of type %v", typ), fmt.Sprintf("%.60q", name))
 		}
-		m.inputs = append(m.inputs, Value{Name: name, Shape: shapeOf(v)})
+		m.inputs = append(m.inputs, Value{Name: name, Shape: shapeOf(v), typ: pb.TensorProto_DataType(tensor.GetElemType())})
 	}
 	return nil
 }

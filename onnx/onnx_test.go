@@ -41,7 +41,7 @@ func onEach(t *testing.T, f func(t *testing.T, e *vkconv.Engine)) {
 // The ONNX project's own tests, and networks that its reference evaluator computed.
 func TestCases(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		for kind, least := range map[string]int{"node": 83, "pytorch": 41, "networks": 5} {
+		for kind, least := range map[string]int{"node": 83, "pytorch": 41, "networks": 9} {
 			dirs, _ := filepath.Glob(filepath.Join("testdata", kind, "*"))
 			passed, before := 0, e.Memory().InUse
 			if e.OnGPU() && convtest.Cases(60) < 1000 { // of the rest, other tests build the same shaders
@@ -102,7 +102,13 @@ func floats(name string, data []float32, dims ...int64) *pb.TensorProto {
 	return &pb.TensorProto{Name: proto.String(name), Dims: dims, DataType: proto.Int32(1), FloatData: data}
 }
 
-// weight adds an initializer of 1, 2, 3, ….
+// sizes adds an initializer of whole numbers.
+func (n net) sizes(name string, v ...int64) net {
+	n.Initializer = append(n.Initializer, &pb.TensorProto{Name: proto.String(name), Dims: []int64{int64(len(v))}, DataType: proto.Int32(7), Int64Data: v})
+	return n
+}
+
+// weight adds an initializer of small numbers.
 func (n net) weight(name string, dims ...int64) net {
 	data := make([]float32, 0)
 	count := int64(1)
@@ -175,7 +181,12 @@ func TestRefusals(t *testing.T) {
 		"overflow":    {with(plain(), func(t *pb.TensorProto) { t.Dims = []int64{1 << 30, 1 << 30, 1 << 30} }), tensorio.ErrFormat, "more elements than memory can hold"},
 		"claim":       {with(plain(), func(t *pb.TensorProto) { t.Dims = []int64{3, 2, 3, 4} }), tensorio.ErrFormat, "claims shape [3 2 3 4], 72 elements of FLOAT, but has 54"},
 		"raw":         {with(plain(), func(t *pb.TensorProto) { t.RawData = []byte("abc") }), tensorio.ErrFormat, "claims shape [3 2 3 3] of FLOAT, 216 bytes, but has 3"},
-		"type":        {with(plain(), func(t *pb.TensorProto) { t.DataType = proto.Int32(8) }), conv.ErrUnsupported, `initializer "w": elements of type STRING`},
+		"half": {func() net {
+			n := plain()
+			n.Input[0].Type.GetTensorType().ElemType = proto.Int32(10)
+			return n
+		}(), conv.ErrUnsupported, `computing with inputs of type FLOAT16 ("x")`},
+		"type": {with(plain(), func(t *pb.TensorProto) { t.DataType = proto.Int32(8) }), conv.ErrUnsupported, `initializer "w": elements of type STRING`},
 		"external": {with(plain(), func(t *pb.TensorProto) { t.DataLocation = pb.TensorProto_EXTERNAL.Enum() }), conv.ErrUnsupported,
 			"external data without a folder"},
 	} {
@@ -222,18 +233,21 @@ func TestPlanRefusals(t *testing.T) {
 		kind error
 		want string
 	}{
-		"not fed":    {plain(), nil, conv.ErrShape, `input "x" (x, 1×2×5×5) is not fed`},
-		"extents":    {plain(), map[string]tensorio.Array{"x": image(1, 2, 5, 6)}, conv.ErrShape, `input "x" is 1×2×5×6, the model says 1×2×5×5`},
-		"too much":   {plain(), map[string]tensorio.Array{"x": image(1, 2, 5, 5), "z": image(1)}, conv.ErrShape, `"z" is fed, but the model has no such input`},
-		"type":       {plain(), map[string]tensorio.Array{"x": {Shape: []int{1, 2, 5, 5}, Data: make([]int64, 50)}}, conv.ErrUnsupported, "elements of type INT64"},
-		"channels":   {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 4, 3, 3).node("Conv", "x w", "y").output("y"), x, conv.ErrShape, `Conv "y"`},
-		"strides":    {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("strides", 0, 1)).output("y"), x, conv.ErrShape, "each must be at least 1"},
-		"2^62 pads":  {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("pads", 1<<62, 0, 0, 0)).output("y"), x, conv.ErrParams, "padding top is"},
-		"pads":       {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("pads", 1)).output("y"), x, conv.ErrShape, "must have two for each of 2 axes"},
-		"kernel":     {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("kernel_shape", 5, 5)).output("y"), x, conv.ErrShape, "its kernel is 3×3"},
-		"volumes":    {newNet().input("x", 1, 2, 5, 5, 5).weight("w", 3, 2, 3, 3, 3).node("Conv", "x w", "y").output("y"), map[string]tensorio.Array{"x": image(1, 2, 5, 5, 5)}, conv.ErrUnsupported, "works on volumes"},
-		"computed":   {newNet().input("x", 1, 2, 5, 5).node("Relu", "x", "w").node("Conv", "x w", "y").output("y"), x, conv.ErrUnsupported, `needs the value of "w" when it is planned`},
-		"wrong says": {func() net { n := plain(); n.Output[0].Type = n.Input[0].Type; return n }(), x, conv.ErrShape, `output "y" is 1×3×5×5, the model says 1×2×5×5`},
+		"not fed":   {plain(), nil, conv.ErrShape, `input "x" (x, 1×2×5×5) is not fed`},
+		"extents":   {plain(), map[string]tensorio.Array{"x": image(1, 2, 5, 6)}, conv.ErrShape, `input "x" is 1×2×5×6, the model says 1×2×5×5`},
+		"too much":  {plain(), map[string]tensorio.Array{"x": image(1, 2, 5, 5), "z": image(1)}, conv.ErrShape, `"z" is fed, but the model has no such input`},
+		"type":      {plain(), map[string]tensorio.Array{"x": {Shape: []int{1, 2, 5, 5}, Data: make([]int64, 50)}}, conv.ErrUnsupported, "elements of type INT64"},
+		"channels":  {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 4, 3, 3).node("Conv", "x w", "y").output("y"), x, conv.ErrShape, `Conv "y"`},
+		"strides":   {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("strides", 0, 1)).output("y"), x, conv.ErrShape, "each must be at least 1"},
+		"2^62 pads": {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("pads", 1<<62, 0, 0, 0)).output("y"), x, conv.ErrParams, "padding top is"},
+		"pads":      {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("pads", 1)).output("y"), x, conv.ErrShape, "must have two for each of 2 axes"},
+		"kernel":    {newNet().input("x", 1, 2, 5, 5).weight("w", 3, 2, 3, 3).node("Conv", "x w", "y", intsAttr("kernel_shape", 5, 5)).output("y"), x, conv.ErrShape, "its kernel is 3×3"},
+		"volumes":   {newNet().input("x", 1, 2, 5, 5, 5).weight("w", 3, 2, 3, 3, 3).node("Conv", "x w", "y").output("y"), map[string]tensorio.Array{"x": image(1, 2, 5, 5, 5)}, conv.ErrUnsupported, "works on volumes"},
+		"computed":  {newNet().input("x", 1, 2, 5, 5).node("Relu", "x", "w").node("Conv", "x w", "y").output("y"), x, conv.ErrUnsupported, `needs the value of "w" when it is planned`},
+		"huge": {newNet().input("x", 1, 2, 5, 5).weight("w", 2, 2, 3, 3).node("ConvTranspose", "x w", "y", intsAttr("strides", 1<<20, 1<<20)).output("y"), x, conv.ErrShape,
+			`ConvTranspose "y" makes a tensor of 1×2×4194307×4194307, more than the plan's budget of 8589934592 bytes`},
+		"huge resize": {newNet().input("x", 1, 2, 5, 5).weight("r", 0).sizes("s", 1, 2, 1<<30, 1<<30).node("Resize", "x r r s", "y").output("y"), x, conv.ErrShape, "more than the plan's budget"},
+		"wrong says":  {func() net { n := plain(); n.Output[0].Type = n.Input[0].Type; return n }(), x, conv.ErrShape, `output "y" is 1×3×5×5, the model says 1×2×5×5`},
 	} {
 		m, err := Decode("m.onnx", c.net.bytes())
 		if err != nil {
@@ -327,5 +341,10 @@ func TestMemoryIsReused(t *testing.T) {
 	defer p.Close()
 	if tensors, _ := p.Memory(); tensors != 4*4*128 {
 		t.Errorf("%d bytes of tensors, want those of 4", tensors)
+	}
+	small := Options{MemoryBudget: 4*4*128 - 1}
+	if _, err := m.Plan(e, map[string]tensorio.Array{"x0": {Shape: []int{1, 2, 8, 8}, Data: make([]float32, 128)}}, small); !errors.Is(err, conv.ErrShape) ||
+		!strings.Contains(err.Error(), "take 2048 bytes, more than the plan's budget of 2047") {
+		t.Errorf("beyond the budget: %v", err)
 	}
 }

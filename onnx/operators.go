@@ -55,14 +55,17 @@ func init() {
 
 		"Concat":            {inputs: [2]int{1, 1 << 20}, attributes: attributes{"axis": asInt}, infer: inferConcat},
 		"GlobalAveragePool": {inputs: [2]int{1, 1}, infer: inferGlobalAverage},
-		"GlobalMaxPool":     {inputs: [2]int{1, 1}, infer: inferGlobalMax},
-		"MaxPool":           {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "storage_order": asInt}), check: checkAutoPad, infer: inferPool},
+		"ReduceMean": {inputs: [2]int{1, 2}, attributes: attributes{"axes": asInts, "keepdims": asInt, "noop_with_empty_axes": asInt}, constants: []int{1},
+			infer: inferMean},
+		"GlobalMaxPool": {inputs: [2]int{1, 1}, infer: inferGlobalMax},
+		"MaxPool":       {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "storage_order": asInt}), check: checkAutoPad, infer: inferPool},
 		"AveragePool": {inputs: [2]int{1, 1}, attributes: windows(attributes{"ceil_mode": asInt, "count_include_pad": asInt}), check: checkAverage,
 			infer: inferPool},
 		"Resize": {inputs: [2]int{1, 4}, constants: []int{1, 2, 3}, check: checkResize, infer: inferResize, attributes: attributes{
 			"antialias": asInt, "axes": asInts, "coordinate_transformation_mode": asText, "cubic_coeff_a": asFloat, "exclude_outside": asInt,
 			"extrapolation_value": asFloat, "keep_aspect_ratio_policy": asText, "mode": asText, "nearest_mode": asText}},
 		"Upsample": {inputs: [2]int{1, 2}, constants: []int{1}, attributes: attributes{"mode": asText, "scales": asFloats}, check: checkUpsample, infer: inferResize},
+		"Slice":    {inputs: [2]int{1, 5}, attributes: attributes{"starts": asInts, "ends": asInts, "axes": asInts}, constants: []int{1, 2, 3, 4}, infer: inferSlice},
 		"Gemm": {inputs: [2]int{2, 3}, constants: []int{1, 2}, check: checkGemm, infer: inferGemm,
 			attributes: attributes{"alpha": asFloat, "beta": asFloat, "broadcast": asInt, "transA": asInt, "transB": asInt}},
 

@@ -19,6 +19,7 @@ type planner struct {
 	values  map[string]*value
 	planned []*planned
 	free    map[conv.Shape][]*buffer
+	taken   int64 // bytes of tensors
 	plan    *Plan
 }
 
@@ -32,10 +33,15 @@ type planned struct {
 	known    *constant // the output, where it is known
 	same     *value    // or the value whose data it is
 	concat   bool      // or the values of in, one after the other in its channels
-	whole    uint      // bit i: input i cannot be channels of a wider tensor
-	outWhole bool      // nor can the output
+	slice    bool      // or channels of in from first on
+	first    int
+	whole    uint // bit i: input i cannot be channels of a wider tensor
+	outWhole bool // nor can the output
 	make     func() (layer, error)
-	oracle   func(in [][]float32) ([]conv.Sum, int) // the output given what goes in, and the roundings made in a term
+	// oracle gives the output given what goes in, and the roundings made in a term; of
+	// a large layer one element in every, where 0 means 1.
+	oracle func(in [][]float32) ([]conv.Sum, int)
+	every  int
 }
 
 // layer is one of the door's.
@@ -109,6 +115,25 @@ func (p *planner) images(n *node) (*value, conv.Shape, error) {
 type Options struct {
 	// NoFusion plans every node as a layer of its own.
 	NoFusion bool
+	// MemoryBudget is the most bytes that the plan's tensors may take, weights and
+	// layers' workspaces left out; 0 means 8 GiB. A small file can ask for very
+	// large tensors, and such a plan is refused before anything is allocated.
+	MemoryBudget int64
+}
+
+func (o Options) budget() int64 {
+	if o.MemoryBudget > 0 {
+		return o.MemoryBudget
+	}
+	return 8 << 30
+}
+
+// affordable refuses a value that alone takes more than the budget.
+func (p *planner) affordable(n *node, dims []int) error {
+	if _, count, err := extents(int64s(dims), 4); err != nil || int64(count) > p.options.budget()/4 {
+		return misfit("%v makes a tensor of %s, more than the plan's budget of %d bytes", n, Extents(dims), p.options.budget())
+	}
+	return nil
 }
 
 // Plan plans the model on an engine. feed has an array for every input: its shape
@@ -159,7 +184,7 @@ func (p *planner) shapes(feed map[string]tensorio.Array) error {
 	for _, v := range p.m.outputs {
 		out := p.values[v.Name]
 		if !fits(out.dims, v.Shape) {
-			return misfit("output %q is %s, the model says %s", v.Name, dimsText(out.dims), dimsText(v.Shape))
+			return misfit("output %q is %s, the model says %s", v.Name, Extents(out.dims), Extents(v.Shape))
 		}
 		p.plan.outputs = append(p.plan.outputs, out)
 		out.data().keep = true
@@ -175,7 +200,7 @@ func (p *planner) feed(feed map[string]tensorio.Array) error {
 			return misfit("input %q (%s) is not fed", in.Name, in)
 		}
 		if !fits(a.Shape, in.Shape) {
-			return misfit("input %q is %s, the model says %s", in.Name, dimsText(a.Shape), dimsText(in.Shape))
+			return misfit("input %q is %s, the model says %s", in.Name, Extents(a.Shape), Extents(in.Shape))
 		}
 		typ, err := typeOf(a)
 		if err == nil {
@@ -237,8 +262,8 @@ func (p *planner) infer(n *node) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := extents(int64s(q.dims), 4); err != nil {
-		return fmt.Errorf("%v makes what %w", n, err)
+	if err := p.affordable(n, q.dims); err != nil {
+		return err
 	}
 	q.n = n
 	q.out = &value{name: n.outputs[0], dims: q.dims, known: q.known, same: q.same}

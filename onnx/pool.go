@@ -70,3 +70,29 @@ func inferGlobalAverage(p *planner, n *node) (*planned, error) {
 		},
 		oracle: func(in [][]float32) ([]conv.Sum, int) { return cpuref.GlobalPool(g, in[0]), conv.PoolRoundings }}, nil
 }
+
+// inferMean plans a ReduceMean over all rows and columns, as PyTorch exports global
+// pooling.
+func inferMean(p *planner, n *node) (*planned, error) {
+	x, _, err := p.images(n)
+	if err != nil {
+		return nil, err
+	}
+	axes, err := p.integers(n, 1, "axes", 18)
+	if err != nil {
+		return nil, err
+	}
+	rank := len(x.dims)
+	at, err := n.axesOf(axes, rank)
+	if err != nil {
+		return nil, err
+	}
+	if len(at) != rank-2 || at[0] || at[1] {
+		return nil, unsupported("%v takes the mean over axes %v of %s; over all pixels is here", n, axes, Extents(x.dims))
+	}
+	q, err := inferGlobalAverage(p, n)
+	if err == nil && n.int("keepdims", 1) == 0 {
+		q.dims = q.dims[:2]
+	}
+	return q, err
+}

@@ -17,6 +17,9 @@ func inferResize(p *planner, n *node) (*planned, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.affordable(n, out); err != nil { // before anything counts its pixels
+		return nil, err
+	}
 	rank := len(x.dims)
 	place, nearest := n.text("coordinate_transformation_mode", "half_pixel"), n.text("nearest_mode", "round_prefer_floor")
 	if n.opset < 11 { // before, nothing could be chosen
@@ -117,10 +120,10 @@ func (p *planner) resized(n *node, dims []int) (scale []float64, out []int, err 
 	}
 	for a, d := range out {
 		if d < 1 || d > conv.MaxExtent {
-			return nil, nil, misfit("%v makes %s of %s", n, dimsText(out), dimsText(dims))
+			return nil, nil, misfit("%v makes %s of %s", n, Extents(out), Extents(dims))
 		}
 		if a < 2 && (d != dims[a] || scale[a] != 1) {
-			return nil, nil, unsupported("%v resizes images or channels, %s to %s", n, dimsText(dims), dimsText(out))
+			return nil, nil, unsupported("%v resizes images or channels, %s to %s", n, Extents(dims), Extents(out))
 		}
 	}
 	return scale, out, nil

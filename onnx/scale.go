@@ -44,7 +44,7 @@ func (p *planner) affine(n *node, channels, rank int) (scale, shift []float64, e
 			return nil, nil, n.in(1+i, err)
 		}
 		if len(moments[i]) != channels || len(c.Shape) != 1 {
-			return nil, nil, misfit("%v has %q of shape %s, must have %d elements, one a channel", n, n.inputs[1+i], dimsText(c.Shape), channels)
+			return nil, nil, misfit("%v has %q of shape %s, must have %d elements, one a channel", n, n.inputs[1+i], Extents(c.Shape), channels)
 		}
 	}
 	epsilon := float64(n.float("epsilon", 1e-5))
@@ -78,7 +78,7 @@ func (n *node) perChannel(c *constant, channels, rank int) ([]float64, error) {
 	out := make([]float64, channels)
 	at := len(c.Shape) - (rank - 1) // where the channels stand
 	if len(c.Shape) > rank || len(v) != 1 && (at < 0 || len(v) != c.Shape[at] || len(v) != channels) {
-		return nil, unsupported("%v takes a constant of shape %s to %d channels; one element or one a channel is here", n, dimsText(c.Shape), channels)
+		return nil, unsupported("%v takes a constant of shape %s to %d channels; one element or one a channel is here", n, Extents(c.Shape), channels)
 	}
 	for k := range out {
 		out[k] = float64(v[k%len(v)])
@@ -136,7 +136,7 @@ func (p *planner) limit(n *node, i int, name string, missing float32) (float32, 
 		return 0, n.in(i, err)
 	}
 	if len(v) != 1 {
-		return 0, misfit("%v has %s of shape %s, must be one number", n, name, dimsText(c.Shape))
+		return 0, misfit("%v has %s of shape %s, must be one number", n, name, Extents(c.Shape))
 	}
 	return v[0], nil
 }
@@ -215,7 +215,7 @@ func inferAdd(p *planner, n *node) (*planned, error) {
 		return nil, err
 	}
 	if !slices.Equal(a.dims, b.dims) {
-		return nil, unsupported("%v adds %s and %s; equal extents, or a constant of one element or one a channel, are here", n, dimsText(a.dims), dimsText(b.dims))
+		return nil, unsupported("%v adds %s and %s; equal extents, or a constant of one element or one a channel, are here", n, Extents(a.dims), Extents(b.dims))
 	}
 	s := shape4(a.dims)
 	return &planned{in: []*value{a, b}, whole: 1<<0 | 1<<1, outWhole: true, dims: a.dims,

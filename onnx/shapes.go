@@ -47,7 +47,7 @@ func inferSame(p *planner, n *node) (*planned, error) {
 		return nil, err
 	}
 	if elements(dims) != elements(x.dims) {
-		return nil, misfit("%v makes %s of %s, another number of elements", n, dimsText(dims), dimsText(x.dims))
+		return nil, misfit("%v makes %s of %s, another number of elements", n, Extents(dims), Extents(x.dims))
 	}
 	if x.known != nil {
 		return &planned{dims: dims, known: &constant{x.known.typ, tensorio.Array{Shape: dims, Data: x.known.Data}}}, nil
@@ -110,7 +110,7 @@ func (p *planner) integers(n *node, i int, name string, since int64) ([]int, err
 	}
 	wide, ok := c.Data.([]int64)
 	if !ok || len(c.Shape) > 1 {
-		return nil, misfit("%v has %s of type %v and shape %s, must be a list of INT64", n, name, c.typ, dimsText(c.Shape))
+		return nil, misfit("%v has %s of type %v and shape %s, must be a list of INT64", n, name, c.typ, Extents(c.Shape))
 	}
 	out := make([]int, len(wide))
 	for k, v := range wide {
@@ -130,7 +130,7 @@ func (n *node) reshape(dims, want []int) ([]int, error) {
 		switch {
 		case d == 0 && n.int("allowzero", 0) == 0:
 			if i >= len(dims) {
-				return nil, misfit("%v keeps extent %d of %s, which has none", n, i, dimsText(dims))
+				return nil, misfit("%v keeps extent %d of %s, which has none", n, i, Extents(dims))
 			}
 			out[i] = dims[i]
 		case d == -1 && open < 0:
@@ -146,7 +146,7 @@ func (n *node) reshape(dims, want []int) ([]int, error) {
 	}
 	if open >= 0 {
 		if rest == 0 || elements(dims)%rest != 0 {
-			return nil, misfit("%v has shape %v, which %s does not come out even in", n, want, dimsText(dims))
+			return nil, misfit("%v has shape %v, which %s does not come out even in", n, want, Extents(dims))
 		}
 		out[open] = elements(dims) / rest
 	}
@@ -177,7 +177,7 @@ func (n *node) squeeze(dims, axes []int) ([]int, error) {
 	for i, d := range dims {
 		switch {
 		case at[i] && d != 1:
-			return nil, misfit("%v takes away axis %d of %s, which is not 1", n, i, dimsText(dims))
+			return nil, misfit("%v takes away axis %d of %s, which is not 1", n, i, Extents(dims))
 		case at[i] || len(axes) == 0 && d == 1:
 		default:
 			out = append(out, d)

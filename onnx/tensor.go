@@ -231,8 +231,8 @@ func elements(dims []int) int {
 	return n
 }
 
-// dimsText writes extents as "1×3×224×224", those unknown as "?".
-func dimsText(dims []int) string {
+// Extents writes extents as "1×3×224×224", those unknown as "?".
+func Extents(dims []int) string {
 	if len(dims) == 0 {
 		return "a scalar"
 	}

@@ -54,7 +54,7 @@ func (n *node) image(v *value) (conv.Shape, error) {
 	case 3, 4:
 		return shape4(v.dims), nil
 	case 5:
-		return conv.Shape{}, unsupported("%v works on volumes, %s; images are here", n, dimsText(v.dims))
+		return conv.Shape{}, unsupported("%v works on volumes, %s; images are here", n, Extents(v.dims))
 	}
-	return conv.Shape{}, misfit("%v reads %q, which is %s, must be images × channels × pixels", n, v.name, dimsText(v.dims))
+	return conv.Shape{}, misfit("%v reads %q, which is %s, must be images × channels × pixels", n, v.name, Extents(v.dims))
 }

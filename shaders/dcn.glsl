@@ -3,6 +3,8 @@
 // lies in the offset and mask tensors, which the host says, and in nothing else.
 #extension GL_EXT_control_flow_attributes : require
 
+#include "real.glsl"
+
 layout(push_constant) uniform Push {
   int   items;                             // invocations with work
   int   first;                             // image of the first item
@@ -20,7 +22,7 @@ layout(push_constant) uniform Push {
 
 layout(constant_id = 1) const uint softmax = 0; // masks are raw
 
-const float farAway = 1073741824.0; // 2^30: every base is within ±2^29 (the host checks)
+const real farAway = 1073741824.0; // 2^30: every base is within ±2^29 (the host checks)
 
 // itemIndex is this invocation's place among all: dispatches beyond 65,535
 // workgroups are folded over x and y.
@@ -28,41 +30,38 @@ int itemIndex() {
   return int((gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x) * gl_WorkGroupSize.x + gl_LocalInvocationID.x);
 }
 
-// Tested by bits: compilers may assume that floats are numbers.
-bool isNaN(float v) { return (floatBitsToUint(v) & 0x7fffffffu) > 0x7f800000u; }
-
 struct Point {
   int y, x;     // pixel above and left
-  float fy, fx; // fractions
+  real fy, fx; // fractions
   bool nan;
   bool border;  // exactly at −1: the sample is 0 even where the pixel at 0 is infinite
 };
 
 // displacement is (k + delta)·scale without the whole k where scale is 1. Its
 // roundings are part of the definition, so that every device finds the same pixels.
-float displacement(int k, float delta) {
-  precise float sum = float(k) + delta;
-  precise float product = sum * p.scale;
-  float d = mix(product, delta, p.scale == 1.0);
+real displacement(int k, real delta) {
+  precise real sum = real(k) + delta;
+  precise real product = sum * p.scale;
+  real d = mix(product, delta, p.scale == 1.0);
   return mix(clamp(d, -farAway, farAway), 0.0, isNaN(d));
 }
 
 // pointAt places point t of an output pixel; first is the element that holds
 // its Δx, Δy is one plane further on.
-Point pointAt(int t, int oy, int ox, float dx, float dy) {
+Point pointAt(int t, int oy, int ox, real dx, real dy) {
   int i = t + int(t >= p.center);
   int s = i / p.r;
   int kx = s * p.dilationX - p.cx, ky = (i - s * p.r) * p.dilationY - p.cy;
-  float x = displacement(kx, dx), y = displacement(ky, dy);
-  float floorX = floor(x), floorY = floor(y);
+  real x = displacement(kx, dx), y = displacement(ky, dy);
+  real floorX = floor(x), floorY = floor(y);
   int whole = int(p.scale == 1.0);
   Point at;
   at.nan = any(bvec2(isNaN(dx), isNaN(dy)));
   at.x = ox * p.strideX - p.left + int(floorX) + whole * kx;
   at.y = oy * p.strideY - p.top + int(floorY) + whole * ky;
   at.border = all(bvec2(!at.nan, any(bvec2(all(bvec2(at.x == -1, x == floorX)), all(bvec2(at.y == -1, y == floorY))))));
-  at.fx = mix(x - floorX, uintBitsToFloat(0x7fc00000u), at.nan);
-  at.fy = mix(y - floorY, uintBitsToFloat(0x7fc00000u), at.nan);
+  at.fx = mix(x - floorX, nan(), at.nan);
+  at.fy = mix(y - floorY, nan(), at.nan);
   return at;
 }
 

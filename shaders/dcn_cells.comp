@@ -13,11 +13,14 @@
 // on the order of atomic additions, the order in a part does: dcn_order undoes that.
 //
 //variant dcn_count
+//variant double_dcn_count DOUBLE
 //variant dcn_fill FILL
+//variant double_dcn_fill FILL DOUBLE
 #extension GL_GOOGLE_include_directive : require
+#include "real.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(binding = 0) readonly buffer OffsetBuffer { float offset[]; };
+layout(binding = 0) readonly buffer OffsetBuffer { real offset[]; };
 layout(binding = 1) buffer CellBuffer { uint cell[]; };
 #ifdef FILL
 layout(binding = 2) writeonly buffer OrderBuffer { uint order[]; };

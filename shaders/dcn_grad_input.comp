@@ -2,15 +2,19 @@
 // Gradient of DCNv3 and DCNv4 by the input: an invocation computes four channels
 // of a pixel, from the samples in the four cells around it in the order of the
 // list (dcn_cells.comp). Masks come after softmax.
+//
+//variant dcn_grad_input
+//variant double_dcn_grad_input DOUBLE
 #extension GL_GOOGLE_include_directive : require
+#include "real.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(binding = 0) readonly buffer OffsetBuffer { float offset[]; };
-layout(binding = 1) readonly buffer MaskBuffer { float mask[]; };
-layout(binding = 2) readonly buffer OutputGradBuffer { float dy[]; };
+layout(binding = 0) readonly buffer OffsetBuffer { real offset[]; };
+layout(binding = 1) readonly buffer MaskBuffer { real mask[]; };
+layout(binding = 2) readonly buffer OutputGradBuffer { real dy[]; };
 layout(binding = 3) readonly buffer CellBuffer { uint cell[]; };
 layout(binding = 4) readonly buffer OrderBuffer { uint order[]; };
-layout(binding = 5) writeonly buffer InputGradBuffer { float dx[]; };
+layout(binding = 5) writeonly buffer InputGradBuffer { real dx[]; };
 
 #include "dcn.glsl"
 
@@ -25,7 +29,7 @@ void main() {
   int iy = pixel / p.w, ix = pixel - iy * p.w;
   ivec4 c = n * p.c + g * p.cg + min(ivec4(0, 1, 2, 3) + block * 4, p.cg - 1);
   ivec4 outs = c * out_;
-  vec4 sum = vec4(0.0);
+  real4 sum = real4(0.0);
   int base = group * out_ * p.points;
   int cells = (p.h + 1) * (p.w + 1);
   for (int corner = 0; corner < 4; corner++) {
@@ -39,8 +43,8 @@ void main() {
       int first = offsetOf(n, g, t, o);
       int oy = o / p.wo;
       Point where = pointAt(t, oy, o - oy * p.wo, offset[first], offset[first + out_]);
-      float f = mix(1.0 - where.fy, where.fy, below) * mix(1.0 - where.fx, where.fx, after) * mask[maskOf(n, g, t, o)];
-      sum += f * vec4(dy[outs.x + o], dy[outs.y + o], dy[outs.z + o], dy[outs.w + o]);
+      real f = mix(1.0 - where.fy, where.fy, below) * mix(1.0 - where.fx, where.fx, after) * mask[maskOf(n, g, t, o)];
+      sum += f * real4(dy[outs.x + o], dy[outs.y + o], dy[outs.z + o], dy[outs.w + o]);
     }
   }
   dx[c.x * plane + pixel] = sum.x;

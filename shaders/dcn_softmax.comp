@@ -1,11 +1,15 @@
 #version 450
 // Softmax of raw masks over the points of each group, into a tensor of its own:
 // the gradient by the input meets each mask many times.
+//
+//variant dcn_softmax
+//variant double_dcn_softmax DOUBLE
 #extension GL_GOOGLE_include_directive : require
+#include "real.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(binding = 0) readonly buffer MaskBuffer { float mask[]; };
-layout(binding = 1) writeonly buffer SoftmaxBuffer { float m[]; };
+layout(binding = 0) readonly buffer MaskBuffer { real mask[]; };
+layout(binding = 1) writeonly buffer SoftmaxBuffer { real m[]; };
 
 #include "dcn.glsl"
 #include "dcn_mask.glsl"

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"vkconv/shaders/spirv"
@@ -29,6 +30,16 @@ func TestFold(t *testing.T) {
 			continue
 		}
 		tried++
+		// Double precision has no exp: an own one packs powers of 2, as NaN is packed.
+		exponential, others := uint32(27), 0
+		if strings.HasPrefix(name, "double_") {
+			exponential = 59
+			code, err := spirv.Fold(m.Code, map[uint32]uint32{id: 0})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			others = instructions(code, extInst, exponential)
+		}
 		for kind := range uint32(8) {
 			code, err := spirv.Fold(m.Code, map[uint32]uint32{id: kind})
 			if err != nil {
@@ -37,7 +48,7 @@ func TestFold(t *testing.T) {
 			if r, err := spirv.Reflect(code); err != nil || len(r.Bindings) != len(m.Bindings) || r.PushBytes != m.PushBytes {
 				t.Errorf("%s with %d: %+v, %v", name, kind, r, err)
 			}
-			if exp := instructions(code, extInst, 27); (exp > 0) != (kind == 4 || kind == 5 || kind == 6) {
+			if exp := instructions(code, extInst, exponential) - others; (exp > 0) != (kind == 4 || kind == 5 || kind == 6) {
 				t.Errorf("%s with %d calls exp %d times", name, kind, exp)
 			}
 			if len(code) >= len(m.Code) {

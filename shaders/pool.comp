@@ -5,19 +5,30 @@
 //
 //variant pool
 //variant pool_grad GRAD
+//variant double_pool DOUBLE
+//variant double_pool_grad GRAD DOUBLE
 #extension GL_GOOGLE_include_directive : require
+#include "real.glsl"
 
 layout(local_size_x_id = 0, local_size_x = 64) in;
 #ifdef GRAD
-layout(binding = 0) readonly buffer OutputGradientBuffer { float dy[]; };
-layout(binding = 1) writeonly buffer InputGradientBuffer { float dx[]; };
+layout(binding = 0) readonly buffer OutputGradientBuffer { real dy[]; };
+layout(binding = 1) writeonly buffer InputGradientBuffer { real dx[]; };
 #else
-layout(binding = 0) readonly buffer InputBuffer { float x[]; };
-layout(binding = 1) writeonly buffer OutputBuffer { float y[]; };
-shared float part[gl_WorkGroupSize.x];
+layout(binding = 0) readonly buffer InputBuffer { real x[]; };
+layout(binding = 1) writeonly buffer OutputBuffer { real y[]; };
+shared real part[gl_WorkGroupSize.x];
 #endif
 
 #include "scales.glsl"
+
+real scale() {
+#ifdef DOUBLE
+  return packDouble2x32(uvec2(p.scale, p.scaleHigh));
+#else
+  return p.scale;
+#endif
+}
 
 void main() {
   uint tile = tileIndex();
@@ -27,16 +38,16 @@ void main() {
   int item = int(tile) * local + id, plane = p.h * p.w;
   if (item >= p.items) return;
   int channel = item / plane;
-  dx[planeX(channel) + item - channel * plane] = dy[planeY(channel)] * p.scale;
+  dx[planeX(channel) + item - channel * plane] = dy[planeY(channel)] * scale();
 #else
   int first = planeX(int(tile)), plane = p.h * p.w;
-  float sum = 0.0;
+  real sum = 0.0;
   for (int i = id; i < plane; i += local) sum += x[first + i];
   part[id] = sum;
   barrier();
   if (id > 0) return;
   sum = 0.0;
   for (int i = 0; i < local; i++) sum += part[i];
-  y[planeY(int(tile))] = sum * p.scale;
+  y[planeY(int(tile))] = sum * scale();
 #endif
 }

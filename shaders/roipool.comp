@@ -3,14 +3,17 @@
 //
 //variant roipool
 //variant psroipool SENSITIVE
+//variant double_roipool DOUBLE
+//variant double_psroipool SENSITIVE DOUBLE
 #extension GL_GOOGLE_include_directive : require
+#include "real.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(binding = 0) readonly buffer InputBuffer { float x[]; };
-layout(binding = 1) readonly buffer RegionBuffer { float roi[]; };
-layout(binding = 2) readonly buffer OffsetBuffer { float offset[]; };
-layout(binding = 3) readonly buffer MaskBuffer { float mask[]; };
-layout(binding = 4) writeonly buffer OutputBuffer { float y[]; };
+layout(binding = 0) readonly buffer InputBuffer { real x[]; };
+layout(binding = 1) readonly buffer RegionBuffer { real roi[]; };
+layout(binding = 2) readonly buffer OffsetBuffer { real offset[]; };
+layout(binding = 3) readonly buffer MaskBuffer { real mask[]; };
+layout(binding = 4) writeonly buffer OutputBuffer { real y[]; };
 
 #include "roipool.glsl"
 #include "roipool_bin.glsl"
@@ -25,7 +28,7 @@ void main() {
     return;
   }
   int plane = (b.image * p.c + channelOf(k, by, bx)) * p.h * p.w;
-  float sum = 0.0;
+  real sum = 0.0;
   int count = 0;
   for (int i = 0; i < b.y.samples; i++) {
     Sample sy = sampleOf(b.y, i);
@@ -33,12 +36,12 @@ void main() {
     for (int j = 0; j < b.x.samples; j++) {
       Sample sx = sampleOf(b.x, j);
       bool counts = all(bvec2(sy.inside, sx.inside));
-      float upper = (1.0 - sx.share) * x[low + sx.low] + sx.share * x[low + sx.high];
-      float lower = (1.0 - sx.share) * x[high + sx.low] + sx.share * x[high + sx.high];
+      real upper = (1.0 - sx.share) * x[low + sx.low] + sx.share * x[low + sx.high];
+      real lower = (1.0 - sx.share) * x[high + sx.low] + sx.share * x[high + sx.high];
       sum += mix(0.0, (1.0 - sy.share) * upper + sy.share * lower, counts);
       count += int(counts);
     }
   }
   if (!sensitive) count = max(b.y.samples * b.x.samples, 1);
-  y[item] = count > 0 ? sum / float(count) * b.mask : 0.0;
+  y[item] = count > 0 ? sum / real(count) * b.mask : 0.0;
 }

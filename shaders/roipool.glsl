@@ -3,6 +3,8 @@
 // in the published code, in the same order, so that every device decides alike
 // whether a sample counts.
 
+#include "real.glsl"
+
 layout(push_constant) uniform Push {
   int   items;                   // invocations with work
   int   n, c, h, w;              // input
@@ -26,77 +28,84 @@ int itemIndex() {
   return int((gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x) * gl_WorkGroupSize.x + gl_LocalInvocationID.x);
 }
 
-// Tested by bits: compilers may assume that floats are finite numbers.
-bool isNaN(float v) { return (floatBitsToUint(v) & 0x7fffffffu) > 0x7f800000u; }
-bool finite(float v) { return (floatBitsToUint(v) & 0x7f800000u) != 0x7f800000u; }
-float nan() { return uintBitsToFloat(0x7fc00000u); }
-
 // divide is a / n, correctly rounded; n is whole, from 1 to 4095. Vulkan lets a
 // quotient be 2.5 units in the last place off. The remainder a − q·n is exact:
-// each half of q has 12 bits, n has 12, and what is subtracted is close to what
+// each half of q has 12 bits (in double precision 26 and 27), n has 12, and what is subtracted is close to what
 // it is subtracted from. The quotient is never so close to a tie that the
 // remainder's own quotient could round it the wrong way.
-float divide(float a, float n) {
-  precise float q = a / n;
-  float high = uintBitsToFloat(floatBitsToUint(q) & 0xfffff000u);
-  precise float low = q - high;
-  precise float highN = high * n;
-  precise float lowN = low * n;
-  precise float rest = a - highN;
-  precise float remainder = rest - lowN;
-  precise float more = remainder / n;
-  precise float result = q + more;
+real divide(real a, real n) {
+  precise real q = a / n;
+#ifdef DOUBLE
+  uvec2 bits = unpackDouble2x32(q);
+  real high = packDouble2x32(uvec2(bits.x & 0xf8000000u, bits.y));
+#else
+  real high = uintBitsToFloat(floatBitsToUint(q) & 0xfffff000u);
+#endif
+  precise real low = q - high;
+  precise real highN = high * n;
+  precise real lowN = low * n;
+  precise real rest = a - highN;
+  precise real remainder = rest - lowN;
+  precise real more = remainder / n;
+  precise real result = q + more;
   return mix(q, result, finite(q));
 }
 
 // halfAway rounds to whole numbers, halves away from zero.
-float halfAway(float v) {
-  float a = abs(v), whole = floor(a);
-  whole += float(a - whole >= 0.5);
+real halfAway(real v) {
+  real a = abs(v), whole = floor(a);
+  whole += real(a - whole >= 0.5);
   return mix(whole, -whole, v < 0.0);
 }
 
+// LEAST is the published code's least extent of a region.
+#ifdef DOUBLE
+#define LEAST 0.1lf
+#else
+#define LEAST 0.1
+#endif
+
 struct Axis {
-  float start, step, size; // size: of the region
+  real start, step, size; // size: of the region
   int samples;
   int extent;
 };
 
-Axis axisOf(float lo, float hi, int extent, int bins, int i, float delta) {
+Axis axisOf(real lo, real hi, int extent, int bins, int i, real delta) {
   Axis a;
   a.extent = extent;
   a.samples = p.samples;
 #ifdef SENSITIVE
-  precise float first = halfAway(lo) * p.scale;
-  precise float start = first - 0.5;
-  precise float past = halfAway(hi) + 1.0;
-  precise float last = past * p.scale;
-  precise float end = last - 0.5;
-  precise float size = end - start;
-  a.size = mix(max(size, 0.1), size, isNaN(size));
-  float own = divide(a.size, float(bins));
-  a.step = divide(own, float(p.samples));
-  precise float before = float(i) * own;
-  precise float at = before + start;
-  precise float by = delta * p.gamma;
-  precise float moved = by * a.size;
-  precise float displaced = at + moved;
+  precise real first = halfAway(lo) * p.scale;
+  precise real start = first - 0.5;
+  precise real past = halfAway(hi) + 1.0;
+  precise real last = past * p.scale;
+  precise real end = last - 0.5;
+  precise real size = end - start;
+  a.size = mix(max(size, LEAST), size, isNaN(size));
+  real own = divide(a.size, real(bins));
+  a.step = divide(own, real(p.samples));
+  precise real before = real(i) * own;
+  precise real at = before + start;
+  precise real by = delta * p.gamma;
+  precise real moved = by * a.size;
+  precise real displaced = at + moved;
   a.start = mix(at, displaced, offsets != 0);
 #else
-  precise float first = lo * p.scale;
-  precise float start = first - 0.5;
-  precise float last = hi * p.scale;
-  precise float end = last - 0.5;
-  precise float size = end - start;
+  precise real first = lo * p.scale;
+  precise real start = first - 0.5;
+  precise real last = hi * p.scale;
+  precise real end = last - 0.5;
+  precise real size = end - start;
   a.size = size;
-  a.step = divide(size, float(bins));
-  float most = clamp(ceil(mix(0.0, a.step, finite(a.step))), 0.0, float(p.mostSamples));
+  a.step = divide(size, real(bins));
+  real most = clamp(ceil(mix(0.0, a.step, finite(a.step))), 0.0, real(p.mostSamples));
   a.samples = mix(p.samples, int(most), p.samples == 0);
-  precise float unit = p.gamma * size;
-  precise float moved = unit * delta;
-  precise float displaced = start + moved;
-  precise float before = float(i) * a.step;
-  precise float at = mix(start, displaced, offsets != 0) + before;
+  precise real unit = p.gamma * size;
+  precise real moved = unit * delta;
+  precise real displaced = start + moved;
+  precise real before = real(i) * a.step;
+  precise real at = mix(start, displaced, offsets != 0) + before;
   a.start = at;
 #endif
   return a;
@@ -105,47 +114,47 @@ Axis axisOf(float lo, float hi, int extent, int bins, int i, float delta) {
 // One sample along an axis: its pixels, the second's share, whether the
 // position moves it (slope) and whether it counts.
 struct Sample {
-  float at;
+  real at;
   int low, high;
-  float share, slope;
+  real share, slope;
   bool inside, nan;
 };
 
 Sample sampleOf(Axis a, int i) {
-  float v, lo, hi;
+  real v, lo, hi;
 #ifdef SENSITIVE
-  precise float by = float(i) * a.step;
-  precise float at = a.start + by;
+  precise real by = real(i) * a.step;
+  precise real at = a.start + by;
   v = at;
   lo = -0.5;
-  hi = float(a.extent) - 0.5;
+  hi = real(a.extent) - 0.5;
 #else
-  precise float part = (float(i) + 0.5) * a.step;
-  precise float at = a.start + divide(part, float(max(a.samples, 1)));
+  precise real part = (real(i) + 0.5) * a.step;
+  precise real at = a.start + divide(part, real(max(a.samples, 1)));
   v = at;
   lo = -1.0;
-  hi = float(a.extent);
+  hi = real(a.extent);
 #endif
   Sample s;
   s.at = v;
   s.nan = isNaN(v);
   v = mix(v, 0.0, s.nan);
   s.inside = any(bvec2(s.nan, all(bvec2(v >= lo, v <= hi))));
-  float most = float(a.extent - 1), near = clamp(v, 0.0, most);
-  float whole = floor(near);
+  real most = real(a.extent - 1), near = clamp(v, 0.0, most);
+  real whole = floor(near);
   s.low = int(whole);
   s.high = min(s.low + 1, a.extent - 1);
   s.share = near - whole;
   bool moves = all(bvec3(v >= 0.0, v < most, any(bvec2(!sensitive, s.share > 0.0))));
-  s.slope = mix(float(moves), nan(), s.nan);
+  s.slope = mix(real(moves), nan(), s.nan);
   s.share = mix(s.share, nan(), s.nan);
   return s;
 }
 
 // imageOf is the image of a region, −1 for one of no use; finite positions of
 // its axes have to be checked besides.
-int imageOf(float image, float x1, float y1, float x2, float y2) {
-  bool use = all(bvec4(all(bvec4(finite(x1), finite(y1), finite(x2), finite(y2))), finite(image), image > -1.0, image < float(p.n)));
+int imageOf(real image, real x1, real y1, real x2, real y2) {
+  bool use = all(bvec4(all(bvec4(finite(x1), finite(y1), finite(x2), finite(y2))), finite(image), image > -1.0, image < real(p.n)));
   return mix(-1, int(mix(0.0, image, use)), use);
 }
 

@@ -4,7 +4,7 @@
 struct Bin {
   int image; // −1: the region is of no use
   Axis y, x;
-  float mask;
+  real mask;
 };
 
 Bin binOf(int r, int k, int by, int bx) {
@@ -13,8 +13,8 @@ Bin binOf(int r, int k, int by, int bx) {
   int at = partOf(class_, by, bx);
   // Without offsets or masks any element is loaded and not looked at.
   int first = int(offsets) * (r * 2 * p.classes * part + class_ * part + at);
-  float dx = offset[first], dy = offset[first + int(offsets) * part];
-  float x1 = roi[5 * r + 1], y1 = roi[5 * r + 2], x2 = roi[5 * r + 3], y2 = roi[5 * r + 4];
+  real dx = offset[first], dy = offset[first + int(offsets) * part];
+  real x1 = roi[5 * r + 1], y1 = roi[5 * r + 2], x2 = roi[5 * r + 3], y2 = roi[5 * r + 4];
   Bin b;
   b.image = imageOf(roi[5 * r], x1, y1, x2, y2);
   b.x = axisOf(x1, x2, p.w, p.wo, bx, dx);

@@ -14,14 +14,17 @@
 //
 //variant roipool_grad_input
 //variant psroipool_grad_input SENSITIVE
+//variant double_roipool_grad_input DOUBLE
+//variant double_psroipool_grad_input SENSITIVE DOUBLE
 #extension GL_GOOGLE_include_directive : require
+#include "real.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(binding = 0) readonly buffer RegionBuffer { float roi[]; };
-layout(binding = 1) readonly buffer OffsetBuffer { float offset[]; };
-layout(binding = 2) readonly buffer MaskBuffer { float mask[]; };
-layout(binding = 3) readonly buffer OutputGradBuffer { float dy[]; };
-layout(binding = 4) buffer InputGradBuffer { float dx[]; };
+layout(binding = 0) readonly buffer RegionBuffer { real roi[]; };
+layout(binding = 1) readonly buffer OffsetBuffer { real offset[]; };
+layout(binding = 2) readonly buffer MaskBuffer { real mask[]; };
+layout(binding = 3) readonly buffer OutputGradBuffer { real dy[]; };
+layout(binding = 4) buffer InputGradBuffer { real dx[]; };
 
 #include "roipool.glsl"
 #include "roipool_bin.glsl"
@@ -34,8 +37,8 @@ int countOf(Axis a, int samples) {
 
 // reaches tells whether any sample along y may fall into rows [from, to).
 bool reaches(Axis y, int from, int to) {
-  float first = sampleOf(y, 0).at, last = sampleOf(y, max(y.samples - 1, 0)).at;
-  return all(bvec2(max(first, last) >= float(from - 1), min(first, last) <= float(to)));
+  real first = sampleOf(y, 0).at, last = sampleOf(y, max(y.samples - 1, 0)).at;
+  return all(bvec2(max(first, last) >= real(from - 1), min(first, last) <= real(to)));
 }
 
 void main() {
@@ -60,7 +63,7 @@ void main() {
 #ifdef SENSITIVE
         count = countOf(b.y, samples) * countOf(b.x, b.x.samples);
 #endif
-        float f = dy[((r * p.k + k) * p.ho + by) * p.wo + bx] * b.mask / float(max(count, 1));
+        real f = dy[((r * p.k + k) * p.ho + by) * p.wo + bx] * b.mask / real(max(count, 1));
         for (int i = 0; i < samples; i++) {
           Sample y = sampleOf(b.y, i);
           // Rows of other bands get nothing: 0 is added to one of this band's.

@@ -5,16 +5,19 @@
 //
 //variant roipool_grad_offset
 //variant psroipool_grad_offset SENSITIVE
+//variant double_roipool_grad_offset DOUBLE
+//variant double_psroipool_grad_offset SENSITIVE DOUBLE
 #extension GL_GOOGLE_include_directive : require
+#include "real.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(binding = 0) readonly buffer InputBuffer { float x[]; };
-layout(binding = 1) readonly buffer RegionBuffer { float roi[]; };
-layout(binding = 2) readonly buffer OffsetBuffer { float offset[]; };
-layout(binding = 3) readonly buffer MaskBuffer { float mask[]; };
-layout(binding = 4) readonly buffer OutputGradBuffer { float dy[]; };
-layout(binding = 5) writeonly buffer OffsetGradBuffer { float doffset[]; };
-layout(binding = 6) writeonly buffer MaskGradBuffer { float dmask[]; };
+layout(binding = 0) readonly buffer InputBuffer { real x[]; };
+layout(binding = 1) readonly buffer RegionBuffer { real roi[]; };
+layout(binding = 2) readonly buffer OffsetBuffer { real offset[]; };
+layout(binding = 3) readonly buffer MaskBuffer { real mask[]; };
+layout(binding = 4) readonly buffer OutputGradBuffer { real dy[]; };
+layout(binding = 5) writeonly buffer OffsetGradBuffer { real doffset[]; };
+layout(binding = 6) writeonly buffer MaskGradBuffer { real dmask[]; };
 
 #include "roipool.glsl"
 #include "roipool_bin.glsl"
@@ -31,7 +34,7 @@ void main() {
   int by0 = (py * p.ho + p.partY - 1) / p.partY, by1 = ((py + 1) * p.ho + p.partY - 1) / p.partY;
   int bx0 = (px * p.wo + p.partX - 1) / p.partX, bx1 = ((px + 1) * p.wo + p.partX - 1) / p.partX;
   int perClass = p.k / p.classes;
-  float byX = 0.0, byY = 0.0, byMask = 0.0;
+  real byX = 0.0, byY = 0.0, byMask = 0.0;
   for (int by = by0; by < by1; by++) {
     for (int bx = bx0; bx < bx1; bx++) {
       Bin b = binOf(r, class_ * perClass, by, bx);
@@ -40,7 +43,7 @@ void main() {
       for (int q = 0; q < perClass; q++) {
         int k = class_ * perClass + q;
         int plane = (image * p.c + channelOf(k, by, bx)) * p.h * p.w;
-        float sum = 0.0, slopeX = 0.0, slopeY = 0.0;
+        real sum = 0.0, slopeX = 0.0, slopeY = 0.0;
         int count = 0;
         for (int i = 0; i < b.y.samples; i++) {
           Sample sy = sampleOf(b.y, i);
@@ -48,8 +51,8 @@ void main() {
           for (int j = 0; j < b.x.samples; j++) {
             Sample sx = sampleOf(b.x, j);
             bool counts = all(bvec2(sy.inside, sx.inside));
-            float v0 = x[low + sx.low], v1 = x[low + sx.high], v2 = x[high + sx.low], v3 = x[high + sx.high];
-            float hx = 1.0 - sx.share, hy = 1.0 - sy.share;
+            real v0 = x[low + sx.low], v1 = x[low + sx.high], v2 = x[high + sx.low], v3 = x[high + sx.high];
+            real hx = 1.0 - sx.share, hy = 1.0 - sy.share;
             sum += mix(0.0, hy * (hx * v0 + sx.share * v1) + sy.share * (hx * v2 + sx.share * v3), counts);
             slopeX += mix(0.0, sx.slope * (hy * (v1 - v0) + sy.share * (v3 - v2)), counts);
             slopeY += mix(0.0, sy.slope * (hx * (v2 - v0) + sx.share * (v3 - v1)), counts);
@@ -57,7 +60,7 @@ void main() {
           }
         }
         count = mix(b.y.samples * b.x.samples, count, sensitive);
-        float f = dy[((r * p.k + k) * p.ho + by) * p.wo + bx] / float(max(count, 1));
+        real f = dy[((r * p.k + k) * p.ho + by) * p.wo + bx] / real(max(count, 1));
         byX += mix(0.0, slopeX * f * b.mask * p.gamma * b.x.size, use);
         byY += mix(0.0, slopeY * f * b.mask * p.gamma * b.y.size, use);
         byMask += mix(0.0, sum * f, use);

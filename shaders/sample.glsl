@@ -11,12 +11,13 @@ struct Place {
 };
 
 // place returns the neighbours of (y + dy, x + dx) in an image of p.h × p.w. A
-// NaN offset makes all weights NaN; infinite and huge ones lie outside.
+// NaN offset makes all weights NaN, unless the other coordinate is exactly −1,
+// where nothing is sampled; infinite and huge ones lie outside.
 Place place(int y, int x, float dy, float dx) {
   // Tested by bits: compilers may assume that floats are numbers.
-  bool nan = max(floatBitsToUint(dy) & 0x7fffffffu, floatBitsToUint(dx) & 0x7fffffffu) > 0x7f800000u;
-  dy = mix(clamp(dy, -farAway, farAway), 0.0, nan);
-  dx = mix(clamp(dx, -farAway, farAway), 0.0, nan);
+  bool nanY = (floatBitsToUint(dy) & 0x7fffffffu) > 0x7f800000u, nanX = (floatBitsToUint(dx) & 0x7fffffffu) > 0x7f800000u;
+  dy = mix(clamp(dy, -farAway, farAway), 0.0, nanY);
+  dx = mix(clamp(dx, -farAway, farAway), 0.0, nanX);
   float fy = floor(dy), fx = floor(dx);
   y += int(fy);
   x += int(fx);
@@ -37,6 +38,7 @@ Place place(int y, int x, float dy, float dx) {
   here.at = mix(ivec4(-1), ivec4(row, row + right, row + down, row + down + right), mix(counts, bvec4(on), bvec4(cut)));
   vec2 wy = vec2(1.0 - fy, fy), wx = vec2(1.0 - fx, fx);
   vec4 weight = vec4(wy.x * wx.x, wy.x * wx.y, wy.y * wx.x, wy.y * wx.y);
+  bool nan = any(bvec2(all(bvec2(nanY, !all(bvec3(!nanX, x == -1, fx == 0.0)))), all(bvec2(nanX, !all(bvec3(!nanY, y == -1, fy == 0.0))))));
   here.weight = mix(weight, vec4(uintBitsToFloat(0x7fc00000u)), bvec4(nan));
   return here;
 }

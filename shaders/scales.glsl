@@ -5,6 +5,8 @@
 #define EXTRA // what an operator takes besides
 #endif
 
+#include "real.glsl"
+
 layout(push_constant) uniform Push {
   uint tiles;          // workgroups with work; the dispatch may hold a few more
   int  items;          // work items
@@ -12,7 +14,11 @@ layout(push_constant) uniform Push {
   int  h, w, ho, wo;   // a plane of x or dx, of y or dy
   int  cx, cy;         // channels of the tensors that these lie in
   int  firstX, firstY; // elements before them
+#ifdef DOUBLE
+  int scale, scaleHigh; // of a pooling: 1 / (h·w), the words of a double
+#else
   float scale;         // of a pooling: 1 / (h·w)
+#endif
   EXTRA
 } p;
 

@@ -90,21 +90,33 @@ func (s *Safetensors) Metadata() map[string]string { return s.metadata }
 // Has reports whether there is a tensor of this name.
 func (s *Safetensors) Has(name string) bool { _, ok := s.byName[name]; return ok }
 
-// Bytes returns a tensor's bytes as they are stored: not a copy, not to be
-// written to, and only good until Close.
-func (s *Safetensors) Bytes(name string) ([]byte, error) {
+// Info returns what the file says of a tensor. The error matches [ErrMissing] where
+// there is none of this name.
+func (s *Safetensors) Info(name string) (TensorInfo, error) {
 	i, ok := s.byName[name]
 	if !ok {
 		var names []string
 		for _, t := range s.tensors {
 			names = append(names, t.Name)
 		}
-		return nil, refuse(ErrMissing, "%s: array %q is missing, the file has %s", s.path, name, list(names))
+		return TensorInfo{}, refuse(ErrMissing, "%s: array %q is missing, the file has %s", s.path, name, list(names))
+	}
+	t := s.tensors[i]
+	t.Shape = slices.Clone(t.Shape)
+	return t, nil
+}
+
+// Bytes returns a tensor's bytes as they are stored: not a copy, not to be
+// written to, and only good until Close.
+func (s *Safetensors) Bytes(name string) ([]byte, error) {
+	t, err := s.Info(name)
+	if err != nil {
+		return nil, err
 	}
 	if s.data == nil {
 		return nil, refuse(ErrFormat, "%s: is closed", s.path)
 	}
-	return s.data[s.tensors[i].begin:s.tensors[i].end:s.tensors[i].end], nil
+	return s.data[t.begin:t.end:t.end], nil
 }
 
 // Array reads one tensor.

@@ -62,6 +62,7 @@ var (
 	Faint  = color.NRGBA{104, 112, 122, 255}
 	Hair   = color.NRGBA{222, 226, 230, 255}
 	Paper  = color.NRGBA{255, 255, 255, 255}
+	Night  = color.NRGBA{23, 25, 31, 255} // behind pictures in a window
 	nobody = color.NRGBA{}
 )
 

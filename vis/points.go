@@ -32,31 +32,32 @@ var (
 	shade       = color.NRGBA{8, 10, 20, 105}
 )
 
-// spot is a place that one or more samples share.
-type spot struct {
-	x, y, fromX, fromY float64 // in pixels of the picture
-	paths              int
-	mask               float64 // the mean
+// Spot is a place that one or more samples share.
+type Spot struct {
+	X, Y, FromX, FromY float64 // in pixels of the picture; From is where it lies on the regular grid
+	Paths              int
+	Mask               float64 // the mean
 }
 
-// spots puts together what lies at one place, as far as can be seen.
-func (p Points) spots(output [2]int) []spot {
+// Spots returns what an output samples, with what lies at one place, as far as
+// can be seen, together.
+func (p Points) Spots(output [2]int) []Spot {
 	jump := float64(max(p.Jump, 1))
 	at := func(cell float64) float64 { return cell*jump + (jump-1)/2 }
 	type key [4]int64
 	seen := map[key]int{}
-	var out []spot
+	var out []Spot
 	for _, s := range Trace(p.Levels, output[0], output[1]) {
-		one := spot{at(s.X), at(s.Y), at(s.GridX), at(s.GridY), 1, s.Mask}
+		one := Spot{at(s.X), at(s.Y), at(s.GridX), at(s.GridY), 1, s.Mask}
 		fine := func(v float64) int64 { return int64(math.Round(v * 64)) }
-		k := key{fine(one.x), fine(one.y), fine(one.fromX), fine(one.fromY)}
+		k := key{fine(one.X), fine(one.Y), fine(one.FromX), fine(one.FromY)}
 		if !p.displaced() { // then the way does not matter
 			k[2], k[3] = 0, 0
 		}
 		if i, ok := seen[k]; ok {
 			o := &out[i]
-			o.mask = (o.mask*float64(o.paths) + s.Mask) / float64(o.paths+1)
-			o.paths++
+			o.Mask = (o.Mask*float64(o.Paths) + s.Mask) / float64(o.Paths+1)
+			o.Paths++
 			continue
 		}
 		seen[k] = len(out)
@@ -73,6 +74,12 @@ func (p Points) masked() bool {
 	return slices.ContainsFunc(p.Levels, func(l Level) bool { return l.Mask != nil })
 }
 
+// Glow returns the colour at t from 0 to 1 of the scale that samples are drawn in.
+func Glow(t float64) color.NRGBA { return along(magma, t) }
+
+// Heat returns the colour at t from 0 to 1 of the scale that heat maps are drawn in.
+func Heat(t float64) color.NRGBA { return along(viridis, t) }
+
 // The picture is drawn about so long, in pixels of the drawing.
 const longSide = 1040
 
@@ -82,7 +89,7 @@ type frame struct {
 	scale         float64
 	left, top     float64
 	width, height float64 // of the picture as it is drawn
-	spots         [][]spot
+	spots         [][]Spot
 	least, most   float64 // of what the colours show
 }
 
@@ -110,14 +117,14 @@ func (p Points) frame() (frame, error) {
 	}
 	f.width, f.height = f.scale*float64(f.part.Dx()), f.scale*float64(f.part.Dy())
 	for _, o := range p.Outputs {
-		spots := p.spots(o)
+		spots := p.Spots(o)
 		f.spots = append(f.spots, spots)
 		for _, s := range spots {
 			if p.masked() {
-				f.most = max(f.most, s.mask)
-				f.least = min(f.least, s.mask)
+				f.most = max(f.most, s.Mask)
+				f.least = min(f.least, s.Mask)
 			} else if f.least = 1; !p.displaced() {
-				f.most = max(f.most, float64(s.paths))
+				f.most = max(f.most, float64(s.Paths))
 			}
 		}
 	}
@@ -178,7 +185,7 @@ func (p Points) draw(c Canvas, f frame) {
 	}
 	for _, spots := range f.spots {
 		// What is read most lies on top.
-		slices.SortStableFunc(spots, func(a, b spot) int {
+		slices.SortStableFunc(spots, func(a, b Spot) int {
 			va, vb := p.value(a), p.value(b)
 			switch {
 			case va < vb:
@@ -190,19 +197,19 @@ func (p Points) draw(c Canvas, f frame) {
 		})
 		if p.displaced() && p.Arrows {
 			for _, s := range spots {
-				from, to := at(s.fromX, s.fromY), at(s.x, s.y)
+				from, to := at(s.FromX, s.FromY), at(s.X, s.Y)
 				if from, to, ok := within(from, to, f); ok {
 					p.arrow(c, from, to, f.color(p.value(s)), radius, many > 200)
 				}
 			}
 			for _, s := range spots {
-				if from := at(s.fromX, s.fromY); inside(from) {
+				if from := at(s.FromX, s.FromY); inside(from) {
 					c.Circle(from.X, from.Y, radius*0.38, Fade(gridColor, 0.75), nobody, 0, "")
 				}
 			}
 		}
 		for _, s := range spots {
-			if to := at(s.x, s.y); inside(to) {
+			if to := at(s.X, s.Y); inside(to) {
 				c.Circle(to.X, to.Y, radius, f.color(p.value(s)), Fade(Paper, 0.9), max(radius/5, 0.7), p.tip(s))
 			}
 		}
@@ -217,20 +224,20 @@ func (p Points) draw(c Canvas, f frame) {
 	p.legend(c, f)
 }
 
-func (p Points) value(s spot) float64 {
+func (p Points) value(s Spot) float64 {
 	if p.masked() {
-		return s.mask
+		return s.Mask
 	}
-	return float64(s.paths)
+	return float64(s.Paths)
 }
 
-func (p Points) tip(s spot) string {
-	tip := fmt.Sprintf("row %.2f, column %.2f", s.y, s.x)
+func (p Points) tip(s Spot) string {
+	tip := fmt.Sprintf("row %.2f, column %.2f", s.Y, s.X)
 	if p.masked() {
-		tip += fmt.Sprintf("; mask %.3f", s.mask)
+		tip += fmt.Sprintf("; mask %.3f", s.Mask)
 	}
-	if s.paths > 1 {
-		tip += fmt.Sprintf("; %d paths", s.paths)
+	if s.Paths > 1 {
+		tip += fmt.Sprintf("; %d paths", s.Paths)
 	}
 	return tip
 }

@@ -117,10 +117,10 @@ func TestPointsSVG(t *testing.T) {
 func TestPointsCountsPaths(t *testing.T) {
 	p := points(t, false)
 	p.Levels = append(p.Levels, p.Levels[0])
-	spots := p.spots([2]int{15, 20})
+	spots := p.Spots([2]int{15, 20})
 	var counts []int
 	for _, s := range spots {
-		counts = append(counts, s.paths)
+		counts = append(counts, s.Paths)
 	}
 	slices.Sort(counts)
 	if !slices.Equal(counts, []int{1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 6, 6, 6, 6, 9}) {

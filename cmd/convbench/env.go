@@ -18,6 +18,7 @@ import (
 const (
 	statusWrong    = 1 // a result is outside its bound, or a device failed
 	statusBadInput = 2 // the caller's files or arguments are at fault
+	statusSlower   = 3 // bench -compare found a regression
 )
 
 // env is what a command may touch.
@@ -113,15 +114,19 @@ type command struct {
 	short      string
 	long       string // what -h says below the usage line
 	examples   string
+	values     map[string]func() []string // what a shell may complete a flag's value to
 	setup      func(*flag.FlagSet) action // declares the flags
 }
+
+// words is a list of values for completion.
+func words(w ...string) func() []string { return func() []string { return w } }
 
 // action runs a command whose flags have been parsed.
 type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand, showCommand, onnxCommand}
+	return []command{mainCommand, benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, onnxCommand, reportCommand}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {

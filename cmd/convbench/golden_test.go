@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"vkconv/bench"
 	"vkconv/tensorio"
 )
 
@@ -27,6 +28,9 @@ var masks = []struct {
 	{regexp.MustCompile(`CPU, \d+ threads?`), "CPU, # threads"},
 	// a row of the table of times, from the device's time on
 	{regexp.MustCompile(`(→ [\d×]+) +[\d.]+ +\d+% +[\d.]+ +[\d.]+ +[\d.]+ +\S+ +[\d.]+`), "$1 # #% # # # # #"},
+	// the same of bench, which keeps more times apart, up to the error's share
+	{regexp.MustCompile(`(→ [\d×]+) +[\d.]+ +[\d.]+ +\d+% +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+`), "$1 # # #% # # # # # # #"},
+	{regexp.MustCompile(`take .* together, .* GFLOP/s`), "take # together, # GFLOP/s"},
 	{regexp.MustCompile(`pure Go, [\w ]+`), "pure Go, #"},
 	{regexp.MustCompile(` *\d+(\.\d+)? ms\b`), " # ms"},
 	{regexp.MustCompile(` *\d+\.\d+ s\b`), " # s"},
@@ -114,6 +118,24 @@ func files(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for name, times := range map[string][2][]int64{
+		"old.json":    {{2_000_000, 2_010_000, 2_020_000, 2_030_000}, {5_000_000, 5_010_000, 5_020_000, 5_030_000}},
+		"slower.json": {{2_400_000, 2_410_000, 2_420_000, 2_430_000}, {5_000_000, 5_005_000, 5_020_000, 5_040_000}},
+	} {
+		report := bench.Report{Go: "go1.26.0 linux/amd64", CPU: "a processor", Cores: 2, Offsets: "zero"}
+		for i, layer := range []string{"rate 6", "rate 12"} {
+			report.Rows = append(report.Rows, bench.Row{Set: "aspp16", Name: layer, Pass: "forward", Kind: "conv", Shape: "2048×33×33 → 256", Times: 1, Device: "a GPU",
+				Driver: "its driver", FLOPs: 10_277_093_376, Bytes: 28_911_616, Worst: 0.125, Every: 13, DeviceNS: times[i], WallNS: times[i], PlanNS: 7_000_000,
+				UploadNS: 300_000, DownloadNS: 40_000})
+		}
+		var text bytes.Buffer
+		if err := report.WriteJSON(&text); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, text.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
 	whole, err := os.ReadFile("cases/counts.npz")
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +152,8 @@ func files(t *testing.T) {
 	}
 	for name, content := range map[string][]byte{
 		"half.npz": whole[:len(whole)/2], "text.png": []byte("not a picture, just text"), "photo.png": picture.Bytes(), "file": nil,
-		"layers.txt": []byte("# a pyramid\nfirst: 3x3 s2 c32 b\n2x2 pool s2\n[1x1 | wide: 3x3 d3 c8 | 3x3 d6 c8]\nlast: 3x3 dw"),
+		"layers.bench": []byte("# three\nmb2ic3ih9oc4kh3ph1n\"first\"\n--dir=BWD_W ic3ih9oc4kh3ph1n\"second\"\n--reset --deform=v1 ic3ih9oc4kh3ph1n\"third\"\n"),
+		"layers.txt":   []byte("# a pyramid\nfirst: 3x3 s2 c32 b\n2x2 pool s2\n[1x1 | wide: 3x3 d3 c8 | 3x3 d6 c8]\nlast: 3x3 dw"),
 	} {
 		if err := os.WriteFile(name, content, 0o666); err != nil {
 			t.Fatal(err)
@@ -169,6 +192,20 @@ var golden = map[string][]string{
 		"explain 3x3 pool deform", "explain 3x3 d90000", "explain 3x3 *2000", "explain file", "explain 3x3 -effective -1", "explain 3x3 d1500 -effective 1 -device cpu",
 	},
 	"bench": {"-device cpu -run stacked.3×3$ -budget 1ms"},
+	"benchlayers": {
+		"bench -set list", "bench -device cpu mb1ic3ih9oc4kh3ph2dh1ntiny -reps 3", "bench -device cpu -x 1x4x9x9 -k 6 -kernel 3 -pad 1 -deform v2 -og 2 -backward -reps 3",
+		"bench -device cpu -set aspp16 -match nothing|project -budget 1ms -dir BWD_D", "bench -device cpu -set main -match main.dilation.1 -budget 1ms",
+		"bench -device cpu -batch layers.bench -reps 3 -mb 1", "bench -load old.json", "bench -load old.json -format csv", "bench -load old.json -format go",
+		"bench -load old.json -compare old.json", "bench -load slower.json -compare old.json", "bench -load slower.json -compare old.json -threshold 0.3",
+		"bench -load slower.json -compare old.json -format csv",
+	},
+	"badbench": {
+		"bench", "bench -set nosuch", "bench -set resnet50 -batch layers.bench", "bench -set resnet50 -match nosuchlayer", "bench -set resnet50 -match (",
+		"bench ic3ih8oc4", "bench ic3ih8oc4kh9", "bench -batch nosuch.bench", "bench -batch text.png", "bench -x 1x4x9 -k 6", "bench -x 1x4x9x9", "bench -x 1x4x9x9 -k 6 -pad -1",
+		"bench -set dcnv4 -dir BWD_W", "bench -set dcnv2 -dir UP", "bench -set dcnv2 -offsets wide", "bench -set dcnv2 -outside 2", "bench -set vgg16 -deform v3",
+		"bench -load nosuch.json", "bench -load text.png", "bench -load old.json -compare text.png", "bench -load old.json -format xml", "bench -set vgg16 -reps 0",
+		"bench -set vgg16 -save nosuch/new.json", "bench -set vgg16 -backward -dir FWD_B", "bench -load old.json -save new.json", "bench -set vgg16 -budget 0s",
+	},
 	"check": {
 		"check -device cpu cases",
 		"check cases/counts.npz -device cpu -out results",
@@ -213,6 +250,14 @@ var golden = map[string][]string{
 		"show photo.png -o out.png -offsets nosuch.npz", "show photo.png -o out.png -offsets half.npz", "show photo.png -o out.png -offsets one.npz",
 		"show photo.png -o out.png -offsets two.npz", "show photo.png -o out.png -offsets two.npz -layers 3x3~*2", "show photo.png -o out.png -offsets two.npz -layers 3x3 -jump 10",
 		"show photo.png -o out.png -offsets two.npz -layers 3x3~*2 -jump 10 -group 2", "show photo.png -o out.png -group 1", "show photo.png -o out.png -offsets batch.npz -layers 3x3",
+	},
+	"badview": {
+		"view", "view photo.png photo.png", "view nosuch.png", "view text.png", "view photo.png -kernel blur", "view photo.png -deform melt",
+		"view photo.png -size 4", "view photo.png -size 9", "view photo.png -layers 4", "view photo.png -rate 0", "view photo.png -pixels 5",
+	},
+	"badreport": {
+		"report", "report now -o r.html", "report -o r.pdf", "report -o nosuch/r.html", "report -o r.html -budget 0s", "report -o r.html -run (",
+		"report -o r.html -run nosuchcase", "report -o r.html -gflops 5", "report -o r.html -gflops -5 -gbs 5", "report -o r.html -device nosuchdevice",
 	},
 	"badapply": {
 		"apply -device cpu text.png -o out.png", "apply -device cpu nosuch.png -o out.png", "apply -device cpu photo.png",

@@ -13,7 +13,7 @@ import (
 	"vkconv/bench"
 )
 
-var benchCommand = command{
+var mainCommand = command{
 	short: "verify and time a built-in set of layers",
 	long: `Runs a built-in set of layers (3×3 against 9×9 kernels, dilations 1, 2 and 4, the rates of
 atrous spatial pyramid pooling, deformable convolution v1 and v2, and backward the gradients

@@ -9,6 +9,8 @@
 //	convbench explain "3x3 d1, 3x3 d2, 3x3 d4" -o field.svg
 //	convbench onnx net.onnx -in x=photo.jpg -o y.npz
 //	convbench show IMAGE -o points.svg -deform swirl -jump 16
+//	convbench report -o report.html
+//	convbench view IMAGE          the same in a window, built with -tags window
 //
 // convbench COMMAND -h says more. The exit status is 0 if all is well, 1 if a
 // result is wrong or a device fails, 2 if the input is at fault.

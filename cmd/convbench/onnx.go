@@ -57,7 +57,7 @@ not here are named at the end, with what that is.`,
 			switch {
 			case len(args) == 0:
 				return badInputf("onnx needs a model, or -test and directories (convbench onnx -h says more)")
-			case *test && (len(r.in) > 0 || r.out != "" || r.fast || r.layers || r.time):
+			case *test && (len(r.in) > 0 || r.out != "" || r.fast || r.layers || r.time || r.mean != "0" || r.std != "1"):
 				return badInputf("-test takes directories and -device, nothing else")
 			case *test:
 				return onnxTest(ctx, e, *device, args)
@@ -75,6 +75,8 @@ type onnxRun struct {
 	path, out, mean, std string
 	in                   []string
 	fast, layers, time   bool
+
+	pictures bool // an input is one
 }
 
 func (r *onnxRun) run(ctx context.Context, e *env, device string) (err error) {
@@ -122,8 +124,13 @@ func (r *onnxRun) run(ctx context.Context, e *env, device string) (err error) {
 func (r *onnxRun) on(ctx context.Context, e *env, engine *vkconv.Engine, m *onnx.Model, all map[string]tensorio.Array) (map[string]tensorio.Array, error) {
 	e.progress("planning on %s", engine.Name())
 	p, err := m.Plan(engine, all, onnx.Options{})
+	for _, kind := range []error{conv.ErrShape, conv.ErrParams, conv.ErrUnsupported} {
+		if errors.Is(err, kind) {
+			return nil, badInput(err)
+		}
+	}
 	if err != nil {
-		return nil, badInput(err)
+		return nil, err
 	}
 	defer p.Close()
 	fed := map[string]tensorio.Array{}
@@ -170,9 +177,9 @@ func (r *onnxRun) on(ctx context.Context, e *env, engine *vkconv.Engine, m *onnx
 func (r *onnxRun) verify(ctx context.Context, e *env, p *onnx.Plan, fed map[string]tensorio.Array, layers []string) error {
 	checked, err := p.Verify(ctx, fed)
 	e.progress("")
-	worst := 0.0
+	worst, every := 0.0, 1
 	for i, c := range checked {
-		worst = max(worst, c.Worst)
+		worst, every = max(worst, c.Worst), max(every, c.Every)
 		if r.layers {
 			fmt.Fprintf(e.stdout, "  %s %s\n", share(c.Worst), layers[i])
 		}
@@ -181,6 +188,9 @@ func (r *onnxRun) verify(ctx context.Context, e *env, p *onnx.Plan, fed map[stri
 		return err
 	}
 	fmt.Fprintf(e.stdout, "right   every layer is within its bound, given what the one before made; largest error %s of it\n", share(worst))
+	if every > 1 {
+		fmt.Fprintf(e.stdout, "        (of large layers one value in up to %d was compared)\n", every)
+	}
 	return nil
 }
 
@@ -213,13 +223,13 @@ func (r *onnxRun) show(e *env, m *onnx.Model, out map[string]tensorio.Array) err
 func summary(a tensorio.Array) string {
 	v, err := a.Float64()
 	if err != nil || len(v) == 0 {
-		return fmt.Sprintf("%v of %T", a.Shape, a.Data)
+		return fmt.Sprintf("%s of %T", onnx.Extents(a.Shape), a.Data)
 	}
 	lo, hi, sum := math.Inf(1), math.Inf(-1), 0.0
 	for _, x := range v {
 		lo, hi, sum = min(lo, x), max(hi, x), sum+x
 	}
-	return fmt.Sprintf("%v, from %.6g to %.6g, mean %.6g", a.Shape, lo, hi, sum/float64(len(v)))
+	return fmt.Sprintf("%s, from %.6g to %.6g, mean %.6g", onnx.Extents(a.Shape), lo, hi, sum/float64(len(v)))
 }
 
 func (r *onnxRun) checkOut() error {

@@ -17,7 +17,7 @@ func TestOnnx(t *testing.T) {
 	files(t)
 	// The backend tests, named and in directories.
 	networks := filepath.Join(data, "networks")
-	must(t, 0, []string{"pass  aspp", "9 layers, largest error", "5 passed, 0 failed\n"}, "onnx", "-test", "-device", "cpu", networks)
+	must(t, 0, []string{"pass  aspp", "9 layers, largest error", "9 passed, 0 failed\n"}, "onnx", "-test", "-device", "cpu", networks)
 	must(t, 0, []string{"pass  test_Conv2d_dilated ", "of twice its bound; 1 layer", "left out, since they use what is not here:\n", "  test_Conv3d: Conv \"3\" works on volumes"},
 		"onnx", "-device", "cpu", "-test", filepath.Join(data, "pytorch"))
 	must(t, 2, []string{`stderr: convbench: ` + filepath.Join(data, "pytorch", "test_Conv3d")}, "onnx", "-test", "-device", "cpu", filepath.Join(data, "pytorch", "test_Conv3d"))
@@ -41,7 +41,7 @@ func TestOnnx(t *testing.T) {
 
 	// A model on a picture, and on arrays.
 	model := filepath.Join(networks, "external", "model.onnx")
-	must(t, 0, []string{"8 nodes, opset 19", "4 layers", "right   every layer is within its bound", "output  gemm7: [1 5], from ", "written to y.npz"},
+	must(t, 0, []string{"8 nodes, opset 19", "4 layers", "right   every layer is within its bound", "output  gemm7: 1×5, from ", "written to y.npz"},
 		"onnx", model, "-device", "cpu", "-in", "x=photo.png", "-mean", "0.5", "-std", "0.5,0.25,0.25", "-o", "y.npz")
 	y, err := tensorio.ReadNPZ("y.npz")
 	if err != nil || len(y["gemm7"].Shape) != 2 {
@@ -67,6 +67,7 @@ func TestOnnx(t *testing.T) {
 		{`gives "z"`, "-in z=x.npy"},
 		{"must be NAME=FILE", "-in x.npy"},
 		{"not a picture", "-in x=text.png"},
+		{"are for pictures", "-in x=x.npy -std 2"},
 		{"must be finite numbers", "-in x=photo.png -std 0"},
 		{"must be one number or 3", "-in x=photo.png -mean 1,2"},
 		{"the name must end in", "-in x=x.npy -o y.txt"},

@@ -50,6 +50,7 @@ func (r *onnxRun) feed(m *onnx.Model) (map[string]tensorio.Array, error) {
 			a, err = tensorio.ReadNPY(file)
 		} else {
 			a, err = r.picture(m, name, file)
+			r.pictures = true
 		}
 		if err == nil {
 			err = put(name, a, in)
@@ -57,6 +58,9 @@ func (r *onnxRun) feed(m *onnx.Model) (map[string]tensorio.Array, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if !r.pictures && (r.mean != "0" || r.std != "1") {
+		return nil, fmt.Errorf("-mean and -std are for pictures, and -in gives none")
 	}
 	for _, v := range m.Inputs() {
 		if _, ok := all[v.Name]; !ok {

@@ -55,6 +55,23 @@ func Conv2D(p conv.Problem, x, weight, bias, offset, mask, dy []float64) ([]conv
 			dm[mAt].terms++
 		}
 		faded := iy == -1 && fy == (num{}) || ix == -1 && fx == (num{})
+		// A NaN position samples NaN, wherever its pixels are; each slope is one of
+		// the other coordinate's.
+		nanY, nanX := math.IsNaN(fy.hi), math.IsNaN(fx.hi)
+		if nan := (num{math.NaN(), 0}); nanY || nanX {
+			if !faded {
+				y[out].v, dw[wAt].v = nan, nan
+				if p.Mask {
+					dm[mAt].v = nan
+				}
+			}
+			if nanX {
+				doff[at].v = nan
+			}
+			if nanY {
+				doff[at+pixels].v = nan
+			}
+		}
 		corners(iy, ix, fy, fx, p.H, p.W, p.Border, func(k corner) {
 			v := x[plane+k.at]
 			share, near := k.wy.times(k.wx), math.Abs(k.wy.hi)+math.Abs(k.wx.hi)

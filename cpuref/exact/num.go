@@ -28,9 +28,12 @@ type num struct{ hi, lo float64 }
 
 var one = num{1, 0}
 
-// sumOf is a + b exactly.
+// sumOf is a + b exactly; what is not finite has no low part.
 func sumOf(a, b float64) num {
 	s := a + b
+	if s-s != 0 {
+		return num{s, 0}
+	}
 	t := s - a
 	return num{s, (a - (s - t)) + (b - t)}
 }
@@ -38,11 +41,17 @@ func sumOf(a, b float64) num {
 // prodOf is a·b exactly.
 func prodOf(a, b float64) num {
 	p := a * b
+	if p-p != 0 {
+		return num{p, 0}
+	}
 	return num{p, math.FMA(a, b, -p)}
 }
 
 func (a num) plus(b num) num {
 	s := sumOf(a.hi, b.hi)
+	if s.hi-s.hi != 0 {
+		return s
+	}
 	return sumOf(s.hi, s.lo+(a.lo+b.lo))
 }
 
@@ -50,6 +59,9 @@ func (a num) minus(b num) num { return a.plus(num{-b.hi, -b.lo}) }
 
 func (a num) times(b num) num {
 	p := prodOf(a.hi, b.hi)
+	if p.hi-p.hi != 0 {
+		return p
+	}
 	return sumOf(p.hi, p.lo+(a.hi*b.lo+a.lo*b.hi))
 }
 

@@ -158,8 +158,8 @@ func (s *sample4) setCut(i, h, w, y, x int, ly, lx, f float32) bool {
 
 // setSpecial plans a lane whose offset is NaN or whose mask is not finite.
 func (s *sample4) setSpecial(i, h, w, y, x int, ly, lx, f float32, border conv.Border) bool {
-	nan := f != f || ly != ly || lx != lx
-	if !nan && s.set(i, h, w, y, x, ly, lx, 1, border) {
+	nan := ly != ly || lx != lx
+	if !nan && f == f && s.set(i, h, w, y, x, ly, lx, 1, border) {
 		for k := range 2 { // the infinite mask counts where the sample has weight
 			for e := range 2 {
 				if s.w[k][i][e] != 0 {
@@ -170,10 +170,16 @@ func (s *sample4) setSpecial(i, h, w, y, x int, ly, lx, f float32, border conv.B
 		return true
 	}
 	s.clear(i) // a NaN sample; ∞·0, outside, is one too
-	s.w[0][i][0] = f * 0
+	weight := f * 0
 	if nan {
-		s.w[0][i][0] = f + ly + lx
+		if y == -1 && ly == 0 || x == -1 && lx == 0 { // not sampled, wherever the other coordinate is
+			if weight == 0 {
+				return false
+			}
+		} else {
+			weight = ly + lx
+		}
 	}
-	s.m[0][i][0] = on
+	s.w[0][i][0], s.m[0][i][0] = weight, on
 	return true
 }

@@ -115,3 +115,42 @@ y = n.add("Relu", n.conv(x, 6, 3, strides=[2, 2]))
 y = n.add("Mul", n.add("Add", n.conv(y, 6, 6, groups=6), normal(1, 6, 1, 1)), normal(6, 1, 1))
 y = n.add("Flatten", n.add("GlobalAveragePool", y))
 n.write("external", n.add("Gemm", y, normal(5, 6), normal(5), transB=1, alpha=0.5), batch=True, external=True)
+
+# What PyTorch exports of a classifier's end, in two spellings, and of flattened images.
+n = Net()
+x = n.feed("x", 2, 5, 6, 4)
+y = n.conv(x, 4, 5, pads=[1] * 4)
+m = n.add("ReduceMean", y, np.array([-1, -2], np.int64), keepdims=1)
+f = n.add("Reshape", m, np.array([2, -1], np.int64), allowzero=1)
+k = n.add("ReduceMean", y, np.array([2, 3], np.int64), keepdims=0)
+g = n.add("Gemm", n.add("Concat", f, k, axis=1), normal(3, 8), normal(3), transB=1)
+n.write("mean", g, n.add("Gemm", n.add("Flatten", y), normal(6 * 4 * 4, 2)))
+
+# Offsets and mask cut from one layer's channels, as PyTorch exports them; a cut of a cut, of a part of a
+# concatenation, and one that is an output.
+n = Net()
+cut = lambda v, a, b: n.add("Slice", v, np.array([a], np.int64), np.array([b], np.int64), np.array([1], np.int64), np.array([1], np.int64))
+x = n.feed("x", 2, 4, 7, 6)
+p = n.conv(x, 27, 4, pads=[1] * 4)
+y = n.add("DeformConv", x, normal(6, 4, 3, 3, scale=0.3), cut(p, 0, 18), normal(6), n.add("Sigmoid", cut(p, 18, 2**62)), pads=[1] * 4)
+c = n.add("Concat", y, n.conv(x, 4, 4, size=1), axis=1)
+n.write("slice", cut(c, 5, -1), n.add("Add", cut(cut(y, 1, 6), 2, 5), cut(c, 7, 10)), n.conv(c, 2, 10))
+
+# Values that are read again after layers of the same shape.
+n = Net()
+x = n.feed("x", 1, 5, 6, 7)
+y = n.add("Relu", n.conv(x, 5, 5, pads=[1] * 4))
+for _ in range(2):
+    z = n.add("Relu", n.norm(n.conv(y, 5, 5, pads=[1] * 4, bias=False), 5))
+    y = n.add("Relu", n.add("Add", n.conv(z, 5, 5, pads=[1] * 4), y))
+n.write("identity", n.conv(n.add("Add", y, z), 2, 5, size=1))
+
+# Nearest pixels by whole factors, in the spellings that come to that.
+n = Net()
+x = n.feed("x", 1, 2, 6, 8)
+none = np.array([], np.float32)
+scale = lambda v, f, **a: n.add("Resize", v, none, np.array([1, 1, f, f], np.float32), mode="nearest", **a)
+n.write("nearest", scale(x, 2, coordinate_transformation_mode="asymmetric", nearest_mode="round_prefer_floor"),
+        scale(x, 3, coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        scale(x, 4, coordinate_transformation_mode="half_pixel", nearest_mode="round_prefer_ceil"),
+        scale(x, 0.5, coordinate_transformation_mode="asymmetric", nearest_mode="floor"))

@@ -31,12 +31,15 @@ import (
 
 // Device is a logical device with one queue. Creating and destroying different objects is safe for concurrent use;
 // Submit and Idle are not: the caller holds a lock over them.
-type Device struct{ c *C.vkx_device }
+type Device struct {
+	c        *C.vkx_device
+	physical *Physical
+}
 
-// NewDevice makes a device with everything enabled that Physical reports.
-func (p *Physical) NewDevice() (*Device, error) {
-	d := &Device{}
-	return d, failed("vkCreateDevice", C.vkx_device_new(p.instance.c, p.handle, C.uint32_t(p.Usable), &d.c))
+// NewDevice makes a device with everything enabled that Physical reports, and swapchains if it shows pictures.
+func (p *Physical) NewDevice(shows bool) (*Device, error) {
+	d := &Device{physical: p}
+	return d, failed("vkCreateDevice", C.vkx_device_new(p.instance.c, p.handle, C.uint32_t(p.Usable), flag(shows), &d.c))
 }
 
 // Close destroys the device; everything made from it must be gone.

@@ -146,6 +146,22 @@ void vkx_read_traits(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_traits
 	free(q);
 }
 
+// A family that draws as well as it computes can show pictures wherever any can; one that only computes may not.
+static void prefer_drawing(vkx_instance *i, PhysicalDevice p, vkx_traits *t) {
+	uint32_t n = 0;
+	i->GetPhysicalDeviceQueueFamilyProperties(p, &n, NULL);
+	QueueFamilyProperties *q = n ? calloc(n, sizeof *q) : NULL;
+	if (!q) return;
+	i->GetPhysicalDeviceQueueFamilyProperties(p, &n, q);
+	for (uint32_t k = 0; k < n; k++) {
+		if ((q[k].flags & (QUEUE_COMPUTE | QUEUE_GRAPHICS)) != (QUEUE_COMPUTE | QUEUE_GRAPHICS) || !q[k].count) continue;
+		if (q[k].timestampBits != t->timestampBits) continue; // what Info says stays true
+		t->queueFamily = k;
+		break;
+	}
+	free(q);
+}
+
 uint32_t vkx_coop_shapes(vkx_instance *i, PhysicalDevice p, CoopShape *out, uint32_t room) {
 	if (!i->GetPhysicalDeviceCooperativeMatrixPropertiesKHR) return 0;
 	uint32_t n = room;
@@ -154,11 +170,12 @@ uint32_t vkx_coop_shapes(vkx_instance *i, PhysicalDevice p, CoopShape *out, uint
 	return n;
 }
 
-Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_device **out) {
+Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, int shows, vkx_device **out) {
 	*out = NULL;
 	vkx_traits t;
 	vkx_read_traits(i, p, api, &t);
 	if (!t.queueFound) return R_INIT_FAILED;
+	if (shows) prefer_drawing(i, p, &t);
 	Wanted w;
 	survey(i, p, api, &w);
 	// Of the 1.0 features only these: checks of buffer bounds and the like cost speed and nothing relies on them.
@@ -169,6 +186,7 @@ Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_devic
 	w.coop.robust = 0;
 	w.atomic.image32 = w.atomic.imageAdd32 = w.atomic.sparse32 = w.atomic.sparseAdd32 = 0;
 	w.storage16.inputOutput = 0;
+	if (shows) w.extensions[w.extensionCount++] = "VK_KHR_swapchain"; // its absence is CreateDevice's to tell
 
 	float priority = 1;
 	DeviceQueueCreateInfo queue = {ST_DEVICE_QUEUE, NULL, 0, t.queueFamily, 1, &priority};

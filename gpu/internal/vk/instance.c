@@ -48,7 +48,8 @@ Result vkx_offers(AnyFn gipa, vkx_offer *out) {
 }
 
 // The ledger is handed out even when the instance could not be made: it holds the loader's reasons. The caller frees it.
-Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, vkx_instance **out, vkx_ledger **ledger) {
+Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, const char *wanted,
+	vkx_instance **out, vkx_ledger **ledger) {
 	*out = NULL;
 	vkx_ledger *l = *ledger = CALLOC(1, sizeof *l);
 	vkx_instance *i = CALLOC(1, sizeof *i);
@@ -60,10 +61,12 @@ Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int va
 	i->ledger = l;
 
 	ApplicationInfo app = {ST_APPLICATION, NULL, "vkconv", 1, "vkconv", 1, api};
-	const char *extensions[4];
+	const char *extensions[16];
 	uint32_t extensionCount = 0;
 	if (offer->debugUtils) extensions[extensionCount++] = "VK_EXT_debug_utils";
 	if (offer->portability) extensions[extensionCount++] = "VK_KHR_portability_enumeration";
+
+	for (; *wanted && extensionCount < 12; wanted += strlen(wanted) + 1) extensions[extensionCount++] = wanted;
 
 	// Chained into the instance's own creation too, so that the loader's complaints while it looks for drivers and the
 	// layer's while the instance is destroyed are kept.

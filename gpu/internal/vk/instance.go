@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -35,8 +36,9 @@ type Instance struct {
 var bindOnce sync.Once
 
 // NewInstance makes an instance of at most version 1.3, with the validation layer and its synchronization checks if
-// validate. The error holds what the loader said about its drivers.
-func NewInstance(validate bool) (*Instance, error) {
+// validate. extensions are wanted beside its own; at most eight are asked for. The error holds what the loader said about
+// its drivers.
+func NewInstance(validate bool, extensions ...string) (*Instance, error) {
 	if err := Load(); err != nil {
 		return nil, err
 	}
@@ -56,7 +58,9 @@ func NewInstance(validate bool) (*Instance, error) {
 	if validate {
 		flag = 1
 	}
-	err := failed("vkCreateInstance", C.vkx_instance_new(gipa, C.uint32_t(api), &offer, flag, &i.c, &i.ledger))
+	wanted := C.CString(strings.Join(extensions, "\x00") + "\x00")
+	defer C.free(unsafe.Pointer(wanted))
+	err := failed("vkCreateInstance", C.vkx_instance_new(gipa, C.uint32_t(api), &offer, flag, wanted, &i.c, &i.ledger))
 	if err != nil {
 		said := i.said(1)
 		C.free(unsafe.Pointer(i.ledger))
@@ -139,7 +143,7 @@ func (i *Instance) said(ring C.int) []string {
 }
 
 var kinds = [C.K_COUNT]string{"instance", "messenger", "device", "memory", "buffer", "set layout", "pipeline layout",
-	"shader module", "pipeline cache", "pipeline", "descriptor pool", "command pool", "fence", "query pool"}
+	"shader module", "pipeline cache", "pipeline", "descriptor pool", "command pool", "fence", "query pool", "surface", "swapchain", "semaphore"}
 
 func (i *Instance) live() map[string]int {
 	out := map[string]int{}

@@ -7,7 +7,7 @@
 // A ledger belongs to one instance and outlives it by a moment: what the driver and its layers said, and how many
 // objects of each kind exist.
 enum { K_INSTANCE, K_MESSENGER, K_DEVICE, K_MEMORY, K_BUFFER, K_SET_LAYOUT, K_LAYOUT, K_MODULE, K_CACHE, K_PIPELINE,
-	K_DESCRIPTOR_POOL, K_COMMAND_POOL, K_FENCE, K_QUERY_POOL, K_COUNT };
+	K_DESCRIPTOR_POOL, K_COMMAND_POOL, K_FENCE, K_QUERY_POOL, K_SURFACE, K_SWAPCHAIN, K_SEMAPHORE, K_COUNT };
 enum { RING_LINES = 128, RING_WIDTH = 1536 };
 typedef struct {
 	int64_t live[K_COUNT];
@@ -88,14 +88,16 @@ int vkx_line(vkx_ledger *l, int ring, uint64_t n, char *out); // 0 when line n h
 // instance.c
 typedef struct { uint32_t version, validation, debugUtils, portability; } vkx_offer;
 Result vkx_offers(AnyFn gipa, vkx_offer *out);
-Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, vkx_instance **out, vkx_ledger **ledger);
+// wanted: names of further extensions, each ended by a zero, the last by two.
+Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, const char *wanted, vkx_instance **out,
+	vkx_ledger **ledger);
 void vkx_instance_free(vkx_instance *i);
 Result vkx_physical(vkx_instance *i, uint32_t *count, PhysicalDevice *out);
 
 // features.c
 void vkx_read_traits(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_traits *out);
 uint32_t vkx_coop_shapes(vkx_instance *i, PhysicalDevice p, CoopShape *out, uint32_t room); // how many there are
-Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_device **out);
+Result vkx_device_new(vkx_instance *i, PhysicalDevice p, uint32_t api, int shows, vkx_device **out); // shows: with swapchains
 void vkx_device_free(vkx_device *d);
 
 // memory.c
