@@ -2,6 +2,7 @@ package vkconv
 
 import (
 	"context"
+	"fmt"
 
 	"vkconv/conv"
 )
@@ -18,12 +19,30 @@ func (e *Engine) NewConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, p
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv2d", p, double{p, false}, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.conv2D(p, weight, bias) })
+	l, err := e.plan("conv2d", p, double{p, false}, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) {
+		return e.back.conv2D(p, weight, bias, optionsOf(options).winograd)
+	})
 	if err != nil {
 		return nil, err
 	}
 	l.takeViews()
 	return &Conv2D{l}, nil
+}
+
+// AllowWinograd lets a [Conv2D] with a 3×3 kernel and a stride of 1, at any
+// dilation, be computed by Winograd's algorithm where that saves: fewer
+// multiplications, but sums that cancel. Results are within
+// [conv.Winograd.Bounds] then, wider than [conv.Sum.Bound], and an infinite input
+// spreads over its tile of up to 4×4 outputs. Without it no layer is computed
+// so. Describe tells whether this one is, and Workspace what it takes. Other
+// layers, and those of float64, refuse the option.
+func AllowWinograd() LayerOption { return func(o *layerOptions) { o.winograd = true } }
+
+func refuseWinograd(name string, t conv.Type) error {
+	if name == "conv2d" {
+		return fmt.Errorf("%w: AllowWinograd is for float32 arithmetic, the layer computes in %v", conv.ErrUnsupported, t)
+	}
+	return fmt.Errorf("%w: AllowWinograd is for Conv2D layers, not for %s", conv.ErrUnsupported, name)
 }
 
 // Run queues y = conv2d(x). On the CPU path it computes at once, and stops

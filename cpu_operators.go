@@ -47,8 +47,12 @@ func (o *cpuOperator) describe() string                        { return o.Descri
 func (o *cpuOperator) workspace() int64                        { return o.Workspace() }
 func (o *cpuOperator) close()                                  {}
 
-func (c *cpu) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := fast.NewConv2D(c.pool, p, weight, bias)
+func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
+	var options []fast.Option
+	if winograd {
+		options = append(options, fast.AllowWinograd)
+	}
+	plan, err := fast.NewConv2D(c.pool, p, weight, bias, options...)
 	if err != nil {
 		return nil, err
 	}

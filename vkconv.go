@@ -176,7 +176,7 @@ type backend interface {
 	memory() Memory
 	alloc(elements int, t conv.Type) (storage, error)
 	cast(elements int, t conv.Type, narrow bool) (caster, error)
-	conv2D(p conv.Problem, weight, bias []float32) (operator, error)
+	conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error)
 	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
 	deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error)

@@ -57,8 +57,12 @@ func (o *vulkanOperator) describe() string { return o.Describe() }
 func (o *vulkanOperator) workspace() int64 { return o.Workspace() }
 func (o *vulkanOperator) close()           { o.Close() }
 
-func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewConv2D(v.dev, p, weight, bias)
+func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
+	var options []kernels.Option
+	if winograd {
+		options = append(options, kernels.AllowWinograd)
+	}
+	plan, err := kernels.NewConv2D(v.dev, p, weight, bias, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -41,9 +42,19 @@ type Conv2D struct{ forward }
 // pipeline built, weights (K×(C/G)×R×S) and biases (K, nil without) on the
 // device. A problem beyond the device's limits is computed in pieces, see
 // split.go; one of which no piece fits gives [gpu.ErrTooLarge].
-func NewConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32) (*Conv2D, error) {
+func NewConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32, options ...Option) (*Conv2D, error) {
 	if p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: a deformable problem is for NewDeformConv2D", conv.ErrParams)
+	}
+	if t := traitsOf(d.Info()); slices.Contains(options, AllowWinograd) {
+		l, err := choose(p, t)
+		if w, ok := chooseWinograd(p, t, l.cost); ok && err == nil {
+			c, err := newWinograd(d, p, w, weight, bias)
+			if err != nil {
+				return nil, err
+			}
+			return &Conv2D{c}, nil
+		}
 	}
 	f, err := newForward(d, p, weight, bias)
 	if err != nil {

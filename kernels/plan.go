@@ -294,7 +294,7 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
 	case deform:
 		sample := 4 * (k.load + k.product)
-		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep)) +
+		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep/f(s.channels))) +
 			f(taps*max(1, p.OffsetGroups/p.Groups)*s.tn)*k.place
 	case deformDepthwise:
 		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))

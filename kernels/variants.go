@@ -70,6 +70,7 @@ var variants = []variant{
 	{module: "deform_l8_m64n2", kind: deform, localSize: 8},
 	{module: "deform_l4_m16n4", kind: deform, localSize: 8},
 	{module: "deform_l4_m32n4", kind: deform, localSize: 8},
+	{module: "deform_l4_m64n4", kind: deform, localSize: 8},
 	{module: "deform_depthwise_m4n2", kind: deformDepthwise, localSize: 32},
 	{module: "deform_depthwise_l8_m8n2", kind: deformDepthwise, localSize: 8},
 	{module: "deform_depthwise_l4_m8n2", kind: deformDepthwise, localSize: 8},
@@ -194,6 +195,8 @@ func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 		return "it is for 1×1 kernels that keep the size, of a multiple of four pixels"
 	case (v.kind == deformDepthwise || v.kind == depthwise) && p.C != p.Groups:
 		return "it takes one input channel a group"
+	case v.kind == deform && (p.C/p.Groups%s.channels != 0 || p.C/max(p.OffsetGroups, 1)%s.channels != 0):
+		return fmt.Sprintf("it takes %d channels at a time", s.channels)
 	case s.taps > 1 && (p.S != s.taps || p.StrideX/gcd(p.StrideX, p.DilationX) != s.step):
 		return fmt.Sprintf("it is for kernels %d wide and stride %d times what it shares with the dilation", s.taps, s.step)
 	case s.rows > 1 && (p.R != s.rows || p.StrideY/gcd(p.StrideY, p.DilationY) != s.step):

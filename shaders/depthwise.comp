@@ -95,7 +95,7 @@ void main() {
     UNROLL for (int t = 0; t < TN; t++) {
       float one = 0.0;
       UNROLL for (int r = 0; r < TROWS; r++) {
-        UNROLL for (int s = 0; s < TAPS; s++) one += weight[r * TAPS + s] * window[r * VALUES + t * ESTEP + s];
+        UNROLL for (int s = 0; s < TAPS; s++) one = fma(weight[r * TAPS + s], window[r * VALUES + t * ESTEP + s], one);
       }
       sum[t / 4][t % 4] = one + bias;
     }

@@ -19,7 +19,7 @@ void clearTile() {
 }
 
 void multiplyRow(int m, float f) {
-  UNROLL for (int t = 0; t < TN; t++) acc[m * TN + t] += f * value[t];
+  UNROLL for (int t = 0; t < TN; t++) acc[m * TN + t] = fma(f, value[t], acc[m * TN + t]); // see tile.glsl
 }
 
 // multiplyTile adds the products of factors FACTOR[at + m·step]. Rows after

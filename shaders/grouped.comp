@@ -42,7 +42,7 @@ void multiplyRow(int j) {
     UNROLL for (int r = 0; r < TROWS; r++) {
       if (ty * ESTEP + r == j) {
         UNROLL for (int t = 0; t < TN; t++) {
-          UNROLL for (int s = 0; s < TAPS; s++) acc[ty * TN + t] += weight[r * TAPS + s] * value[t * ESTEP + s];
+          UNROLL for (int s = 0; s < TAPS; s++) acc[ty * TN + t] = fma(weight[r * TAPS + s], value[t * ESTEP + s], acc[ty * TN + t]);
         }
       }
     }

@@ -63,7 +63,7 @@ void multiply(int tid, int wAt, int count) {
     UNROLL for (int j = 0; j < TN; j++) v[j] = values[d * columns + j * (columns / TN) + tx];
     UNROLL for (int i = 0; i < TM; i++) {
       float w = weights[d * rows + ty + i];
-      UNROLL for (int j = 0; j < TN; j++) acc[i * TN + j] += w * v[j];
+      UNROLL for (int j = 0; j < TN; j++) acc[i * TN + j] = fma(w, v[j], acc[i * TN + j]);
     }
   }
   barrier();

@@ -46,12 +46,12 @@ func (l layer) flops(backward bool) float64 {
 }
 
 // time returns the median milliseconds of a call, on the clock or of processors.
-func (l layer) time(e *vkconv.Engine, backward, cpu bool, long time.Duration) (float64, error) {
+func (l layer) time(e *vkconv.Engine, backward, cpu, winograd bool, long time.Duration) (float64, error) {
 	p, params, err := l.problem()
 	if err != nil {
 		return 0, err
 	}
-	call, free, err := l.prepare(e, p, params, backward)
+	call, free, err := l.prepare(e, p, params, backward, winograd)
 	defer free()
 	if err != nil {
 		return 0, err
@@ -79,7 +79,7 @@ func (l layer) time(e *vkconv.Engine, backward, cpu bool, long time.Duration) (f
 }
 
 // prepare makes tensors and a plan, and returns the call to time.
-func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, backward bool) (call func() error, free func(), err error) {
+func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, backward, winograd bool) (call func() error, free func(), err error) {
 	r := rand.New(rand.NewPCG(1, 1))
 	var made []func()
 	free = func() {
@@ -150,7 +150,11 @@ func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, bac
 		made = append(made, plan.Close)
 		return func() error { return plan.Run(ctx, g, x, y) }, free, nil
 	}
-	plan, err := e.NewConv2D(p.Input(), weight, nil, p.Weight(), params)
+	var options []vkconv.LayerOption
+	if winograd {
+		options = append(options, vkconv.AllowWinograd())
+	}
+	plan, err := e.NewConv2D(p.Input(), weight, nil, p.Weight(), params, options...)
 	if err != nil {
 		return nil, free, err
 	}

@@ -41,7 +41,7 @@ type run map[string][]float64
 type settings struct {
 	device, python, shapes, only, set, out string
 	ncnn, ggml, ncnnCPU, ort               string
-	backward, cpu                          bool
+	backward, cpu, winograd                bool
 	threads, turns                         int
 	seconds                                float64
 }
@@ -59,6 +59,7 @@ func main() {
 	flag.StringVar(&s.shapes, "shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
 	flag.BoolVar(&s.backward, "backward", false, "time all gradients instead of the forward pass")
 	flag.BoolVar(&s.cpu, "cpu", false, "time processors instead of the clock (not PyTorch), for software drivers on a machine that does other work too")
+	flag.BoolVar(&s.winograd, "winograd", false, "allow us Winograd's algorithm, vkconv.AllowWinograd, as ncnn's default does")
 	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of either side")
 	flag.IntVar(&s.turns, "turns", 3, "how often each side runs")
 	flag.Float64Var(&s.seconds, "seconds", 0.6, "how long a layer runs in a turn")
@@ -117,7 +118,7 @@ func (s *settings) compare() (err error) {
 		return err
 	}
 	defer e.Close()
-	r := report{engine: e, layers: layers, ours: run{}, backward: s.backward, cpu: s.cpu, threads: s.threads}
+	r := report{engine: e, layers: layers, ours: run{}, backward: s.backward, cpu: s.cpu, winograd: s.winograd, threads: s.threads}
 	var lines []*linePeer
 	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}, {"ggml", s.ggml}} {
 		if c.command == "" {
@@ -149,7 +150,7 @@ func (s *settings) compare() (err error) {
 	for turn := range s.turns {
 		for _, l := range layers {
 			fmt.Fprintf(os.Stderr, "\rturn %d: %-50s", turn+1, l.Name)
-			ms, err := l.time(e, s.backward, s.cpu, time.Duration(s.seconds*float64(time.Second)))
+			ms, err := l.time(e, s.backward, s.cpu, s.winograd, time.Duration(s.seconds*float64(time.Second)))
 			if err != nil {
 				return fmt.Errorf("%s: %w", l.Name, err)
 			}

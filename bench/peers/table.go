@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"os/exec"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -15,12 +16,12 @@ import (
 // report is what was measured: milliseconds of every turn, by layer, ours and
 // every peer's.
 type report struct {
-	engine        *vkconv.Engine
-	layers        []layer
-	ours          run
-	peers         []peerRun
-	backward, cpu bool
-	threads       int
+	engine                  *vkconv.Engine
+	layers                  []layer
+	ours                    run
+	peers                   []peerRun
+	backward, cpu, winograd bool
+	threads                 int
 }
 
 // peerRun is one peer's figures. A layer it does not have is missing.
@@ -39,12 +40,11 @@ func (r *report) write(w io.Writer) {
 	if r.cpu {
 		clock = "milliseconds of processors, all threads together, which other programs disturb less"
 	}
-	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		commit = []byte("unknown")
+	if r.winograd {
+		pass += ", Winograd allowed"
 	}
 	fmt.Fprintf(w, "%s, %d threads, float32, %s; %s.\nOurs: %s; %s; commit %s.\n", pass, r.threads,
-		time.Now().UTC().Format("2006-01-02"), clock, r.engine.Name(), r.engine.Driver(), strings.TrimSpace(string(commit)))
+		time.Now().UTC().Format("2006-01-02"), clock, r.engine.Name(), r.engine.Driver(), commit())
 	head, rule := "| layer | ours, ms | ± | GFLOP/s |", "|---|---|---|---|"
 	for _, p := range r.peers {
 		fmt.Fprintf(w, "%s: %s.\n", p.name, p.about)
@@ -70,6 +70,21 @@ func (r *report) write(w io.Writer) {
 	}
 	r.means(w)
 	r.shares(w)
+}
+
+// commit is that of the working directory, or of the build where there is none.
+func commit() string {
+	if out, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output(); err == nil {
+		return strings.TrimSpace(string(out))
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 7 {
+				return s.Value[:7]
+			}
+		}
+	}
+	return "unknown"
 }
 
 // figures are the cells of one side.

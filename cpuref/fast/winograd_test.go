@@ -2,6 +2,7 @@ package fast
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -128,5 +129,29 @@ func TestWinogradLeavesTheBound(t *testing.T) {
 	}
 	if worst <= 1 {
 		t.Errorf("the worst element is at %.3g of the bound of a direct sum: Winograd's algorithm could be the default", worst)
+	}
+}
+
+// TestWinogradBoundsAgree checks this package's bound against conv's, which is
+// made of the matrices themselves.
+func TestWinogradBoundsAgree(t *testing.T) {
+	p, err := conv.Params{Dilation: [2]int{2, 1}, Padding: conv.Pad(1)}.Problem(conv.Shape{2, 5, 9, 8}, conv.Shape{4, 5, 3, 3}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	normal := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		return v
+	}
+	x, weight, bias := normal(p.Input().Len()), normal(p.Weight().Len()), normal(p.K)
+	other := conv.Winograd(2).Bounds(p, x, weight, bias)
+	for i, b := range WinogradBounds(p, x, weight, bias) {
+		if math.Abs(b-other[i]) > 1e-9*b {
+			t.Fatalf("element %d: %g here, %g in conv", i, b, other[i])
+		}
 	}
 }
