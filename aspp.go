@@ -51,6 +51,26 @@ type ASPPWeights struct {
 // NewASPP plans an ASPP for inputs of shape x (N×C×H×W). Errors match
 // [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault.
 func (e *Engine) NewASPP(x conv.Shape, params ASPPParams, weights ASPPWeights) (*ASPP, error) {
+	a, err := e.newASPPParts(x, params, weights)
+	if err != nil {
+		return nil, err
+	}
+	f := weights.Project
+	a.project, err = e.NewConv2D(a.cat.shape, f.Weight, f.Bias, conv.Shape{params.Out, a.cat.shape[1], 1, 1}, asppLayer(params, 1, 1))
+	if err != nil {
+		a.Close()
+		return nil, fmt.Errorf("projection: %w", err)
+	}
+	return a, nil
+}
+
+// asppLayer are the parameters of a convolution of the block.
+func asppLayer(params ASPPParams, size, rate int) conv.Params {
+	return conv.Params{Dilation: [2]int{rate, rate}, Padding: conv.Pad(rate * (size / 2)), Activation: params.Activation}
+}
+
+// newASPPParts plans all of an ASPP but the projection.
+func (e *Engine) newASPPParts(x conv.Shape, params ASPPParams, weights ASPPWeights) (*ASPP, error) {
 	if params.Channels < 1 || params.Out < 1 {
 		return nil, fmt.Errorf("%w: an ASPP has %d channels a branch and %d outputs, both must be at least 1", conv.ErrParams, params.Channels, params.Out)
 	}
@@ -67,8 +87,7 @@ func (e *Engine) NewASPP(x conv.Shape, params ASPPParams, weights ASPPWeights) (
 
 func (a *ASPP) plan(e *Engine, x conv.Shape, params ASPPParams, weights ASPPWeights) (err error) {
 	plan := func(name string, in conv.Shape, f Filter, k, size, rate int) (*Conv2D, error) {
-		p := conv.Params{Dilation: [2]int{rate, rate}, Padding: conv.Pad(rate * (size / 2)), Activation: params.Activation}
-		l, err := e.NewConv2D(in, f.Weight, f.Bias, conv.Shape{k, in[1], size, size}, p)
+		l, err := e.NewConv2D(in, f.Weight, f.Bias, conv.Shape{k, in[1], size, size}, asppLayer(params, size, rate))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -118,8 +137,7 @@ func (a *ASPP) plan(e *Engine, x conv.Shape, params ASPPParams, weights ASPPWeig
 		}
 		a.parts = append(a.parts, part)
 	}
-	a.project, err = plan("projection", a.cat.shape, weights.Project, params.Out, 1, 1)
-	return err
+	return nil
 }
 
 // Output returns the shape of the output, N×Out×H×W.
@@ -129,6 +147,14 @@ func (a *ASPP) Output() conv.Shape { return a.project.p.Output() }
 func (a *ASPP) Run(ctx context.Context, y, x *Tensor) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.runParts(ctx, x); err != nil {
+		return err
+	}
+	return a.project.Run(ctx, y, a.cat)
+}
+
+// runParts queues the concatenation.
+func (a *ASPP) runParts(ctx context.Context, x *Tensor) error {
 	// The pooling first: what follows it is small and waits for it.
 	if err := a.pool.Run(ctx, a.mean, x); err != nil {
 		return err
@@ -141,10 +167,7 @@ func (a *ASPP) Run(ctx context.Context, y, x *Tensor) error {
 	if err := a.pooled.Run(ctx, a.meanOut, a.mean); err != nil {
 		return err
 	}
-	if err := a.spread.Run(ctx, a.parts[len(a.branches)], a.meanOut); err != nil {
-		return err
-	}
-	return a.project.Run(ctx, y, a.cat)
+	return a.spread.Run(ctx, a.parts[len(a.branches)], a.meanOut)
 }
 
 // SetWeights replaces the weights for the runs queued from then on. After an
@@ -169,7 +192,9 @@ func (a *ASPP) SetWeights(weights ASPPWeights) error {
 func (a *ASPP) Workspace() int64 {
 	n := 4 * int64(a.cat.shape.Len()+a.mean.shape.Len()+a.meanOut.shape.Len())
 	for _, l := range append([]*Conv2D{a.pooled, a.project}, a.branches...) {
-		n += l.Workspace()
+		if l != nil { // a backward pass has no projection forward
+			n += l.Workspace()
+		}
 	}
 	return n + a.pool.Workspace() + a.spread.Workspace()
 }

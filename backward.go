@@ -36,33 +36,57 @@ func refuseAtomics(name string) error {
 }
 
 // Conv2DBackward is a planned backward pass of [Conv2D].
-type Conv2DBackward struct{ *layer }
+type Conv2DBackward struct{ gradient }
 
 // NewConv2DBackward plans the gradients of a convolution, with the arguments
-// of [Engine.NewConv2D]. They do not go through an activation: params with one
-// are refused with [conv.ErrUnsupported]. A run gives the same bits every time.
+// of [Engine.NewConv2D]. Where params have an activation they go through it: the
+// convolution is run once more without it, for which the bias comes by
+// [ForwardBias]. A run gives the same bits every time.
 func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, options ...LayerOption) (*Conv2DBackward, error) {
-	p, err := params.Problem(x, w, true)
+	whole, err := params.Problem(x, w, true)
 	if err != nil {
 		return nil, err
 	}
+	a := params.Activation
+	params.Activation = conv.Activation{}
+	p := whole
+	p.Activation = conv.Activation{}
 	l, err := e.plan("conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.conv2DBackward(p, weight) })
+	g, err := e.newGradient(l, err, p.Output(), a, options, func(bias []float32) (*layer, error) {
+		l, err := e.NewConv2D(x, weight, bias, w, params)
+		if err != nil {
+			return nil, err
+		}
+		return l.layer, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &Conv2DBackward{l}, nil
+	g.p = whole
+	return &Conv2DBackward{g}, nil
 }
 
 // Run queues the gradients by the input x, the weight and the bias, given dy,
 // the gradient by the output.
 func (l *Conv2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
+	return l.differentiate(ctx, dy, func(again *layer, z *Tensor) error { return (&Conv2D{again}).Run(ctx, z, x) },
+		func(dy *Tensor) error { return l.linear(ctx, g, operand{"input", x, l.p.Input(), input}, dy) })
+}
+
+// inputGradient queues the gradient by the input alone, which needs no input.
+func (l *Conv2DBackward) inputGradient(ctx context.Context, dx, dy *Tensor) error {
+	return l.linear(ctx, Gradients{X: dx}, operand{"input", nil, l.p.Input(), wish}, dy)
+}
+
+// linear queues the gradients of what is before the activation.
+func (l *Conv2DBackward) linear(ctx context.Context, g Gradients, x operand, dy *Tensor) error {
 	p := l.p
 	return l.run(ctx, append(g.operands(p.Input(), p.Weight(), p.K, conv.Shape{}, conv.Shape{}),
-		operand{"input", x, p.Input(), input}, operand{"dy", dy, p.Output(), input})...)
+		x, operand{"dy", dy, p.Output(), input})...)
 }
 
 // DeformConv2DBackward is a planned backward pass of [DeformConv2D].
-type DeformConv2DBackward struct{ *layer }
+type DeformConv2DBackward struct{ gradient }
 
 // NewDeformConv2DBackward plans the gradients of a deformable convolution, with
 // the arguments of [Engine.NewDeformConv2D], like [Engine.NewConv2DBackward]. At
@@ -70,26 +94,41 @@ type DeformConv2DBackward struct{ *layer }
 // the offset is torchvision's: the one towards larger y and x. [Atomics] is an
 // option of it.
 func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformConv2DBackward, error) {
-	p, err := params.DeformProblem(d, x, w, true)
+	whole, err := params.DeformProblem(d, x, w, true)
 	if err != nil {
 		return nil, err
 	}
+	a := params.Activation
+	params.Activation = conv.Activation{}
+	p := whole
+	p.Activation = conv.Activation{}
 	l, err := e.plan("deform_conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) {
 		return e.back.deformConv2DBackward(p, weight, optionsOf(options).atomics)
+	})
+	g, err := e.newGradient(l, err, p.Output(), a, options, func(bias []float32) (*layer, error) {
+		l, err := e.NewDeformConv2D(x, weight, bias, w, params, d)
+		if err != nil {
+			return nil, err
+		}
+		return l.layer, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &DeformConv2DBackward{l}, nil
+	g.p = whole
+	return &DeformConv2DBackward{g}, nil
 }
 
 // Run queues the gradients by x, weight, bias, offset and mask, given dy, the
 // gradient by the output. mask is nil for a layer without one.
 func (l *DeformConv2DBackward) Run(ctx context.Context, g Gradients, x, offset, mask, dy *Tensor) error {
 	p := l.p
-	return l.run(ctx, append(g.operands(p.Input(), p.Weight(), p.K, p.Offset(), maskShape(p)),
-		operand{"input", x, p.Input(), input}, operand{"offset", offset, p.Offset(), input},
-		operand{"mask", mask, maskShape(p), input}, operand{"dy", dy, p.Output(), input})...)
+	return l.differentiate(ctx, dy, func(again *layer, z *Tensor) error { return (&DeformConv2D{again}).Run(ctx, z, x, offset, mask) },
+		func(dy *Tensor) error {
+			return l.run(ctx, append(g.operands(p.Input(), p.Weight(), p.K, p.Offset(), maskShape(p)),
+				operand{"input", x, p.Input(), input}, operand{"offset", offset, p.Offset(), input},
+				operand{"mask", mask, maskShape(p), input}, operand{"dy", dy, p.Output(), input})...)
+		})
 }
 
 // maskShape is the mask's shape, zero for a problem without one.

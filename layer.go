@@ -33,6 +33,7 @@ type layerOptions struct {
 	winograd         bool
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
+	forwardBias      []float32
 }
 
 func optionsOf(options []LayerOption) (o layerOptions) {
@@ -211,6 +212,9 @@ func checkWeights[T float32 | float64](shape conv.Shape, biases int, weight, bia
 func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight, bias []float32, options []LayerOption,
 	make func(weight, bias []float32) (operator, error)) (*layer, error) {
 	o := optionsOf(options)
+	if o.forwardBias != nil && !as.backward {
+		return nil, fmt.Errorf("%w: ForwardBias was given to %s, it is for backward passes", conv.ErrParams, name)
+	}
 	if o.atomics && (name != "deform_conv2d backward" || o.stored == conv.Float64) {
 		return nil, refuseAtomics(name)
 	}

@@ -42,7 +42,7 @@ func (l *ConvTranspose2D) Run(ctx context.Context, y, x *Tensor) error {
 
 // ConvTranspose2DBackward is a planned backward pass of [ConvTranspose2D].
 type ConvTranspose2DBackward struct {
-	*layer
+	gradient
 	t conv.Transposed
 }
 
@@ -50,15 +50,26 @@ type ConvTranspose2DBackward struct {
 // with the arguments of [Engine.NewConvTranspose2D], like
 // [Engine.NewConv2DBackward].
 func (e *Engine) NewConvTranspose2DBackward(x conv.Shape, weight []float32, w conv.Shape, params conv.Params, outputPadding [2]int, options ...LayerOption) (*ConvTranspose2DBackward, error) {
-	t, err := params.TransposedProblem(x, w, outputPadding, true)
+	whole, err := params.TransposedProblem(x, w, outputPadding, true)
 	if err != nil {
 		return nil, err
 	}
+	a := params.Activation
+	params.Activation = conv.Activation{}
+	t := whole
+	t.Activation = conv.Activation{}
 	l, err := e.plan("conv_transpose2d backward", t.Of, double{t, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
+	g, err := e.newGradient(l, err, t.Output(), a, options, func(bias []float32) (*layer, error) {
+		l, err := e.NewConvTranspose2D(x, weight, bias, w, params, outputPadding)
+		if err != nil {
+			return nil, err
+		}
+		return l.layer, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &ConvTranspose2DBackward{l, t}, nil
+	return &ConvTranspose2DBackward{g, whole}, nil
 }
 
 // Problem returns what the layer differentiates.
@@ -67,6 +78,9 @@ func (l *ConvTranspose2DBackward) Problem() conv.Transposed { return l.t }
 // Run queues the gradients by the input x, the weight and the bias, given dy,
 // the gradient by the output.
 func (l *ConvTranspose2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
-	return l.run(ctx, append(g.operands(l.t.Input(), l.t.Weight(), l.t.Output()[1], conv.Shape{}, conv.Shape{}),
-		operand{"input", x, l.t.Input(), input}, operand{"dy", dy, l.t.Output(), input})...)
+	return l.differentiate(ctx, dy, func(again *layer, z *Tensor) error { return (&ConvTranspose2D{again, l.t}).Run(ctx, z, x) },
+		func(dy *Tensor) error {
+			return l.run(ctx, append(g.operands(l.t.Input(), l.t.Weight(), l.t.Output()[1], conv.Shape{}, conv.Shape{}),
+				operand{"input", x, l.t.Input(), input}, operand{"dy", dy, l.t.Output(), input})...)
+		})
 }

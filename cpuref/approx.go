@@ -107,3 +107,38 @@ func activated(a conv.Activation, sums []conv.Sum) []conv.Sum {
 	}
 	return out
 }
+
+// throughActivation is dy·a'(z), both off. The derivative at the z that was
+// computed may be another: by the steepest second derivative, or where a kink is
+// nearer than z is off, by the jump there.
+//
+//	|σ″| ≤ √3/18    |(x·σ)″| ≤ ½    |(x·Φ)″| ≤ 2/√(2π)
+func throughActivation(a conv.Activation, z, dy Approx) Approx {
+	if a.Kind == conv.Identity {
+		return dy
+	}
+	out := Approx{make([]float64, len(dy.Value)), make([]float64, len(dy.Value))}
+	for i, v := range z.Value {
+		s := a.ApplyBackward(v, dy.Value[i])
+		at := a.Derivative(v)
+		slack := 0.0
+		switch a.Kind {
+		case conv.Sigmoid:
+			slack = 0.09623 * z.Off[i]
+		case conv.SiLU:
+			slack = 0.5 * z.Off[i]
+		case conv.GELU:
+			slack = 0.79789 * z.Off[i]
+		default:
+			for _, end := range [2]float64{v - z.Off[i], v + z.Off[i]} {
+				slack = max(slack, math.Abs(a.Derivative(end)-at))
+			}
+			if a.Kind == conv.Clamp && a.Min == a.Max && math.Abs(v-float64(a.Min)) <= z.Off[i] {
+				slack = 1 // both kinks within
+			}
+		}
+		out.Value[i] = s.Value
+		out.Off[i] = s.Bound(conv.ProductRoundings) + (math.Abs(dy.Value[i])+dy.Off[i])*slack*1.01 + dy.Off[i]*math.Abs(at)*1.01
+	}
+	return out
+}

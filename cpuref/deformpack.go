@@ -107,3 +107,33 @@ func (r *packRun) move(p conv.Problem, sums []conv.Sum) {
 		}
 	})
 }
+
+// PackGradients are those of a [DeformPack], of the predictor's channels all together.
+type PackGradients struct {
+	X                 []conv.Sum
+	Filter, Predictor FilterGradients
+}
+
+// DeformPackBackward differentiates [DeformPack]: dx along the samples and along
+// the predictor, through offsets and mask. Errors of a float32 computation are
+// bounded with [conv.SampleRoundings]; the sums hold those of everything before,
+// as long as the offsets are [PredictedClear].
+func DeformPackBackward[T Float](p conv.Problem, x []T, filter, predictor Filter[T], dy []T) (g PackGradients) {
+	check("dy", dy, p.Output())
+	r := newPack(p, x, filter, predictor)
+	dz := throughActivation(p.Activation, ApproxOf(r.z, conv.SampleRoundings), Exactly(dy))
+	q := p
+	q.Activation, q.Bias = conv.Activation{}, true
+	exact := deformGrad[float64]{q, r.in.Value, r.offset.Value, r.mask.Value, r.weight.Value, dz.Value, nil}.all(1)
+	upper := deformGrad[float64]{q, r.in.upper(), r.offset.Value, r.mask.upper(), r.weight.upper(), dz.upper(), r.offset.Off}.all(1)
+	g.Filter = FilterGradients{carry(exact.Weight, upper.Weight), carry(exact.Bias, upper.Bias)}
+	parts := []Approx{ApproxOf(carry(exact.Offset, upper.Offset), conv.SampleRoundings)}
+	if p.Mask {
+		dmask := ApproxOf(carry(exact.Mask, upper.Mask), conv.SampleRoundings)
+		parts = append(parts, throughActivation(conv.Activation{Kind: conv.Sigmoid}, r.logits, dmask))
+	}
+	b := convolveBackward(predictorOf(p), r.in, predictor.Weight, concatenate(p.N, parts))
+	g.Predictor = FilterGradients{b.Weight, b.Bias}
+	g.X = together(ApproxOf(carry(exact.X, upper.X), conv.SampleRoundings), ApproxOf(b.X, conv.ProductRoundings))
+	return g
+}

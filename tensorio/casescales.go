@@ -26,6 +26,10 @@ func (r *caseReader) resize(c *Case) {
 
 // globalPool reads a global average pooling.
 func (r *caseReader) globalPool(c *Case) {
+	if r.archive.Has("kernel") {
+		r.fail(refuse(conv.ErrUnsupported, "op is pool with a kernel, only cases of global pooling are read"))
+		return
+	}
 	var err error
 	c.Pool, err = conv.NewGlobalPool(r.x)
 	r.fail(err)

@@ -30,13 +30,28 @@ func (o pack) filters() (filter, predictor cpuref.Filter[float32]) {
 
 func (o pack) oracle() []answer {
 	filter, predictor := o.filters()
-	return want("y", o.p.Output(), cpuref.DeformPack(o.p, o.x, filter, predictor), conv.SampleRoundings)
+	p := o.p
+	all := want("y", p.Output(), cpuref.DeformPack(p, o.x, filter, predictor), conv.SampleRoundings)
+	if o.dy == nil {
+		return all
+	}
+	g := cpuref.DeformPackBackward(p, o.x, filter, predictor, o.dy)
+	all = append(all, want("dx", p.Input(), g.X, conv.SampleRoundings)...)
+	all = append(all, want("dweight", p.Weight(), g.Filter.Weight, conv.SampleRoundings)...)
+	if o.bias != nil {
+		all = append(all, answer{"dbias", []int{p.K}, g.Filter.Bias, conv.SampleRoundings})
+	}
+	all = append(all, want("doffset_weight", o.predictor(), g.Predictor.Weight, conv.SampleRoundings)...)
+	return append(all, answer{"doffset_bias", []int{len(o.offsetBias)}, g.Predictor.Bias, conv.SampleRoundings})
 }
+
+// predictor is the shape of the predictor's weight.
+func (o pack) predictor() conv.Shape { return conv.Shape{len(o.offsetBias), o.p.C, o.p.R, o.p.S} }
 
 func (o pack) compute(ctx context.Context, e *vkconv.Engine) (map[string][]float32, error) {
 	t := tensors{e: e}
 	defer t.free()
-	x, y := t.of(o.p.Input(), o.x), t.result("y", o.p.Output())
+	x, y, dy := t.of(o.p.Input(), o.x), t.result("y", o.p.Output()), t.of(o.p.Output(), o.dy)
 	params, deform := paramsOf(o.p)
 	weights := vkconv.PackWeights{Weight: o.weight, Bias: o.bias, Offset: o.offsetWeight, OffsetBias: o.offsetBias}
 	l, err := e.NewDeformPack(o.p.Input(), weights, o.p.Weight(), params, deform)
@@ -44,7 +59,20 @@ func (o pack) compute(ctx context.Context, e *vkconv.Engine) (map[string][]float
 		return nil, first(t.err, err)
 	}
 	defer l.Close()
-	return t.results(ctx, l.Run(ctx, y, x))
+	if err := l.Run(ctx, y, x); err != nil || o.dy == nil {
+		return t.results(ctx, err)
+	}
+	g := vkconv.PackGradients{X: t.result("dx", o.p.Input()), Weight: t.result("dweight", o.p.Weight()),
+		Offset: t.result("doffset_weight", o.predictor()), OffsetBias: t.result("doffset_bias", conv.Shape{1, len(o.offsetBias), 1, 1})}
+	if o.bias != nil {
+		g.Bias = t.result("dbias", conv.Shape{1, o.p.K, 1, 1})
+	}
+	b, err := e.NewDeformPackBackward(o.p.Input(), weights, o.p.Weight(), params, deform)
+	if err != nil || t.err != nil {
+		return nil, first(t.err, err)
+	}
+	defer b.Close()
+	return t.results(ctx, b.Run(ctx, g, x, dy))
 }
 
 // aspp is DeepLab's block; dy is nil for the forward pass alone.
@@ -65,7 +93,19 @@ func (o aspp) kind() string     { return "aspp" }
 func (o aspp) describe() string { return shapeOf(o.p.Input(), o.p.Output()) }
 
 func (o aspp) oracle() []answer {
-	return want("y", o.p.Output(), cpuref.ASPP(o.p, o.x, o.filters), conv.ProductRoundings)
+	all := want("y", o.p.Output(), cpuref.ASPP(o.p, o.x, o.filters), conv.ProductRoundings)
+	if o.dy == nil {
+		return all
+	}
+	g := cpuref.ASPPBackward(o.p, o.x, o.filters, o.dy)
+	all = append(all, want("dx", o.p.Input(), g.X, conv.ProductRoundings)...)
+	for i, q := range o.p.Layers() {
+		all = append(all, want("d"+o.names[i]+"_weight", q.Weight(), g.Filters[i].Weight, conv.ProductRoundings)...)
+		if o.filters[i].Bias != nil {
+			all = append(all, answer{"d" + o.names[i] + "_bias", []int{q.K}, g.Filters[i].Bias, conv.ProductRoundings})
+		}
+	}
+	return all
 }
 
 // params and weights make the block at the door.
@@ -84,12 +124,37 @@ func (o aspp) params() (p vkconv.ASPPParams, w vkconv.ASPPWeights) {
 func (o aspp) compute(ctx context.Context, e *vkconv.Engine) (map[string][]float32, error) {
 	t := tensors{e: e}
 	defer t.free()
-	x, y := t.of(o.p.Input(), o.x), t.result("y", o.p.Output())
+	x, y, dy := t.of(o.p.Input(), o.x), t.result("y", o.p.Output()), t.of(o.p.Output(), o.dy)
 	params, weights := o.params()
 	l, err := e.NewASPP(o.p.Input(), params, weights)
 	if err != nil || t.err != nil {
 		return nil, first(t.err, err)
 	}
 	defer l.Close()
-	return t.results(ctx, l.Run(ctx, y, x))
+	if err := l.Run(ctx, y, x); err != nil || o.dy == nil {
+		return t.results(ctx, err)
+	}
+	g := o.gradients(&t)
+	b, err := e.NewASPPBackward(o.p.Input(), params, weights)
+	if err != nil || t.err != nil {
+		return nil, first(t.err, err)
+	}
+	defer b.Close()
+	return t.results(ctx, b.Run(ctx, g, x, dy))
+}
+
+// gradients makes a tensor for each gradient there is.
+func (o aspp) gradients(t *tensors) vkconv.ASPPGradients {
+	g := vkconv.ASPPGradients{X: t.result("dx", o.p.Input())}
+	var filters []vkconv.FilterGradients
+	for i, q := range o.p.Layers() {
+		f := vkconv.FilterGradients{Weight: t.result("d"+o.names[i]+"_weight", q.Weight())}
+		if o.filters[i].Bias != nil {
+			f.Bias = t.result("d"+o.names[i]+"_bias", conv.Shape{1, q.K, 1, 1})
+		}
+		filters = append(filters, f)
+	}
+	n := len(o.p.Branches)
+	g.Point, g.Dilated, g.Pool, g.Project = filters[0], filters[1:n], filters[n], filters[n+1]
+	return g
 }

@@ -111,6 +111,9 @@ func (o pyramid) oracle() (all []answer) {
 	for i, sums := range cpuref.Pyramid(o.p, o.x) {
 		all = append(all, want(fmt.Sprintf("level%d", i+1), o.p.Levels[i].Output(), sums, conv.ProductRoundings)...)
 	}
+	if o.dlevels != nil {
+		all = append(all, want("dx", o.p.Input(), cpuref.PyramidBackward(o.p, o.dlevels), conv.ProductRoundings)...)
+	}
 	return all
 }
 
@@ -127,5 +130,17 @@ func (o pyramid) compute(ctx context.Context, e *vkconv.Engine) (map[string][]fl
 		return nil, first(t.err, err)
 	}
 	defer l.Close()
-	return t.results(ctx, l.Run(ctx, levels, x))
+	if err := l.Run(ctx, levels, x); err != nil || o.dlevels == nil {
+		return t.results(ctx, err)
+	}
+	b, err := e.NewPyramidBackward(o.p.Input(), len(levels))
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	var dlevels []*vkconv.Tensor
+	for i, s := range o.p.Shapes() {
+		dlevels = append(dlevels, t.of(s, o.dlevels[i]))
+	}
+	return t.results(ctx, b.Run(ctx, t.result("dx", o.p.Input()), dlevels))
 }

@@ -226,7 +226,7 @@ def pack(folder, name, x, weight, offset_weight, offset_bias, pad, modulated, at
     lit = {k: np.array(v, dtype=np.float64) for k, v in literal.items()}
     got = {"y": y.detach()} | {"d" + k: v.grad for k, v in t.items()}
     for k, v in lit.items():
-        agree(name, k, got[k].numpy(), v, atol)
+        agree(name, k, got[k.removeprefix("mmcv_")].numpy(), v, atol)
     dy = np.ones(lit["y"].shape, dtype=np.float32)
     write(folder, name, a | {"dy": dy} | lit, atol, op="deform_pack", modulated=int(modulated), stride=(1, 1),
           padding=quad(pad), dilation=(1, 1), groups=1, padding_mode="zeros")
@@ -245,16 +245,17 @@ def mmcv_cases(folder):
                          [[[0, 0], [0, 0]]], [[[-0.10, -0.20], [0, -0.10]]], [[[-0.08, -0.16], [0, -0.08]]],
                          [[[-0.54, -1.08], [0, -0.54]]], [[[-0.54, -1.08], [0, -0.54]]]],
          doffset_bias=[1.44, -0.72, 0, 0, -0.10, -0.08, -0.54, -0.54])
-    # v2 with its initial zero predictor: every sample on a whole pixel, every mask sigmoid(0) = 1/2.
+    # v2 with its initial zero predictor: every sample on a whole pixel, every mask sigmoid(0) = 1/2. By the offsets
+    # at exactly −1 torchvision's gradients, which this project follows, are others: mmcv's have names of their own.
     pack(folder, "mmcv_deform_pack_v2", [[[[1, 2, 3]] * 3]], np.ones((1, 1, 2, 2)), np.zeros((12, 1, 2, 2)),
          np.zeros(12), 1, True, 1e-12,
          y=[[[[0.5, 1.5, 2.5, 1.5], [1, 3, 5, 3], [1, 3, 5, 3], [0.5, 1.5, 2.5, 1.5]]]],
          dx=np.full((1, 1, 3, 3), 2.0),
          dweight=np.full((1, 1, 2, 2), 9.0),
-         doffset_weight=np.reshape([-7, -4, 0, 0, -9, 7.5, -6, 5, -4, -7, 0, 0, -7.5, -9, -5, -6,
+         mmcv_doffset_weight=np.reshape([-7, -4, 0, 0, -9, 7.5, -6, 5, -4, -7, 0, 0, -7.5, -9, -5, -6,
                                     -7, -4, -7, -4, -6, 5, -9, 7.5, -4, -7, -4, -7, -5, -6, -7.5, -9,
                                     10.5, 6, 7, 4, 6, 10.5, 4, 7, 7, 4, 10.5, 6, 4, 7, 6, 10.5], (12, 1, 2, 2)),
-         doffset_bias=[-3, -1.5, -3, -1.5, -3, -1.5, -3, -1.5, 4.5, 4.5, 4.5, 4.5])
+         mmcv_doffset_bias=[-3, -1.5, -3, -1.5, -3, -1.5, -3, -1.5, 4.5, 4.5, 4.5, 4.5])
 
     # Deformable RoI pooling with its initial zero offsets, 2x2 bins, 2 samples a bin a side, gamma 0.1.
     image = [[[[1, 2], [3, 4]]]]

@@ -7,10 +7,14 @@ Inputs are float32, results float64. Every file holds `op` (ASCII) and x:
 
     resize    align_corners (int64 [1]), y, dy, dx
     pool      y, dy, dx
-    pyramid   level1, level2, ...: by the formula of Burt and Adelson 1983, with the edge pixel repeated
+    pyramid   level1, level2, ...: by the formula of Burt and Adelson 1983, with the edge pixel repeated. Those with
+              gradients also dlevel1, ..., and dx, by automatic differentiation of a PyTorch convolution that has to agree
     aspp      rates (int64), activation (ASCII), point_weight, point_bias, dilated0_weight, ..., pool_weight, pool_bias,
               project_weight, project_bias, y. Batch norm is folded into them, in float64 and rounded once, and
               torchvision's own ASPP with the batch norm has to agree but for that rounding.
+              Those with gradients are without batch norm: dy, dx, dpoint_weight, dpoint_bias, ...
+    deform_pack  mmcv's layer by torchvision's deform_conv2d, as in known/, with dy and every gradient; offsets keep
+              0.001 away from whole pixels, where gradients jump
 """
 
 import argparse
@@ -20,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
+from torchvision.ops import deform_conv2d
 
 
 def write(folder, name, op, **arrays):
@@ -119,6 +124,85 @@ def aspps(folder, rng):
               activation=np.frombuffer(b"relu", dtype=np.uint8), **arrays)
 
 
+ACTIVATIONS = {"identity": lambda v: v, "relu": F.relu, "silu": F.silu, "gelu": F.gelu, "sigmoid": torch.sigmoid}
+
+
+def leaf(a):
+    return torch.tensor(a.astype(np.float64), requires_grad=True)
+
+
+def aspp_gradients(folder, rng):
+    for shape, rates, channels, outputs, name in [((2, 3, 6, 7), [1, 3], 3, 2, "relu"), ((1, 4, 5, 8), [2, 4, 9], 2, 3, "silu"),
+                                                  ((2, 2, 7, 4), [], 2, 2, "gelu"), ((1, 2, 4, 4), [5], 3, 2, "identity")]:
+        act = ACTIVATIONS[name]
+        sizes = {"point": (channels, shape[1], 1, 1), "pool": (channels, shape[1], 1, 1),
+                 "project": (outputs, channels * (2 + len(rates)), 1, 1)}
+        sizes |= {f"dilated{i}": (channels, shape[1], 3, 3) for i in range(len(rates))}
+        arrays = {f"{k}_weight": normal(rng, *s) for k, s in sizes.items()} | {f"{k}_bias": normal(rng, s[0]) for k, s in sizes.items()}
+        arrays |= {"x": normal(rng, *shape)}
+        t = {k: leaf(v) for k, v in arrays.items()}
+
+        def apply(key, v, rate=1):
+            w = t[key + "_weight"]
+            return act(F.conv2d(v, w, t[key + "_bias"], padding=rate * (w.shape[2] // 2), dilation=rate))
+
+        parts = [apply("point", t["x"])] + [apply(f"dilated{i}", t["x"], r) for i, r in enumerate(rates)]
+        mean = apply("pool", F.adaptive_avg_pool2d(t["x"], 1))
+        parts.append(F.interpolate(mean, size=shape[2:], mode="bilinear", align_corners=False))
+        y = apply("project", torch.cat(parts, dim=1))
+        dy = normal(rng, *y.shape)
+        y.backward(torch.tensor(dy.astype(np.float64)))
+        write(folder, f"aspp_grad_{name}", "aspp", y=y.detach().numpy(), dy=dy, rates=np.array(rates, dtype=np.int64),
+              activation=np.frombuffer(name.encode(), dtype=np.uint8), **arrays, **{"d" + k: v.grad.numpy() for k, v in t.items()})
+
+
+def pyramid_gradients(folder, rng):
+    w = torch.tensor([1.0, 4, 6, 4, 1], dtype=torch.float64) / 16
+    for shape, levels, given in [((1, 2, 9, 12), 3, [1, 2, 3]), ((2, 3, 7, 5), 3, [2]), ((1, 1, 1, 8), 2, [1, 2])]:
+        x = normal(rng, *shape)
+        t = leaf(x)
+        g, formula, out, loss = t, x.astype(np.float64), {}, 0
+        for i in range(1, levels + 1):
+            kernel = torch.outer(w, w)[None, None].repeat(shape[1], 1, 1, 1)
+            g = F.conv2d(F.pad(g, (2, 2, 2, 2), mode="replicate"), kernel, stride=2, groups=shape[1])
+            formula = reduce(formula)
+            assert np.max(np.abs(g.detach().numpy() - formula)) < 1e-12
+            out[f"level{i}"] = g.detach().numpy()
+            if i in given:
+                out[f"dlevel{i}"] = normal(rng, *g.shape)
+                loss = loss + (g * torch.tensor(out[f"dlevel{i}"].astype(np.float64))).sum()
+        loss.backward()
+        write(folder, "pyramid_grad_" + "x".join(map(str, shape)), "pyramid", x=x, dx=t.grad.numpy(), **out)
+
+
+def packs(folder, rng):
+    for name, shape, k, kernel, p, modulated, og, groups in [
+            ("v1", (2, 3, 6, 5), 4, (3, 3), dict(stride=(1, 1), padding=(1, 1), dilation=(1, 1)), 0, 1, 1),
+            ("v2", (2, 4, 5, 6), 3, (3, 3), dict(stride=(1, 1), padding=(1, 1), dilation=(1, 1)), 1, 1, 1),
+            ("v2_s2_d2_g2_og2", (1, 4, 9, 8), 4, (3, 2), dict(stride=(2, 1), padding=(2, 1), dilation=(2, 1)), 1, 2, 2),
+            ("v1_og2", (1, 2, 5, 7), 2, (2, 3), dict(stride=(1, 2), padding=(0, 1), dilation=(1, 2)), 0, 2, 1)]:
+        taps = kernel[0] * kernel[1] * og
+        arrays = {"x": normal(rng, *shape), "weight": normal(rng, k, shape[1] // groups, *kernel), "bias": normal(rng, k),
+                  "offset_weight": (0.2 * normal(rng, (3 if modulated else 2) * taps, shape[1], *kernel)).astype(np.float32),
+                  "offset_bias": normal(rng, (3 if modulated else 2) * taps)}
+        while True:
+            t = {key: leaf(v) for key, v in arrays.items()}
+            predicted = F.conv2d(t["x"], t["offset_weight"], t["offset_bias"], **p)
+            offset = predicted[:, :2 * taps]
+            near = (offset - offset.round()).abs().amin(dim=(0, 2, 3)).detach().numpy() < 1e-3
+            if not near.any():
+                break
+            arrays["offset_bias"][:2 * taps][near] += np.float32(0.0123)
+        mask = torch.sigmoid(predicted[:, 2 * taps:]) if modulated else None
+        y = deform_conv2d(t["x"], offset, t["weight"], t["bias"], mask=mask, **p)
+        dy = normal(rng, *y.shape)
+        y.backward(torch.tensor(dy.astype(np.float64)))
+        ints = {key: np.array(v, dtype=np.int64) for key, v in p.items()}
+        ints["padding"] = np.array(p["padding"] * 2, dtype=np.int64)
+        write(folder, "pack_" + name, "deform_pack", y=y.detach().numpy(), dy=dy, groups=np.array([groups], dtype=np.int64),
+              modulated=np.array([modulated], dtype=np.int64), **ints, **arrays, **{"d" + key: v.grad.numpy() for key, v in t.items()})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("-o", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "scales"))
@@ -130,6 +214,10 @@ def main():
     pools(folder, rng)
     pyramids(folder, rng)
     aspps(folder, rng)
+    rng = np.random.default_rng(19)
+    aspp_gradients(folder, rng)
+    pyramid_gradients(folder, rng)
+    packs(folder, rng)
 
 
 if __name__ == "__main__":

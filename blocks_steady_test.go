@@ -1,0 +1,57 @@
+package vkconv_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"vkconv"
+	"vkconv/convtest"
+)
+
+// Every gradient of every block to the same bits, twenty times, with other work
+// in flight; what single operators do, the tests beside them hold.
+func TestBlocksSteady(t *testing.T) {
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		stop := make(chan struct{})
+		var other sync.WaitGroup
+		other.Go(func() {
+			c := convtest.Random(1, 1)
+			y := make([]float32, c.Problem.Output().Len())
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if err := run(e, c, y, c.X, c.Weight, c.Bias, c.Offset, c.Mask); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+		defer other.Wait()
+		defer close(stop)
+		for i := range 1 + convtest.Cases(20)/20 {
+			for _, b := range []*blockCase{packBackward(t, e, convtest.RandomPack(convtest.Seed()+3, i)),
+				asppBackward(t, e, convtest.RandomASPP(convtest.Seed()+3, i)), pyramidBackward(t, e, convtest.RandomPyramid(convtest.Seed()+3, i))} {
+				var first [][]float32
+				for round := range 20 {
+					b.poison(t, e)
+					if err := b.run(); err != nil {
+						t.Fatalf("%s: %v", b.name, err)
+					}
+					got := b.read(t)
+					if round == 0 {
+						first = got
+					}
+					for j := range got {
+						if !slices.EqualFunc(got[j], first[j], bits) {
+							t.Fatalf("%s: %s has other bits in round %d", b.name, b.wishes[j].name, round)
+						}
+					}
+				}
+			}
+		}
+	})
+}
