@@ -8,10 +8,10 @@
 //	go run ./bench/peers -python python3 -ncnn-cpu python3 -ort python3 -shapes bench/sets.json -set aspp
 //
 // The peers are PyTorch with torchvision (torch_cpu.py), where they are named
-// ncnn's CPU layers and ONNX Runtime (ncnn_cpu.py, ort_cpu.py), and ncnn's and
-// ggml's Vulkan backends on the same device: programs made of ncnn/peer.cpp and
-// ggml/peer.cpp, whose heads say how, and whose paths are given by flags or the
-// environment. Without any of them the peer is PyTorch.
+// ncnn's CPU layers and ONNX Runtime (ncnn_cpu.py, ort_cpu.py), and ncnn's
+// Vulkan backend on the same device: a program made of ncnn/peer.cpp, whose head
+// says how, and whose path is given by flag or environment. Without any of them
+// the peer is PyTorch.
 //
 // A turn runs every layer here and there, so that a machine whose speed drifts
 // drifts for all. A figure is the median over the turns of the medians of single
@@ -40,7 +40,7 @@ type run map[string][]float64
 // settings are the flags.
 type settings struct {
 	device, python, shapes, only, set, out string
-	ncnn, ggml, ncnnCPU, ort               string
+	ncnn, ncnnCPU, ort                     string
 	backward, cpu, winograd                bool
 	threads, turns                         int
 	seconds                                float64
@@ -53,7 +53,6 @@ func main() {
 	flag.StringVar(&s.device, "device", "cpu", "our `device`, as convbench takes it")
 	flag.StringVar(&s.python, "python", "", "the `command` that runs Python with torch and torchvision; python3 where no other peer is named")
 	flag.StringVar(&s.ncnn, "ncnn", os.Getenv("VKCONV_NCNN"), "the `command` made of ncnn/peer.cpp; $VKCONV_NCNN")
-	flag.StringVar(&s.ggml, "ggml", os.Getenv("VKCONV_GGML"), "the `command` made of ggml/peer.cpp; $VKCONV_GGML")
 	flag.StringVar(&s.ncnnCPU, "ncnn-cpu", "", "the `command` that runs Python with ncnn, for its CPU layers")
 	flag.StringVar(&s.ort, "ort", "", "the `command` that runs Python with onnxruntime and onnx")
 	flag.StringVar(&s.shapes, "shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
@@ -101,10 +100,10 @@ func (s *settings) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.ncnn+s.ggml+s.ncnnCPU+s.ort+s.python == "" {
+	if s.ncnn+s.ncnnCPU+s.ort+s.python == "" {
 		s.python = "python3"
 	}
-	if s.backward && s.ncnn+s.ggml+s.ncnnCPU+s.ort != "" {
+	if s.backward && s.ncnn+s.ncnnCPU+s.ort != "" {
 		return errors.New("only PyTorch has gradients; -backward is for it alone")
 	}
 	if s.cpu && s.python+s.ncnnCPU+s.ort != "" {
@@ -120,7 +119,7 @@ func (s *settings) compare() (err error) {
 	defer e.Close()
 	r := report{engine: e, layers: layers, ours: run{}, backward: s.backward, cpu: s.cpu, winograd: s.winograd, threads: s.threads}
 	var lines []*linePeer
-	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}, {"ggml", s.ggml}} {
+	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}} {
 		if c.command == "" {
 			continue
 		}

@@ -126,7 +126,7 @@ type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{mainCommand, benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, onnxCommand, reportCommand}
+	return []command{mainCommand, benchCommand, devicesCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {

@@ -235,6 +235,9 @@ var golden = map[string][]string{
 		"apply -device cpu photo.png -o out.png -weights one.npz -padding-mode reflect",
 		"apply -device cpu photo.png -o out.png -kernel box -size 5 -offsets offset5.npz",
 	},
+	"badlearn": {
+		"learn photo.png", "learn -steps 3", "learn -seeds 0", "learn -kinds deformable,square", "learn -labels x.idx", "learn -images nosuch.npz", "learn -images text.png -labels text.png",
+	},
 	"show": {
 		"show photo.png -o points.png", "show photo.png -o points.svg -layers 3x3~d2~*2 -at 0,0 -at 59,39 -crop 9",
 		"show photo.png -o points.png -layers 5x5 -offsets offset5.npz -at 30,20", "show photo.png -o points.png -offsets two.npz -offsets two.npz -layers 3x3~*4 -jump 10 -group 1",

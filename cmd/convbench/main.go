@@ -8,6 +8,7 @@
 //	convbench apply IMAGE -o OUT.png -kernel laplacian -dilation 4
 //	convbench explain "3x3 d1, 3x3 d2, 3x3 d4" -o field.svg
 //	convbench onnx net.onnx -in x=photo.jpg -o y.npz
+//	convbench learn -o learned
 //	convbench show IMAGE -o points.svg -deform swirl -jump 16
 //	convbench report -o report.html
 //	convbench view IMAGE          the same in a window, built with -tags window

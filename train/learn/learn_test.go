@@ -1,0 +1,156 @@
+package learn
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"image/gif"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vkconv"
+	"vkconv/conv"
+)
+
+func engine(t *testing.T) *vkconv.Engine {
+	t.Helper()
+	e, err := vkconv.Open(vkconv.Options{Device: "cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// An interrupted run that goes on gives what it gives without, to the bit.
+func TestInterrupted(t *testing.T) {
+	e, ctx := engine(t), context.Background()
+	o := Options{Data: Drawn{3}, Name: "test", Steps: 24, Seeds: 1, Kinds: []string{"dilated", "deformable"}}
+	want, err := Run(ctx, e, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.State = filepath.Join(t.TempDir(), "state.npz")
+	stops := 0
+	var got []Curve
+	for {
+		made := 0
+		o.Stop = func(step int) bool { made++; return made > 9 }
+		if got, err = Run(ctx, e, o); !errors.Is(err, context.Canceled) {
+			break
+		}
+		stops++
+	}
+	if err != nil || stops < 4 {
+		t.Fatalf("stopped %d times, %v", stops, err)
+	}
+	for i := range want {
+		for j, pair := range [][2][]float64{{want[i].Loss, got[i].Loss}, {want[i].Accuracy, got[i].Accuracy}, {want[i].Distances, got[i].Distances}} {
+			if len(pair[0]) != len(pair[1]) {
+				t.Fatalf("curve %d.%d has %d points, want %d", i, j, len(pair[1]), len(pair[0]))
+			}
+			for k := range pair[0] {
+				if pair[0][k] != pair[1][k] {
+					t.Fatalf("curve %d.%d differs at %d: %g, want %g", i, j, k, pair[1][k], pair[0][k])
+				}
+			}
+		}
+		if want[i].HeldOut != got[i].HeldOut {
+			t.Errorf("held out %g, want %g", got[i].HeldOut, want[i].HeldOut)
+		}
+	}
+	o.Steps++
+	if _, err := Run(ctx, e, o); !errors.Is(err, conv.ErrParams) {
+		t.Errorf("the state of another run: %v", err)
+	}
+	var b bytes.Buffer
+	if err := Animate(&b, o.Data, got[1]); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := gif.DecodeAll(&b); err != nil || len(m.Image) != Looks+1 {
+		t.Errorf("%v, an animation of %d frames, want %d", err, len(m.Image), Looks+1)
+	}
+}
+
+// Distances that can be worked out by hand.
+func TestDistances(t *testing.T) {
+	mask := make([]bool, Size*Size)
+	mask[3*Size+4] = true
+	d := distances(mask)
+	if d[3*Size+4] != 0 || d[7*Size+7] != 5 || d[0] != 5 {
+		t.Errorf("%g %g %g", d[3*Size+4], d[7*Size+7], d[0])
+	}
+	var p [grid * grid]Point
+	for i := range p {
+		p[i] = Point{4.5, 3.5}
+	}
+	if got := far(d, p); got != 0 {
+		t.Errorf("on the object the distance is %g", got)
+	}
+	p[0] = Point{-2, 0.5} // 2 outside, then 5
+	if got, want := far(d, p), (2+5.0)/9; math.Abs(got-want) > 1e-12 {
+		t.Errorf("%g, want %g", got, want)
+	}
+	regular := points(nil, 0)
+	if regular[0] != (Point{4.5, 4.5}) || regular[8] != (Point{20.5, 20.5}) {
+		t.Errorf("the grid goes from %v to %v", regular[0], regular[8])
+	}
+	o := make([]float32, 36)
+	o[18+2] = 1 // of picture 1, point 1, a cell down
+	if got := points(o, 1)[1]; got != (Point{12.5, 8.5}) {
+		t.Errorf("moved to %v", got)
+	}
+}
+
+func TestReadSet(t *testing.T) {
+	dir := t.TempDir()
+	idx := func(name string, shape []uint32, at func(i int) byte) string {
+		b := []byte{0, 0, 8, byte(len(shape))}
+		n := 1
+		for _, d := range shape {
+			b = binary.BigEndian.AppendUint32(b, d)
+			n *= int(d)
+		}
+		for i := range n {
+			b = append(b, at(i))
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	// A bright square in the upper left or lower right half tells the class.
+	images := idx("x", []uint32{100, 8, 8}, func(i int) byte {
+		n, y, x := i/64, i/8%8, i%8
+		if first := 1 + 3*(n%2); y >= first && y < first+3 && x >= first && x < first+3 {
+			return 200
+		}
+		return 10
+	})
+	labels := idx("y", []uint32{100}, func(i int) byte { return byte(i % 2) })
+	s, err := ReadSet(images, labels, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, mask := make([]float32, 3*Size*Size), make([]bool, Size*Size)
+	for i := range 100 {
+		class := s.Sample(Training, i, picture, mask)
+		at := map[int]int{0: 8*Size + 8, 1: 18*Size + 18}[class]
+		if !mask[at] || picture[at] != 1 || mask[0] {
+			t.Fatalf("picture %d of class %d: object %v, value %g", i, class, mask[at], picture[at])
+		}
+	}
+	for _, c := range []struct{ images, labels, says string }{
+		{labels, labels, "must be N×H×W"}, {idx("few", []uint32{20, 8, 8}, func(int) byte { return 0 }), idx("z", []uint32{20}, func(int) byte { return 0 }), "at least 80"},
+		{"none.npz", "", "none.npz"}, {"learn_test.go", labels, "no IDX file"},
+	} {
+		if _, err := ReadSet(c.images, c.labels, 1); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v, want %q", err, c.says)
+		}
+	}
+}
