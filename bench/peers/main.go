@@ -6,10 +6,10 @@
 //	go run ./bench/peers -python '/opt/venv/bin/python' -o bench/results/cpu.md
 //	go run ./bench/peers -device llvmpipe -ncnn ./ncnn_peer -shapes bench/peers/vulkan.json
 //
-// The peers are PyTorch with torchvision (torch_cpu.py), and where they are
-// installed ncnn's and ggml's Vulkan backends on the same device: programs made
-// of ncnn/peer.cpp and ggml/peer.cpp, whose heads say how, and whose paths are given by
-// flags or the environment. Without either of them the peer is PyTorch.
+// The peers are PyTorch with torchvision (torch_cpu.py), and where it is
+// installed ncnn's Vulkan backend on the same device: a program made of
+// ncnn/peer.cpp, whose head says how, and whose path is given by flag or
+// environment. Without it the peer is PyTorch.
 //
 // A turn runs every layer here and there, so that a machine whose speed drifts
 // drifts for all. A figure is the median over the turns of the medians of single
@@ -38,7 +38,7 @@ type run map[string][]float64
 // settings are the flags.
 type settings struct {
 	device, python, shapes, only, set, out string
-	ncnn, ggml                             string
+	ncnn                                   string
 	backward, cpu, winograd                bool
 	threads, turns                         int
 	seconds                                float64
@@ -51,7 +51,6 @@ func main() {
 	flag.StringVar(&s.device, "device", "cpu", "our `device`, as convbench takes it")
 	flag.StringVar(&s.python, "python", "", "the `command` that runs Python with torch and torchvision; python3 where no other peer is named")
 	flag.StringVar(&s.ncnn, "ncnn", os.Getenv("VKCONV_NCNN"), "the `command` made of ncnn/peer.cpp; $VKCONV_NCNN")
-	flag.StringVar(&s.ggml, "ggml", os.Getenv("VKCONV_GGML"), "the `command` made of ggml/peer.cpp; $VKCONV_GGML")
 	flag.StringVar(&s.shapes, "shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
 	flag.BoolVar(&s.backward, "backward", false, "time all gradients instead of the forward pass")
 	flag.BoolVar(&s.cpu, "cpu", false, "time processors instead of the clock (not PyTorch), for software drivers on a machine that does other work too")
@@ -94,11 +93,11 @@ func (s *settings) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.ncnn == "" && s.ggml == "" && s.python == "" {
+	if s.ncnn == "" && s.python == "" {
 		s.python = "python3"
 	}
-	if s.backward && s.ncnn+s.ggml != "" {
-		return errors.New("ncnn and ggml have no gradients; -backward is for PyTorch")
+	if s.backward && s.ncnn != "" {
+		return errors.New("ncnn has no gradients; -backward is for PyTorch")
 	}
 	if s.cpu && s.python != "" {
 		return errors.New("-cpu is not for PyTorch")
@@ -113,7 +112,7 @@ func (s *settings) compare() (err error) {
 	defer e.Close()
 	r := report{engine: e, layers: layers, ours: run{}, backward: s.backward, cpu: s.cpu, winograd: s.winograd, threads: s.threads}
 	var lines []*linePeer
-	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}, {"ggml", s.ggml}} {
+	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}} {
 		if c.command == "" {
 			continue
 		}
@@ -135,7 +134,7 @@ func (s *settings) compare() (err error) {
 			}
 			r.ours[l.Name] = append(r.ours[l.Name], ms)
 			for i, p := range lines {
-				if l.OG > 0 { // neither has it
+				if l.OG > 0 { // ncnn's Vulkan backend has none
 					continue
 				}
 				a, err := p.time(l, s.seconds)
