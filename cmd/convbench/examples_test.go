@@ -30,8 +30,8 @@ var less = map[string][]string{
 	"convbench bench g1mb2ic256ih33oc256": {"-match", "ic64", "-budget", "1ms"},
 	"convbench bench":                     {"-budget", "1ms"},
 	"convbench explain 3x3 *8":            {"-effective", "1", "-device", "cpu"},
-	"convbench learn -o":                  {"-steps", "2", "-seeds", "1"},
-	"convbench learn -steps":              {"-steps", "2"},
+	"convbench learn -o":                  {"-steps", "24", "-seeds", "1"},
+	"convbench learn -steps":              {"-steps", "24"},
 	"convbench report":                    {"-run", "stacked 3×3$", "-budget", "1ms"},
 }
 

@@ -42,7 +42,7 @@ state.npz to go on from.`,
 		flags.StringVar(&l.out, "o", "learned", "write to this `directory`")
 		flags.StringVar(&l.images, "images", "", "pictures from this `file`")
 		flags.StringVar(&l.labels, "labels", "", "their classes from this `file`")
-		flags.IntVar(&l.steps, "steps", 1500, "the `number` of steps of each network, 16 pictures each")
+		flags.IntVar(&l.steps, "steps", 2500, "the `number` of steps of each network, 16 pictures each")
 		flags.IntVar(&l.seeds, "seeds", 3, "the `number` of networks of each kind")
 		kinds := flags.String("kinds", strings.Join(learn.Kinds, ","), "`kinds` of the layer, by commas")
 		flags.Uint64Var(&l.seed, "seed", 1, "the `number` that the pictures follow from")

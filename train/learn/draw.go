@@ -61,28 +61,42 @@ func frame(b *batch, offsets []float32) *image.Paletted {
 	fill(m, m.Bounds(), color.White)
 	for i := range shown {
 		left := margin + i*(side+margin)
-		picture := b.pictures[i*3*Size*Size:][:3*Size*Size]
+		picture, mask := b.pictures[i*3*Size*Size:][:3*Size*Size], b.masks[i]
+		// The noise would hide the object, which the net does not see either at a
+		// glance: what is around it is dimmed, and it has its mean colour.
+		var mean [3]float64
+		inside := 0.0
+		for at, in := range mask {
+			if in {
+				inside++
+				for j := range mean {
+					mean[j] += float64(picture[j*Size*Size+at])
+				}
+			}
+		}
 		for at := range Size * Size {
 			var c [3]uint8
-			for j := range c { // in steps of the palette, so that the noise stays small
-				c[j] = uint8(51 * int(min(max(2.5+2*float64(picture[j*Size*Size+at]), 0), 5)))
+			for j := range c { // in steps of the palette
+				if c[j] = uint8(51 * int(min(max(1+float64(picture[j*Size*Size+at]), 0), 2))); mask[at] {
+					c[j] = uint8(51 * int(min(max(2+3.2*mean[j]/inside, 0), 5)))
+				}
 			}
 			x, y := left+at%Size*zoom, margin+at/Size*zoom
 			fill(m, image.Rect(x, y, x+zoom, y+zoom), color.RGBA{c[0], c[1], c[2], 255})
 		}
-		inside := image.Rect(left, margin, left+side, margin+side)
+		border := image.Rect(left, margin, left+side, margin+side)
 		regular, learned := points(nil, i), points(offsets, i)
 		screen := func(p Point) image.Point { return image.Pt(left+int(p.X*zoom), margin+int(p.Y*zoom)) }
 		for q := range regular {
 			from, to := screen(regular[q]), screen(learned[q])
-			line(m, inside, from, to, color.White)
-			disc(m, inside, from, 3, color.White)
-			disc(m, inside, from, 2, color.Black)
+			line(m, border, from, to, color.White)
+			disc(m, border, from, 3, color.White)
+			disc(m, border, from, 2, color.Black)
 		}
 		for q := range learned {
 			to := screen(learned[q])
-			disc(m, inside, to, 5, color.Black)
-			disc(m, inside, to, 4, color.RGBA{255, 255, 0, 255})
+			disc(m, border, to, 5, color.Black)
+			disc(m, border, to, 4, color.RGBA{255, 255, 0, 255})
 		}
 	}
 	return m

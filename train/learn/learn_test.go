@@ -154,3 +154,17 @@ func TestReadSet(t *testing.T) {
 		}
 	}
 }
+
+// A short training on the spot, where the points have begun to move: they come
+// nearer to the object.
+func TestPointsSetOut(t *testing.T) {
+	curves, err := Run(context.Background(), engine(t), Options{Data: Drawn{1}, Name: "test", Steps: 250, Seeds: 1, Kinds: []string{"deformable"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := curves[0].Distances
+	t.Logf("%.1f %% told right, points at %.3f of the grid's distance", 100*curves[0].HeldOut, d[len(d)-1])
+	if d[0] != 1 || d[len(d)-1] > 0.95 {
+		t.Errorf("the points were at %.3f of the grid's distance and are at %.3f", d[0], d[len(d)-1])
+	}
+}

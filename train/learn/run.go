@@ -66,8 +66,11 @@ func Run(ctx context.Context, e *vkconv.Engine, o Options) ([]Curve, error) {
 		if err := r.one(ctx); err != nil {
 			return r.done, err
 		}
+		if err := r.save(nil); err != nil {
+			return r.done, err
+		}
 	}
-	return r.done, r.save(nil)
+	return r.done, nil
 }
 
 // runner is a run under way.
