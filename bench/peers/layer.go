@@ -12,6 +12,7 @@ import (
 // layer is an entry of shapes.json, see torch_cpu.py.
 type layer struct {
 	Set, Name        string
+	Op               string // "" for a convolution; others are not for here
 	N, C, H, W       int
 	K, R, S          int
 	Stride, Pad      int

@@ -8,14 +8,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 )
 
 // linePeer is another library's program that stays running, takes one layer a
-// line and answers with its time, see ncnn/peer.cpp. So a layer is measured here and
-// there one right after the other.
+// line and answers with its time, see ncnn/peer.cpp and line_peer.py. So a layer is
+// measured here and there one right after the other.
 type linePeer struct {
 	name, about string
+	json        bool // a layer is a JSON object, not numbers; all kinds of layers
 	cmd         *exec.Cmd
 	in          io.WriteCloser
 	out         *bufio.Scanner
@@ -37,8 +40,19 @@ func startPeer(name, command, device string, cpu bool) (*linePeer, error) {
 	if cpu {
 		args = append(args, "cpu")
 	}
-	p := &linePeer{name: name, cmd: exec.Command(args[0], args[1:]...)}
-	var err error
+	return (&linePeer{name: name, cmd: exec.Command(args[0], args[1:]...)}).start()
+}
+
+// startPython starts a script beside this file with the command that runs Python.
+func startPython(name, python, script string, threads int, backward bool) (*linePeer, error) {
+	args := append(strings.Fields(python), filepath.Join("bench", "peers", script), "--lines", "--threads", strconv.Itoa(threads))
+	if backward {
+		args = append(args, "--backward")
+	}
+	return (&linePeer{name: name, json: true, cmd: exec.Command(args[0], args[1:]...)}).start()
+}
+
+func (p *linePeer) start() (_ *linePeer, err error) {
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -50,7 +64,7 @@ func startPeer(name, command, device string, cpu bool) (*linePeer, error) {
 		p.cmd.Stderr = os.Stderr
 	}
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	p.out = bufio.NewScanner(out)
 	about, err := p.read()
@@ -63,6 +77,22 @@ func startPeer(name, command, device string, cpu bool) (*linePeer, error) {
 
 // time measures a layer for about so many seconds.
 func (p *linePeer) time(l layer, seconds float64) (answer, error) {
+	if p.json {
+		text, err := json.Marshal(struct {
+			layer
+			Seconds float64
+		}{l, seconds})
+		if err != nil {
+			return answer{}, err
+		}
+		if _, err := fmt.Fprintf(p.in, "%s\n", text); err != nil {
+			return answer{}, fmt.Errorf("%s: %w", p.name, err)
+		}
+		return p.read()
+	}
+	if l.OG > 0 {
+		return answer{Error: "not there"}, nil
+	}
 	if _, err := fmt.Fprintln(p.in, seconds, l.N, l.C, l.H, l.W, l.K, l.R, l.S, l.Stride, l.Pad, l.Dilation, l.Groups); err != nil {
 		return answer{}, fmt.Errorf("%s: %w", p.name, err)
 	}

@@ -5,11 +5,13 @@
 //	go run ./bench/peers -device llvmpipe -backward
 //	go run ./bench/peers -python '/opt/venv/bin/python' -o bench/results/cpu.md
 //	go run ./bench/peers -device llvmpipe -ncnn ./ncnn_peer -shapes bench/peers/vulkan.json
+//	go run ./bench/peers -python python3 -ncnn-cpu python3 -ort python3 -shapes bench/sets.json -set aspp
 //
-// The peers are PyTorch with torchvision (torch_cpu.py), and where it is
-// installed ncnn's Vulkan backend on the same device: a program made of
-// ncnn/peer.cpp, whose head says how, and whose path is given by flag or
-// environment. Without it the peer is PyTorch.
+// The peers are PyTorch with torchvision (torch_cpu.py), where they are named
+// ncnn's CPU layers and ONNX Runtime (ncnn_cpu.py, ort_cpu.py), and ncnn's
+// Vulkan backend on the same device: a program made of ncnn/peer.cpp, whose head
+// says how, and whose path is given by flag or environment. Without any of them
+// the peer is PyTorch.
 //
 // A turn runs every layer here and there, so that a machine whose speed drifts
 // drifts for all. A figure is the median over the turns of the medians of single
@@ -38,7 +40,7 @@ type run map[string][]float64
 // settings are the flags.
 type settings struct {
 	device, python, shapes, only, set, out string
-	ncnn                                   string
+	ncnn, ncnnCPU, ort                     string
 	backward, cpu, winograd                bool
 	threads, turns                         int
 	seconds                                float64
@@ -51,6 +53,8 @@ func main() {
 	flag.StringVar(&s.device, "device", "cpu", "our `device`, as convbench takes it")
 	flag.StringVar(&s.python, "python", "", "the `command` that runs Python with torch and torchvision; python3 where no other peer is named")
 	flag.StringVar(&s.ncnn, "ncnn", os.Getenv("VKCONV_NCNN"), "the `command` made of ncnn/peer.cpp; $VKCONV_NCNN")
+	flag.StringVar(&s.ncnnCPU, "ncnn-cpu", "", "the `command` that runs Python with ncnn, for its CPU layers")
+	flag.StringVar(&s.ort, "ort", "", "the `command` that runs Python with onnxruntime and onnx")
 	flag.StringVar(&s.shapes, "shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
 	flag.BoolVar(&s.backward, "backward", false, "time all gradients instead of the forward pass")
 	flag.BoolVar(&s.cpu, "cpu", false, "time processors instead of the clock (not PyTorch), for software drivers on a machine that does other work too")
@@ -78,7 +82,10 @@ func (s *settings) read() (layers []layer, err error) {
 		return nil, fmt.Errorf("%s: %w", s.shapes, err)
 	}
 	for _, l := range all {
-		if strings.Contains(l.Name, s.only) && strings.Contains(l.Set, s.set) {
+		if strings.Contains(l.Name, s.only) && strings.Contains(l.Set, s.set) && l.Op == "" {
+			if l.Set != "" { // sets name their layers alike
+				l.Name = l.Set + " " + l.Name
+			}
 			layers = append(layers, l)
 		}
 	}
@@ -93,14 +100,14 @@ func (s *settings) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.ncnn == "" && s.python == "" {
+	if s.ncnn+s.ncnnCPU+s.ort+s.python == "" {
 		s.python = "python3"
 	}
-	if s.backward && s.ncnn != "" {
-		return errors.New("ncnn has no gradients; -backward is for PyTorch")
+	if s.backward && s.ncnn+s.ncnnCPU+s.ort != "" {
+		return errors.New("only PyTorch has gradients; -backward is for it alone")
 	}
-	if s.cpu && s.python != "" {
-		return errors.New("-cpu is not for PyTorch")
+	if s.cpu && s.python+s.ncnnCPU+s.ort != "" {
+		return errors.New("-cpu is for Vulkan peers alone")
 	}
 	if s.cpu && processorTime() == 0 {
 		return errors.New("-cpu: processor time is not known on this system")
@@ -122,9 +129,23 @@ func (s *settings) compare() (err error) {
 		}
 		defer func() { err = errors.Join(err, p.close()) }()
 		lines = append(lines, p)
+	}
+	for _, c := range []struct{ name, python, script string }{
+		{"PyTorch", s.python, "torch_cpu.py"}, {"ncnn CPU", s.ncnnCPU, "ncnn_cpu.py"}, {"ONNX Runtime", s.ort, "ort_cpu.py"},
+	} {
+		if c.python == "" {
+			continue
+		}
+		p, err := startPython(c.name, c.python, c.script, s.threads, s.backward)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.close()) }()
+		lines = append(lines, p)
+	}
+	for _, p := range lines {
 		r.peers = append(r.peers, peerRun{p.name, p.about, run{}, run{}, map[string]string{}})
 	}
-	python := peerRun{name: "PyTorch", times: run{}}
 	for turn := range s.turns {
 		for _, l := range layers {
 			fmt.Fprintf(os.Stderr, "\rturn %d: %-50s", turn+1, l.Name)
@@ -134,9 +155,6 @@ func (s *settings) compare() (err error) {
 			}
 			r.ours[l.Name] = append(r.ours[l.Name], ms)
 			for i, p := range lines {
-				if l.OG > 0 { // ncnn's Vulkan backend has none
-					continue
-				}
 				a, err := p.time(l, s.seconds)
 				if err != nil {
 					return err
@@ -146,15 +164,6 @@ func (s *settings) compare() (err error) {
 				}
 			}
 		}
-		if s.python != "" {
-			fmt.Fprintf(os.Stderr, "\rturn %d: %-50s", turn+1, "PyTorch")
-			if python.about, err = torch(s.python, s.shapes, s.only, s.backward, s.threads, s.seconds, python.times); err != nil {
-				return err
-			}
-		}
-	}
-	if s.python != "" {
-		r.peers = append(r.peers, python)
 	}
 	fmt.Fprintf(os.Stderr, "\r%60s\r", "")
 	var b bytes.Buffer

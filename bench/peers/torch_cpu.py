@@ -35,6 +35,7 @@ def arguments():
     p.add_argument("--only", default="", help="cases whose name contains this")
     p.add_argument("--backward", action="store_true")
     p.add_argument("--seconds", type=float, default=2, help="measure each case for about this long")
+    p.add_argument("--lines", action="store_true", help="read one case a line instead, see line_peer.py")
     p.add_argument("--least", type=int, default=10, help="but for this many calls")
     a = p.parse_args()
     if a.threads < 1:
@@ -121,6 +122,19 @@ def measure(f):
     return sorted(times)
 
 
+def lines():
+    """One case a line in, its time a line out, for bench/peers."""
+    from line_peer import median_ms, serve
+
+    def answer(c):
+        f, _ = build(c, args.backward)
+        with torch.set_grad_enabled(args.backward):
+            return {"median_ms": median_ms(f, c["seconds"])}
+
+    torch.set_num_threads(args.threads)
+    serve(f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}, {blas()}; {model()}", answer)
+
+
 def main():
     with (sys.stdin if args.shapes == "-" else open(args.shapes)) as f:
         cases = json.load(f)
@@ -144,4 +158,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    lines() if args.lines else main()

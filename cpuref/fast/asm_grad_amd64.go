@@ -15,6 +15,17 @@ package fast
 //go:noescape
 func transpose8AVX2(dst *float32, dstStride int, src *float32, at *int32, n int)
 
+// transpose4AVX2 is kernels.transposeFours, n a multiple of 4, at least that:
+//
+//	for l := range n {
+//		for i := range 4 {
+//			dst[4*l+i] = src[i*stride+l]
+//		}
+//	}
+//
+//go:noescape
+func transpose4AVX2(dst *float32, src *float32, stride int, n int)
+
 // dotsAVX2 is kernels.dots, quads and n at least 1:
 //
 //	for v, g := range plans {

@@ -136,6 +136,39 @@ columns:
 	VZEROUPPER
 	RET
 
+// func transpose4AVX2(dst *float32, src *float32, stride int, n int)
+// Requires: AVX
+TEXT ·transpose4AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ stride+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), SI
+
+columns:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VMOVUPS   (CX)(SI*1), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X1
+	VUNPCKLPS X3, X2, X0
+	VUNPCKHPS X3, X2, X2
+	VUNPCKLPD X0, X4, X3
+	VUNPCKHPD X0, X4, X0
+	VMOVUPS   X3, (AX)
+	VMOVUPS   X0, 16(AX)
+	VUNPCKLPD X2, X1, X0
+	VUNPCKHPD X2, X1, X1
+	VMOVUPS   X0, 32(AX)
+	VMOVUPS   X1, 48(AX)
+	ADDQ      $0x10, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x04, BX
+	JNZ       columns
+	RET
+
 // func dotsAVX2(sums *float32, plans *int32, quads int, col *float32, colStride int, src *float32, srcStride int, n int)
 // Requires: AVX, FMA3
 TEXT ·dotsAVX2(SB), NOSPLIT, $0-64

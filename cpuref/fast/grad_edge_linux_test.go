@@ -92,6 +92,13 @@ func TestGradKernelWalls(t *testing.T) {
 			transposeGo(want, stride, src, &at, n)
 			ks.transpose(dst, stride, src, &at, n)
 			same("transpose", dst, want)
+			n = 4 * (1 + r.IntN(12))
+			stride = n + r.IntN(9)
+			src, dst = walled(t, floats(3*stride+n), true), walled(t, floats(4*n), true)
+			want = clone(dst)
+			transposeFoursGo(want, src, stride, n)
+			ks.transposeFours(dst, src, stride, n)
+			same("transposeFours", dst, want)
 
 			n = 1 + r.IntN(40)
 			even, odd := walled(t, floats(n), true), walled(t, floats(n+1), true)[:n]

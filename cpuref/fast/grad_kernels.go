@@ -6,6 +6,9 @@ type gradKernels struct {
 	// transpose turns eight rows of n, a multiple of 8: dst[l·dstStride+i] = src[at[i]+l].
 	transpose func(dst []float32, dstStride int, src []float32, at *[8]int32, n int)
 
+	// transposeFours turns four rows of n, a multiple of 4, that lie stride apart: dst[4l+i] = src[i·stride+l].
+	transposeFours func(dst, src []float32, stride, n int)
+
 	// dots adds to the sixteen sums of each plan, over n channels,
 	//
 	//	sums[16v + 8k+2i+e] += col[ch·colStride+4v+i] · src[ch·srcStride + plans[v].at[k][i] + e]
@@ -29,7 +32,7 @@ type gradKernels struct {
 	merge func(dst, even, odd []float32, n int)
 }
 
-var portableGrad = gradKernels{transpose: transposeGo, dots: dotsGo, scatter: scatterGo, planeDot: planeDotGo, merge: mergeGo}
+var portableGrad = gradKernels{transpose: transposeGo, transposeFours: transposeFoursGo, dots: dotsGo, scatter: scatterGo, planeDot: planeDotGo, merge: mergeGo}
 
 func init() {
 	for _, ks := range available {

@@ -14,7 +14,7 @@ func machineGrad(ks *kernels) {
 	if ks.lanes < 8 || ks.name == portable.name {
 		return
 	}
-	ks.transpose, ks.dots, ks.merge = transposeEights, dotsQuads, mergeEights
+	ks.transpose, ks.transposeFours, ks.dots, ks.merge = transposeEights, transposeQuads, dotsQuads, mergeEights
 	ks.scatter, ks.planeDot = scatterAVX2Ends, planeDotYMM
 	if ks.lanes == 16 {
 		ks.scatter, ks.planeDot = scatterAVX512Ends, planeDotZMM
@@ -34,6 +34,14 @@ func transposeEights(dst []float32, dstStride int, src []float32, at *[8]int32, 
 		_ = src[a]
 	}
 	transpose8AVX2(&dst[0], dstStride, &src[0], &at[0], n)
+}
+
+func transposeQuads(dst, src []float32, stride, n int) {
+	if n < 1 {
+		return
+	}
+	_, _, _ = dst[4*n-1], src[n-1], src[3*stride+n-1]
+	transpose4AVX2(&dst[0], &src[0], stride, n)
 }
 
 func dotsQuads(sums []float32, plans []gradPlan, col []float32, colStride int, src []float32, srcStride, n int) {

@@ -9,6 +9,8 @@ import (
 
 const (
 	gradOutputs = 128     // output channels of a unit, twice that where there are enough units
+	gradRows    = 384     // rows of a block of panels: times the output channels of a unit, they are its sums
+	gradTile    = 192     // pixels of a tile, or four sub-panels: a product runs along them
 	gradUnits   = 16      // units that a small gradient is split into, by pixels
 	gradPixels  = 256     // pixels of a slice at least
 	gradReduce  = 1 << 14 // elements of a unit that adds up slices
@@ -85,9 +87,10 @@ type weightBlock struct {
 }
 
 func newWeightGrad(panels panels, l *layout) *weightGrad {
+	l.rows = gradRows // the panels' layout and ours are one
 	w := &weightGrad{layout: l, panels: panels, depth: newDepthGrad(l)}
 	// The fewest tiles: what is reduced is better long, and tiles are no units here.
-	l.subs = tileSubs
+	l.subs = min(max(tileSubs, gradTile/(l.ks.nv*l.ks.lanes)), mostSubs)
 	l.cut()
 	w.outputs = 2 * gradOutputs
 	if w.cut(); len(w.list) < gradUnits {
@@ -311,10 +314,26 @@ func (ks *kernels) transposeRows(dst, src []float32, stride, mr, n int, at *[8]i
 		}
 		return
 	}
+	if mr == 4 && n >= 4 {
+		ks.transposeFours(dst, src, stride, n&^3)
+		if n&3 != 0 {
+			ks.transposeFours(dst[(n-4)*4:], src[n-4:], stride, 4)
+		}
+		return
+	}
 	for i := range mr {
 		row := src[i*stride:][:n]
 		for l, v := range row {
 			dst[l*mr+i] = v
+		}
+	}
+}
+
+// transposeFoursGo is kernels.transposeFours.
+func transposeFoursGo(dst, src []float32, stride, n int) {
+	for i := range 4 {
+		for l, v := range src[i*stride:][:n] {
+			dst[4*l+i] = v
 		}
 	}
 }

@@ -95,6 +95,43 @@ func TestWinogradIsAsked(t *testing.T) {
 	}
 }
 
+// TestWinogradLeavesTheBound is why it has to be asked for: a sum whose terms are
+// all 0 has an error bound of nothing but underflow, and here intermediate
+// results d·w of other pairs cancel only nearly.
+func TestWinogradLeavesTheBound(t *testing.T) {
+	pool := NewPool(1)
+	defer pool.Close()
+	p := mustProblem(t, conv.Params{}, conv.Shape{1, 16, 12, 12}, conv.Shape{16, 16, 3, 3}, false)
+	x, w, y := floats(p.Input().Len()), floats(p.Weight().Len()), make([]float32, p.Output().Len())
+	for i := range x { // columns 0, 4, 8 are zeros, and weights read nothing but the left one of three
+		if i%4 == 0 {
+			x[i] = 0
+		}
+	}
+	for i := range w {
+		if i%3 != 0 {
+			w[i] = 0
+		}
+	}
+	plan, err := NewConv2D(pool, p, w, nil, AllowWinograd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Run(context.Background(), y, x); err != nil {
+		t.Fatal(err)
+	}
+	worst, bounds := 0.0, WinogradBounds(p, x, w, nil)
+	for i, sum := range cpuref.Conv2D(p, x, w, nil) {
+		worst = max(worst, conv.Share(y[i], sum.Value, sum.Bound(conv.ProductRoundings)))
+		if conv.Share(y[i], sum.Value, bounds[i]) > 1 {
+			t.Fatalf("element %d is %v, must be %v ± %v", i, y[i], sum.Value, bounds[i])
+		}
+	}
+	if worst <= 1 {
+		t.Errorf("the worst element is at %.3g of the bound of a direct sum: Winograd's algorithm could be the default", worst)
+	}
+}
+
 // TestWinogradBoundsAgree checks this package's bound against conv's, which is
 // made of the matrices themselves.
 func TestWinogradBoundsAgree(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 func gradients() {
 	tables()
 	transpose()
+	transposeFours()
 	dots()
 	merge()
 	for _, s := range []isa{avx512, avx2} {
@@ -75,6 +76,44 @@ func transpose() {
 	CMPQ(l, left)
 	JNE(LabelRef("columns"))
 	VZEROUPPER()
+	RET()
+}
+
+// transposeFours writes the transposition of four rows, four columns at a time.
+func transposeFours() {
+	TEXT("transpose4AVX2", NOSPLIT, "func(dst, src *float32, stride, n int)")
+	Pragma("noescape")
+	Doc("transpose4AVX2 is kernels.transposeFours, n a multiple of 4, at least that:", "",
+		"\tfor l := range n {", "\t\tfor i := range 4 {", "\t\t\tdst[4*l+i] = src[i*stride+l]", "\t\t}", "\t}")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	stride := Load(Param("stride"), GP64())
+	n := Load(Param("n"), GP64())
+	SHLQ(U8(2), stride)
+	three := GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, three)
+	Label("columns")
+	r := [4]reg.VecVirtual{XMM(), XMM(), XMM(), XMM()}
+	VMOVUPS(Mem{Base: src}, r[0])
+	VMOVUPS(Mem{Base: src, Index: stride, Scale: 1}, r[1])
+	VMOVUPS(Mem{Base: src, Index: stride, Scale: 2}, r[2])
+	VMOVUPS(Mem{Base: src, Index: three, Scale: 1}, r[3])
+	low, high := [2]reg.VecVirtual{XMM(), XMM()}, [2]reg.VecVirtual{XMM(), XMM()}
+	for i := range low {
+		VUNPCKLPS(r[2*i+1], r[2*i], low[i])
+		VUNPCKHPS(r[2*i+1], r[2*i], high[i])
+	}
+	for i, half := range [][2]reg.VecVirtual{low, high} {
+		a, b := XMM(), XMM()
+		VUNPCKLPD(half[1], half[0], a)
+		VUNPCKHPD(half[1], half[0], b)
+		VMOVUPS(a, Mem{Base: dst, Disp: 32 * i})
+		VMOVUPS(b, Mem{Base: dst, Disp: 32*i + 16})
+	}
+	ADDQ(U8(16), src)
+	ADDQ(U8(64), dst)
+	SUBQ(U8(4), n)
+	JNZ(LabelRef("columns"))
 	RET()
 }
 
