@@ -2,7 +2,6 @@ package vkconv_test
 
 import (
 	"slices"
-	"sync"
 	"testing"
 
 	"vkconv"
@@ -13,25 +12,7 @@ import (
 // in flight; what single operators do, the tests beside them hold.
 func TestBlocksSteady(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		stop := make(chan struct{})
-		var other sync.WaitGroup
-		other.Go(func() {
-			c := convtest.Random(1, 1)
-			y := make([]float32, c.Problem.Output().Len())
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					if err := run(e, c, y, c.X, c.Weight, c.Bias, c.Offset, c.Mask); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			}
-		})
-		defer other.Wait()
-		defer close(stop)
+		defer otherWork(t, e)()
 		for i := range 1 + convtest.Cases(20)/20 {
 			for _, b := range []*blockCase{packBackward(t, e, convtest.RandomPack(convtest.Seed()+3, i)),
 				asppBackward(t, e, convtest.RandomASPP(convtest.Seed()+3, i)), pyramidBackward(t, e, convtest.RandomPyramid(convtest.Seed()+3, i))} {

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"vkconv"
@@ -176,25 +175,7 @@ func TestRoIPool(t *testing.T) {
 func TestDCNTwiceTheSame(t *testing.T) {
 	const rounds = 20
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		stop := make(chan struct{})
-		var other sync.WaitGroup
-		other.Go(func() {
-			c := convtest.Random(1, 1)
-			y := make([]float32, c.Problem.Output().Len())
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					if err := run(e, c, y, c.X, c.Weight, c.Bias, c.Offset, c.Mask); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			}
-		})
-		defer other.Wait()
-		defer close(stop)
+		defer otherWork(t, e)()
 		for i := range convtest.Cases(8) {
 			c, r := convtest.RandomDCNv3(3, i), convtest.RandomRoIPool(3, i)
 			d, q := c.D, r.Q

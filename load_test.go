@@ -19,6 +19,31 @@ import (
 	"vkconv/convtest"
 )
 
+// otherWork keeps the engine busy with a layer of its own until the returned function is called.
+func otherWork(t *testing.T, e *vkconv.Engine) (end func()) {
+	stop := make(chan struct{})
+	var other sync.WaitGroup
+	other.Go(func() {
+		c := convtest.Random(1, 1)
+		y := make([]float32, c.Problem.Output().Len())
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := run(e, c, y, c.X, c.Weight, c.Bias, c.Offset, c.Mask); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		other.Wait()
+	}
+}
+
 // shared is a layer and its operands, used by many goroutines.
 type shared struct {
 	layer *vkconv.Conv2D
