@@ -156,6 +156,11 @@ func TestExamplesRun(t *testing.T) {
 					}
 					write("new.json", report)
 				}
+				if c.name == "learn" { // each a run of its own, none the last one's rest
+					if err := os.RemoveAll("learned"); err != nil {
+						t.Fatal(err)
+					}
+				}
 				var out bytes.Buffer
 				status := run(context.Background(), args[1:], strings.NewReader(""), &out, &out)
 				if want >= 0 && status != want || status == statusBadInput {

@@ -93,9 +93,6 @@ var driverNames = map[string][]string{
 	"virtio": {"virtio"},
 }
 
-// software are words in the names of manifests of drivers without hardware.
-var software = []string{"lvp", "swiftshader", "swrast", "llvmpipe"}
-
 // contains tells whether a text holds one of the words.
 func contains(text string, words []string) bool {
 	text = strings.ToLower(text)
