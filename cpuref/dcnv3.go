@@ -35,7 +35,7 @@ func DCNv3[T Float](d conv.DCN, x, offset, mask []T) []conv.Sum {
 				s := q.sample(n, c, at)
 				sum := &y[(n*d.C+c)*pixels+out]
 				sum.AddSampled(m[t].value*s.Value, m[t].value*s.Abs, math.Abs(m[t].value)*(s.SlopeY+s.SlopeX)+m[t].slack*s.Abs)
-				sum.Slack += shift(m[t].value, s.DyAbs, offY, s.DxAbs, offX)
+				sum.Slack += shift(m[t].value, s.DyAbs, offY, s.DxAbs, offX) + faint*s.TwistAbs
 			}
 		}
 	})
@@ -132,6 +132,10 @@ func (q dcn[T]) sample(n, c int, at Place) Sample {
 	return Bilinear(q.x[(n*q.d.C+c)*q.d.H*q.d.W:][:q.d.H*q.d.W], q.d.H, q.d.W, at, conv.BorderFade)
 }
 
+// faint is what a tiny mask loses where its products with the two weights of a
+// corner are flushed, before a factor that may be large comes: 2·2⁻¹²⁶.
+const faint = 0x1p-125
+
 // modulation is a point's mask, and how far a float32 computation of it may be
 // off in units of u.
 type modulation struct{ value, slack float64 }
@@ -186,8 +190,8 @@ func (q dcn[T]) backward(dx, doffset, dmask []conv.Sum, dy []T) {
 				doffset[to].AddSampled(f*m[t].value*s.Dx, f*m[t].value*s.DxAbs, math.Abs(f*m[t].value)*s.Twist+slack*s.DxAbs)
 				doffset[to+pixels].AddSampled(f*m[t].value*s.Dy, f*m[t].value*s.DyAbs, math.Abs(f*m[t].value)*s.Twist+slack*s.DyAbs)
 				dm[t].AddSampled(v*s.Value, v*s.Abs, v*(s.SlopeY+s.SlopeX))
-				doffset[to].Slack += shift(f*m[t].value, s.TwistAbs, offY, 0, 0)
-				doffset[to+pixels].Slack += shift(f*m[t].value, s.TwistAbs, offX, 0, 0)
+				doffset[to].Slack += shift(f*m[t].value, s.TwistAbs, offY, 0, 0) + faint*math.Abs(f)*s.TwistAbs
+				doffset[to+pixels].Slack += shift(f*m[t].value, s.TwistAbs, offX, 0, 0) + faint*math.Abs(f)*s.TwistAbs
 				dm[t].Slack += shift(v, s.DyAbs, offY, s.DxAbs, offX)
 			}
 		}
@@ -233,17 +237,19 @@ func (q dcn[T]) input(dx []conv.Sum, n, c int, dy []T) {
 		f := float64(dy[(n*d.C+c)*pixels+out])
 		for t, m := range q.masks(n, g, out) {
 			offY, offX := q.off(n, g, t, out)
-			scatter(dx, d.H, d.W, q.place(n, g, t, out), f*m.value, math.Abs(f)*m.slack, offY, offX)
+			scatter(dx, d.H, d.W, q.place(n, g, t, out), f, m, offY, offX)
 		}
 	}
 }
 
-// scatter adds f, off by slack units of u, to the four neighbours of a position,
-// itself off by offY and offX, by their shares. A NaN position has no neighbours.
-func scatter(dx []conv.Sum, h, w int, at Place, f, slack, offY, offX float64) {
+// scatter adds f times the mask to the four neighbours of a position, itself off
+// by offY and offX, by their shares. A NaN position has no neighbours.
+func scatter(dx []conv.Sum, h, w int, at Place, f float64, m modulation, offY, offX float64) {
 	if math.IsNaN(at.Fy) {
 		return
 	}
+	lost, slack := faint*math.Abs(f), math.Abs(f)*m.slack
+	f *= m.value
 	for corner := range 4 {
 		iy, ix := at.Y+corner/2, at.X+corner%2
 		if iy < 0 || iy >= h || ix < 0 || ix >= w {
@@ -257,6 +263,6 @@ func scatter(dx []conv.Sum, h, w int, at Place, f, slack, offY, offX float64) {
 			wx = at.Fx
 		}
 		dx[iy*w+ix].AddSampled(f*wy*wx, f*wy*wx, math.Abs(f)*(wy+wx)+slack*wy*wx)
-		dx[iy*w+ix].Slack += shift(f, wx, offY, wy, offX)
+		dx[iy*w+ix].Slack += shift(f, wx, offY, wy, offX) + lost
 	}
 }

@@ -136,6 +136,16 @@ func TestDCN(t *testing.T) {
 	})
 }
 
+// A case where SwiftShader flushes the product of a tiny mask and a weight that a dy above 1 would have made normal again.
+func TestDCNFlushed(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		c := func(uint64, int) convtest.DCNCase { return convtest.RandomDCNv3(2026, 204) }
+		convtest.DCNBackward(t, 1, c, func(c convtest.DCNCase, g convtest.Grads, dy []float32) error {
+			return dcnBackward(d, workspaceGoal, indexLimit(d), c, g, dy)
+		})
+	})
+}
+
 func TestRoIPool(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		for _, random := range []func(uint64, int) convtest.RoICase{convtest.RandomRoIPool, convtest.RandomPSRoIPool} {
