@@ -255,7 +255,11 @@ func TestScalesOutside(t *testing.T) {
 					return vkconv.Filter{Weight: floats(name + "_weight"), Bias: floats(name + "_bias")}
 				}
 				c := asppCase{x: shape, data: floats("x"), weights: vkconv.ASPPWeights{Point: filter("point"), Pool: filter("pool"), Project: filter("project")}}
-				c.params = vkconv.ASPPParams{Channels: len(floats("point_bias")), Out: len(floats("project_bias")), Activation: conv.Activation{Kind: conv.ReLU}}
+				kind, err := conv.ParseActivationKind(string(a["activation"].Data.([]uint8)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.params = vkconv.ASPPParams{Channels: len(floats("point_bias")), Out: len(floats("project_bias")), Activation: conv.Activation{Kind: kind}}
 				for i, rate := range a["rates"].Data.([]int64) {
 					c.params.Rates = append(c.params.Rates, int(rate))
 					c.weights.Dilated = append(c.weights.Dilated, filter(fmt.Sprintf("dilated%d", i)))

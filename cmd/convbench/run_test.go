@@ -197,11 +197,11 @@ func TestPackMistakes(t *testing.T) {
 		for i := range c.OffsetWeight { // so that offsets are no whole numbers
 			c.OffsetWeight[i] *= 0.0123
 		}
-		op := subjectOf(c, true).(pack)
+		op := subjectOf(c, false).(pack)
 		right := op.oracle()
 		for what, change := range map[string]func(){"nothing": func() {}, "a weight": func() { op.weight[5] *= 1.001 },
 			"the predictor": func() { op.offsetWeight[7] += 1e-3 }, "its last bias": func() { op.offsetBias[len(op.offsetBias)-1] += 1e-3 }} {
-			op = subjectOf(c, true).(pack)
+			op = subjectOf(c, false).(pack)
 			op.weight, op.offsetWeight, op.offsetBias = slices.Clone(c.Weight), slices.Clone(c.OffsetWeight), slices.Clone(c.OffsetBias)
 			change()
 			got, err := op.compute(context.Background(), cpu)
