@@ -82,8 +82,8 @@ func (m Winograd) Bounds(p Problem, x, weight, bias []float32) []float64 {
 				for c := range v {
 					image := x[(n*p.C+c)*p.H*p.W:]
 					for i := range d {
-						iy := MapPad(p.Mode, oy+i/alpha*p.DilationY-p.Pad.Top, p.H)
-						ix := MapPad(p.Mode, ox+i%alpha*p.DilationX-p.Pad.Left, p.W)
+						iy := m.place(p.Mode, oy+i/alpha*p.DilationY-p.Pad.Top, p.H)
+						ix := m.place(p.Mode, ox+i%alpha*p.DilationX-p.Pad.Left, p.W)
 						if d[i] = 0; iy >= 0 && ix >= 0 {
 							d[i] = math.Abs(float64(image[iy*p.W+ix]))
 						}
@@ -113,6 +113,16 @@ func (m Winograd) Bounds(p Problem, x, weight, bias []float32) []float64 {
 		}
 	}
 	return bounds
+}
+
+// place is [MapPad] for the last tile too, which may reach beyond what padding
+// makes of the image; it takes the nearest pixel there.
+func (m Winograd) place(mode PaddingMode, i, n int) int {
+	at := MapPad(mode, i, n)
+	if mode == Zeros {
+		return at
+	}
+	return min(max(at, 0), n-1)
 }
 
 // origins lists the first outputs of tiles along one axis, grid after grid.
