@@ -533,7 +533,7 @@ func clampAVX2(y *float32, n int, lo float32, hi float32)
 //go:noescape
 func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)
 
-// splitRowsAVX2 is kernels.splitRows, rows at least 1, n at least 8:
+// splitRowsAVX2 is kernels.splitRows, rows at least 1, n at least 4:
 //
 //	for y := range rows {
 //		for i := range n {

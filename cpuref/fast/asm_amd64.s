@@ -1297,7 +1297,7 @@ TEXT ·planeFMAAVX512(SB), NOSPLIT, $0-76
 
 four:
 	CMPQ rows+16(FP), $0x04
-	JLT  single
+	JLT  fewer
 	MOVQ AX, R9
 	MOVQ DX, R10
 	MOVQ BX, R11
@@ -1463,9 +1463,11 @@ fourDone:
 	SUBQ $0x04, rows+16(FP)
 	JMP  four
 
-single:
+fewer:
 	CMPQ rows+16(FP), $0x00
-	JE   done
+	JEQ  done
+	CMPQ rows+16(FP), $0x01
+	JNE  notone
 	MOVQ AX, R9
 	MOVQ DX, R10
 	MOVQ BX, R11
@@ -1478,10 +1480,10 @@ oneColumns:
 	XORQ    CX, CX
 
 onePairTap:
-	MOVLQSX      (SI)(CX*4), R12
+	MOVLQSX      (SI)(CX*4), BX
 	VBROADCASTSS (DI)(CX*4), Z3
-	VFMADD231PS  (R10)(R12*4), Z3, Z1
-	VFMADD231PS  64(R10)(R12*4), Z3, Z2
+	VFMADD231PS  (R10)(BX*4), Z3, Z1
+	VFMADD231PS  64(R10)(BX*4), Z3, Z2
 	INCQ         CX
 	CMPQ         CX, R8
 	JNE          onePairTap
@@ -1495,10 +1497,10 @@ onePairTap:
 onePairPartial:
 	MOVQ    R11, CX
 	SUBQ    $0x10, CX
-	MOVL    $0x00000001, R12
-	SHLL    CL, R12
-	DECL    R12
-	KMOVW   R12, K1
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
 	MOVQ    R9, CX
 	VMOVUPS Z1, (CX)
 	VMOVUPS Z2, K1, 64(CX)
@@ -1511,41 +1513,290 @@ onePairStored:
 	JMP  oneDone
 
 oneLast:
-	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z0
 	XORQ    CX, CX
 
 oneVectorTap:
-	MOVLQSX      (SI)(CX*4), R12
-	VBROADCASTSS (DI)(CX*4), Z2
-	VFMADD231PS  (R10)(R12*4), Z2, Z1
+	MOVLQSX      (SI)(CX*4), BX
+	VBROADCASTSS (DI)(CX*4), Z1
+	VFMADD231PS  (R10)(BX*4), Z1, Z0
 	INCQ         CX
 	CMPQ         CX, R8
 	JNE          oneVectorTap
 	CMPQ         R11, $0x10
 	JLT          oneVectorPartial
 	MOVQ         R9, CX
-	VMOVUPS      Z1, (CX)
+	VMOVUPS      Z0, (CX)
 	JMP          oneVectorStored
 
 oneVectorPartial:
 	MOVQ    R11, CX
-	MOVL    $0x00000001, R10
-	SHLL    CL, R10
-	DECL    R10
-	KMOVW   R10, K1
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
 	MOVQ    R9, CX
-	VMOVUPS Z1, K1, (CX)
+	VMOVUPS Z0, K1, (CX)
 
 oneVectorStored:
 oneDone:
 	MOVQ yStride+8(FP), CX
 	SHLQ $0x02, CX
 	ADDQ CX, AX
-	MOVQ xStride+40(FP), CX
+	MOVQ xStride+40(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, DX
+	JMP  done
+
+notone:
+	CMPQ rows+16(FP), $0x02
+	JNE  nottwo
+	MOVQ AX, R9
+	MOVQ DX, R10
+	MOVQ BX, R11
+
+twoColumns:
+	CMPQ    R11, $0x10
+	JLE     twoLast
+	MOVQ    xStride+40(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (R10)(CX*1), CX
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	XORQ    BX, BX
+
+twoPairTap:
+	MOVLQSX      (SI)(BX*4), R12
+	VBROADCASTSS (DI)(BX*4), Z5
+	VFMADD231PS  (R10)(R12*4), Z5, Z1
+	VFMADD231PS  64(R10)(R12*4), Z5, Z2
+	VFMADD231PS  (CX)(R12*4), Z5, Z3
+	VFMADD231PS  64(CX)(R12*4), Z5, Z4
+	INCQ         BX
+	CMPQ         BX, R8
+	JNE          twoPairTap
+	CMPQ         R11, $0x20
+	JLT          twoPairPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	VMOVUPS      Z2, 64(CX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, CX
+	VMOVUPS      Z3, (CX)
+	VMOVUPS      Z4, 64(CX)
+	JMP          twoPairStored
+
+twoPairPartial:
+	MOVQ    R11, CX
+	SUBQ    $0x10, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, K1, 64(CX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, K1, 64(CX)
+
+twoPairStored:
+	ADDQ $0x00000080, R9
+	ADDQ $0x00000080, R10
+	SUBQ $0x20, R11
+	JG   twoColumns
+	JMP  twoDone
+
+twoLast:
+	MOVQ    xStride+40(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (R10)(CX*1), CX
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z0
+	XORQ    BX, BX
+
+twoVectorTap:
+	MOVLQSX      (SI)(BX*4), R12
+	VBROADCASTSS (DI)(BX*4), Z2
+	VFMADD231PS  (R10)(R12*4), Z2, Z1
+	VFMADD231PS  (CX)(R12*4), Z2, Z0
+	INCQ         BX
+	CMPQ         BX, R8
+	JNE          twoVectorTap
+	CMPQ         R11, $0x10
+	JLT          twoVectorPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, CX
+	VMOVUPS      Z0, (CX)
+	JMP          twoVectorStored
+
+twoVectorPartial:
+	MOVQ    R11, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, K1, (CX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, CX
+	VMOVUPS Z0, K1, (CX)
+
+twoVectorStored:
+twoDone:
+	MOVQ yStride+8(FP), CX
 	SHLQ $0x02, CX
-	ADDQ CX, DX
-	DECQ rows+16(FP)
-	JMP  single
+	ADDQ CX, AX
+	MOVQ xStride+40(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, DX
+	JMP  done
+
+nottwo:
+	CMPQ rows+16(FP), $0x03
+	MOVQ AX, R9
+	MOVQ DX, R10
+	MOVQ BX, R11
+
+threeColumns:
+	CMPQ    R11, $0x10
+	JLE     threeLast
+	MOVQ    xStride+40(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (R10)(CX*1), BX
+	LEAQ    (BX)(CX*1), CX
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	XORQ    R12, R12
+
+threePairTap:
+	MOVLQSX      (SI)(R12*4), R13
+	VBROADCASTSS (DI)(R12*4), Z7
+	VFMADD231PS  (R10)(R13*4), Z7, Z1
+	VFMADD231PS  64(R10)(R13*4), Z7, Z2
+	VFMADD231PS  (BX)(R13*4), Z7, Z3
+	VFMADD231PS  64(BX)(R13*4), Z7, Z4
+	VFMADD231PS  (CX)(R13*4), Z7, Z5
+	VFMADD231PS  64(CX)(R13*4), Z7, Z6
+	INCQ         R12
+	CMPQ         R12, R8
+	JNE          threePairTap
+	CMPQ         R11, $0x20
+	JLT          threePairPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	VMOVUPS      Z2, 64(CX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, CX
+	VMOVUPS      Z3, (CX)
+	VMOVUPS      Z4, 64(CX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, CX
+	VMOVUPS      Z5, (CX)
+	VMOVUPS      Z6, 64(CX)
+	JMP          threePairStored
+
+threePairPartial:
+	MOVQ    R11, CX
+	SUBQ    $0x10, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, K1, 64(CX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, CX
+	VMOVUPS Z3, (CX)
+	VMOVUPS Z4, K1, 64(CX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, CX
+	VMOVUPS Z5, (CX)
+	VMOVUPS Z6, K1, 64(CX)
+
+threePairStored:
+	ADDQ $0x00000080, R9
+	ADDQ $0x00000080, R10
+	SUBQ $0x20, R11
+	JG   threeColumns
+	JMP  threeDone
+
+threeLast:
+	MOVQ    xStride+40(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (R10)(CX*1), BX
+	LEAQ    (BX)(CX*1), CX
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z0
+	XORQ    R12, R12
+
+threeVectorTap:
+	MOVLQSX      (SI)(R12*4), R13
+	VBROADCASTSS (DI)(R12*4), Z3
+	VFMADD231PS  (R10)(R13*4), Z3, Z1
+	VFMADD231PS  (BX)(R13*4), Z3, Z2
+	VFMADD231PS  (CX)(R13*4), Z3, Z0
+	INCQ         R12
+	CMPQ         R12, R8
+	JNE          threeVectorTap
+	CMPQ         R11, $0x10
+	JLT          threeVectorPartial
+	MOVQ         R9, CX
+	VMOVUPS      Z1, (CX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, CX
+	VMOVUPS      Z2, (CX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, CX
+	VMOVUPS      Z0, (CX)
+	JMP          threeVectorStored
+
+threeVectorPartial:
+	MOVQ    R11, CX
+	MOVL    $0x00000001, BX
+	SHLL    CL, BX
+	DECL    BX
+	KMOVW   BX, K1
+	MOVQ    R9, CX
+	VMOVUPS Z1, K1, (CX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, CX
+	VMOVUPS Z2, K1, (CX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, CX
+	VMOVUPS Z0, K1, (CX)
+
+threeVectorStored:
+threeDone:
+	MOVQ yStride+8(FP), CX
+	SHLQ $0x02, CX
+	ADDQ CX, AX
+	MOVQ xStride+40(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, DX
 
 done:
 	VZEROUPPER
@@ -2727,7 +2978,7 @@ TEXT ·planeFMAAVX2(SB), NOSPLIT, $0-76
 
 four:
 	CMPQ rows+16(FP), $0x04
-	JLT  single
+	JLT  fewer
 	MOVQ AX, R8
 	MOVQ CX, R9
 	MOVQ DX, R10
@@ -2787,6 +3038,62 @@ fourPairTap:
 	JMP          fourPairStored
 
 fourPairPartial:
+	CMPQ    R10, DX
+	JNE     fourPairMasked
+	MOVQ    yStride+8(FP), R11
+	CMPQ    DX, R11
+	JNE     fourPairMasked
+	CMPQ    DX, $0x04
+	JL      fourPairMasked
+	CMPQ    rows+16(FP), $0x04
+	JEQ     fourPairEnd
+	MOVQ    R8, R11
+	VMOVUPS Y1, (R11)
+	VMOVUPS Y2, 32(R11)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, R11
+	VMOVUPS Y3, (R11)
+	VMOVUPS Y4, 32(R11)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, R11
+	VMOVUPS Y5, (R11)
+	VMOVUPS Y6, 32(R11)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, R11
+	VMOVUPS Y7, (R11)
+	VMOVUPS Y8, 32(R11)
+	JMP     fourPairStored
+
+fourPairEnd:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     iota<>+0(SB), Y9, Y9
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMOVUPS      Y2, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMOVUPS      Y4, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y5, (R11)
+	VMOVUPS      Y6, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y7, (R11)
+	VMASKMOVPS   Y8, Y9, 32(R11)
+	JMP          fourPairStored
+
+fourPairMasked:
 	MOVQ         R10, R11
 	SUBQ         $0x08, R11
 	VMOVD        R11, X9
@@ -2858,6 +3165,51 @@ fourVectorTap:
 	JMP          fourVectorStored
 
 fourVectorPartial:
+	CMPQ    R10, DX
+	JNE     fourVectorMasked
+	MOVQ    yStride+8(FP), R9
+	CMPQ    DX, R9
+	JNE     fourVectorMasked
+	CMPQ    DX, $0x04
+	JL      fourVectorMasked
+	CMPQ    rows+16(FP), $0x04
+	JEQ     fourVectorEnd
+	VMOVUPS Y1, (R8)
+	MOVQ    yStride+8(FP), R9
+	SHLQ    $0x02, R9
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	MOVQ    yStride+8(FP), R9
+	SHLQ    $0x02, R9
+	ADDQ    R9, R8
+	VMOVUPS Y3, (R8)
+	MOVQ    yStride+8(FP), R9
+	SHLQ    $0x02, R9
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	JMP     fourVectorStored
+
+fourVectorEnd:
+	MOVQ         R10, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     iota<>+0(SB), Y5, Y5
+	VMOVUPS      Y1, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMOVUPS      Y2, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMOVUPS      Y3, (R8)
+	MOVQ         yStride+8(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         R9, R8
+	VMASKMOVPS   Y4, Y5, (R8)
+	JMP          fourVectorStored
+
+fourVectorMasked:
 	MOVQ         R10, R9
 	VMOVD        R9, X5
 	VPBROADCASTD X5, Y5
@@ -2889,9 +3241,11 @@ fourDone:
 	SUBQ $0x04, rows+16(FP)
 	JMP  four
 
-single:
+fewer:
 	CMPQ rows+16(FP), $0x00
-	JE   done
+	JEQ  done
+	CMPQ rows+16(FP), $0x01
+	JNE  notone
 	MOVQ AX, R8
 	MOVQ CX, R9
 	MOVQ DX, R10
@@ -2919,6 +3273,32 @@ onePairTap:
 	JMP          onePairStored
 
 onePairPartial:
+	CMPQ    R10, DX
+	JNE     onePairMasked
+	MOVQ    yStride+8(FP), R11
+	CMPQ    DX, R11
+	JNE     onePairMasked
+	CMPQ    DX, $0x04
+	JL      onePairMasked
+	CMPQ    rows+16(FP), $0x01
+	JEQ     onePairEnd
+	MOVQ    R8, R11
+	VMOVUPS Y1, (R11)
+	VMOVUPS Y2, 32(R11)
+	JMP     onePairStored
+
+onePairEnd:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMASKMOVPS   Y2, Y3, 32(R11)
+	JMP          onePairStored
+
+onePairMasked:
 	MOVQ         R10, R11
 	SUBQ         $0x08, R11
 	VMOVD        R11, X3
@@ -2936,38 +3316,460 @@ onePairStored:
 	JMP  oneDone
 
 oneLast:
-	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y0
 	XORQ    R11, R11
 
 oneVectorTap:
 	MOVLQSX      (BX)(R11*4), R12
-	VBROADCASTSS (SI)(R11*4), Y2
-	VFMADD231PS  (R9)(R12*4), Y2, Y1
+	VBROADCASTSS (SI)(R11*4), Y1
+	VFMADD231PS  (R9)(R12*4), Y1, Y0
 	INCQ         R11
 	CMPQ         R11, DI
 	JNE          oneVectorTap
 	CMPQ         R10, $0x08
 	JLT          oneVectorPartial
-	VMOVUPS      Y1, (R8)
+	MOVQ         R8, DX
+	VMOVUPS      Y0, (DX)
 	JMP          oneVectorStored
 
 oneVectorPartial:
-	MOVQ         R10, R9
-	VMOVD        R9, X2
-	VPBROADCASTD X2, Y2
-	VPCMPGTD     iota<>+0(SB), Y2, Y2
-	VMASKMOVPS   Y1, Y2, (R8)
+	CMPQ    R10, DX
+	JNE     oneVectorMasked
+	MOVQ    yStride+8(FP), BX
+	CMPQ    DX, BX
+	JNE     oneVectorMasked
+	CMPQ    DX, $0x04
+	JL      oneVectorMasked
+	CMPQ    rows+16(FP), $0x01
+	JEQ     oneVectorEnd
+	MOVQ    R8, DX
+	VMOVUPS Y0, (DX)
+	JMP     oneVectorStored
+
+oneVectorEnd:
+	MOVQ         R10, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	MOVQ         R8, DX
+	VMASKMOVPS   Y0, Y1, (DX)
+	JMP          oneVectorStored
+
+oneVectorMasked:
+	MOVQ         R10, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	MOVQ         R8, DX
+	VMASKMOVPS   Y0, Y1, (DX)
 
 oneVectorStored:
 oneDone:
-	MOVQ yStride+8(FP), R8
-	SHLQ $0x02, R8
-	ADDQ R8, AX
-	MOVQ xStride+40(FP), R8
-	SHLQ $0x02, R8
-	ADDQ R8, CX
-	DECQ rows+16(FP)
-	JMP  single
+	MOVQ yStride+8(FP), DX
+	SHLQ $0x02, DX
+	ADDQ DX, AX
+	MOVQ xStride+40(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, CX
+	JMP  done
+
+notone:
+	CMPQ rows+16(FP), $0x02
+	JNE  nottwo
+	MOVQ AX, R8
+	MOVQ CX, R9
+	MOVQ DX, R10
+
+twoColumns:
+	CMPQ    R10, $0x08
+	JLE     twoLast
+	MOVQ    xStride+40(FP), R11
+	SHLQ    $0x02, R11
+	LEAQ    (R9)(R11*1), R11
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	XORQ    R12, R12
+
+twoPairTap:
+	MOVLQSX      (BX)(R12*4), R13
+	VBROADCASTSS (SI)(R12*4), Y5
+	VFMADD231PS  (R9)(R13*4), Y5, Y1
+	VFMADD231PS  32(R9)(R13*4), Y5, Y2
+	VFMADD231PS  (R11)(R13*4), Y5, Y3
+	VFMADD231PS  32(R11)(R13*4), Y5, Y4
+	INCQ         R12
+	CMPQ         R12, DI
+	JNE          twoPairTap
+	CMPQ         R10, $0x10
+	JLT          twoPairPartial
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMOVUPS      Y2, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMOVUPS      Y4, 32(R11)
+	JMP          twoPairStored
+
+twoPairPartial:
+	CMPQ    R10, DX
+	JNE     twoPairMasked
+	MOVQ    yStride+8(FP), R11
+	CMPQ    DX, R11
+	JNE     twoPairMasked
+	CMPQ    DX, $0x04
+	JL      twoPairMasked
+	CMPQ    rows+16(FP), $0x02
+	JEQ     twoPairEnd
+	MOVQ    R8, R11
+	VMOVUPS Y1, (R11)
+	VMOVUPS Y2, 32(R11)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, R11
+	VMOVUPS Y3, (R11)
+	VMOVUPS Y4, 32(R11)
+	JMP     twoPairStored
+
+twoPairEnd:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     iota<>+0(SB), Y5, Y5
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMOVUPS      Y2, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMASKMOVPS   Y4, Y5, 32(R11)
+	JMP          twoPairStored
+
+twoPairMasked:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     iota<>+0(SB), Y5, Y5
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMASKMOVPS   Y2, Y5, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMASKMOVPS   Y4, Y5, 32(R11)
+
+twoPairStored:
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	SUBQ $0x10, R10
+	JG   twoColumns
+	JMP  twoDone
+
+twoLast:
+	MOVQ    xStride+40(FP), R11
+	SHLQ    $0x02, R11
+	LEAQ    (R9)(R11*1), R11
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y0
+	XORQ    R12, R12
+
+twoVectorTap:
+	MOVLQSX      (BX)(R12*4), R13
+	VBROADCASTSS (SI)(R12*4), Y2
+	VFMADD231PS  (R9)(R13*4), Y2, Y1
+	VFMADD231PS  (R11)(R13*4), Y2, Y0
+	INCQ         R12
+	CMPQ         R12, DI
+	JNE          twoVectorTap
+	CMPQ         R10, $0x08
+	JLT          twoVectorPartial
+	MOVQ         R8, DX
+	VMOVUPS      Y1, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Y0, (DX)
+	JMP          twoVectorStored
+
+twoVectorPartial:
+	CMPQ    R10, DX
+	JNE     twoVectorMasked
+	MOVQ    yStride+8(FP), BX
+	CMPQ    DX, BX
+	JNE     twoVectorMasked
+	CMPQ    DX, $0x04
+	JL      twoVectorMasked
+	CMPQ    rows+16(FP), $0x02
+	JEQ     twoVectorEnd
+	MOVQ    R8, DX
+	VMOVUPS Y1, (DX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, DX
+	VMOVUPS Y0, (DX)
+	JMP     twoVectorStored
+
+twoVectorEnd:
+	MOVQ         R10, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	MOVQ         R8, DX
+	VMOVUPS      Y1, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMASKMOVPS   Y0, Y2, (DX)
+	JMP          twoVectorStored
+
+twoVectorMasked:
+	MOVQ         R10, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	MOVQ         R8, DX
+	VMASKMOVPS   Y1, Y2, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMASKMOVPS   Y0, Y2, (DX)
+
+twoVectorStored:
+twoDone:
+	MOVQ yStride+8(FP), DX
+	SHLQ $0x02, DX
+	ADDQ DX, AX
+	MOVQ xStride+40(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, CX
+	JMP  done
+
+nottwo:
+	CMPQ rows+16(FP), $0x03
+	MOVQ AX, R8
+	MOVQ CX, R9
+	MOVQ DX, R10
+
+threeColumns:
+	CMPQ    R10, $0x08
+	JLE     threeLast
+	MOVQ    xStride+40(FP), R11
+	SHLQ    $0x02, R11
+	LEAQ    (R9)(R11*1), R12
+	LEAQ    (R12)(R11*1), R11
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	XORQ    R13, R13
+
+threePairTap:
+	MOVLQSX      (BX)(R13*4), R14
+	VBROADCASTSS (SI)(R13*4), Y7
+	VFMADD231PS  (R9)(R14*4), Y7, Y1
+	VFMADD231PS  32(R9)(R14*4), Y7, Y2
+	VFMADD231PS  (R12)(R14*4), Y7, Y3
+	VFMADD231PS  32(R12)(R14*4), Y7, Y4
+	VFMADD231PS  (R11)(R14*4), Y7, Y5
+	VFMADD231PS  32(R11)(R14*4), Y7, Y6
+	INCQ         R13
+	CMPQ         R13, DI
+	JNE          threePairTap
+	CMPQ         R10, $0x10
+	JLT          threePairPartial
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMOVUPS      Y2, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMOVUPS      Y4, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y5, (R11)
+	VMOVUPS      Y6, 32(R11)
+	JMP          threePairStored
+
+threePairPartial:
+	CMPQ    R10, DX
+	JNE     threePairMasked
+	MOVQ    yStride+8(FP), R11
+	CMPQ    DX, R11
+	JNE     threePairMasked
+	CMPQ    DX, $0x04
+	JL      threePairMasked
+	CMPQ    rows+16(FP), $0x03
+	JEQ     threePairEnd
+	MOVQ    R8, R11
+	VMOVUPS Y1, (R11)
+	VMOVUPS Y2, 32(R11)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, R11
+	VMOVUPS Y3, (R11)
+	VMOVUPS Y4, 32(R11)
+	MOVQ    yStride+8(FP), R12
+	SHLQ    $0x02, R12
+	ADDQ    R12, R11
+	VMOVUPS Y5, (R11)
+	VMOVUPS Y6, 32(R11)
+	JMP     threePairStored
+
+threePairEnd:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     iota<>+0(SB), Y7, Y7
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMOVUPS      Y2, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMOVUPS      Y4, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y5, (R11)
+	VMASKMOVPS   Y6, Y7, 32(R11)
+	JMP          threePairStored
+
+threePairMasked:
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVD        R11, X7
+	VPBROADCASTD X7, Y7
+	VPCMPGTD     iota<>+0(SB), Y7, Y7
+	MOVQ         R8, R11
+	VMOVUPS      Y1, (R11)
+	VMASKMOVPS   Y2, Y7, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y3, (R11)
+	VMASKMOVPS   Y4, Y7, 32(R11)
+	MOVQ         yStride+8(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R11
+	VMOVUPS      Y5, (R11)
+	VMASKMOVPS   Y6, Y7, 32(R11)
+
+threePairStored:
+	ADDQ $0x00000040, R8
+	ADDQ $0x00000040, R9
+	SUBQ $0x10, R10
+	JG   threeColumns
+	JMP  threeDone
+
+threeLast:
+	MOVQ    xStride+40(FP), R11
+	SHLQ    $0x02, R11
+	LEAQ    (R9)(R11*1), R12
+	LEAQ    (R12)(R11*1), R11
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y0
+	XORQ    R13, R13
+
+threeVectorTap:
+	MOVLQSX      (BX)(R13*4), R14
+	VBROADCASTSS (SI)(R13*4), Y3
+	VFMADD231PS  (R9)(R14*4), Y3, Y1
+	VFMADD231PS  (R12)(R14*4), Y3, Y2
+	VFMADD231PS  (R11)(R14*4), Y3, Y0
+	INCQ         R13
+	CMPQ         R13, DI
+	JNE          threeVectorTap
+	CMPQ         R10, $0x08
+	JLT          threeVectorPartial
+	MOVQ         R8, DX
+	VMOVUPS      Y1, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Y2, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Y0, (DX)
+	JMP          threeVectorStored
+
+threeVectorPartial:
+	CMPQ    R10, DX
+	JNE     threeVectorMasked
+	MOVQ    yStride+8(FP), BX
+	CMPQ    DX, BX
+	JNE     threeVectorMasked
+	CMPQ    DX, $0x04
+	JL      threeVectorMasked
+	CMPQ    rows+16(FP), $0x03
+	JEQ     threeVectorEnd
+	MOVQ    R8, DX
+	VMOVUPS Y1, (DX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, DX
+	VMOVUPS Y2, (DX)
+	MOVQ    yStride+8(FP), BX
+	SHLQ    $0x02, BX
+	ADDQ    BX, DX
+	VMOVUPS Y0, (DX)
+	JMP     threeVectorStored
+
+threeVectorEnd:
+	MOVQ         R10, DX
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	MOVQ         R8, DX
+	VMOVUPS      Y1, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMOVUPS      Y2, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMASKMOVPS   Y0, Y3, (DX)
+	JMP          threeVectorStored
+
+threeVectorMasked:
+	MOVQ         R10, DX
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	MOVQ         R8, DX
+	VMASKMOVPS   Y1, Y3, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMASKMOVPS   Y2, Y3, (DX)
+	MOVQ         yStride+8(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	VMASKMOVPS   Y0, Y3, (DX)
+
+threeVectorStored:
+threeDone:
+	MOVQ yStride+8(FP), DX
+	SHLQ $0x02, DX
+	ADDQ DX, AX
+	MOVQ xStride+40(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, CX
 
 done:
 	VZEROUPPER
@@ -3315,7 +4117,7 @@ eight:
 	RET
 
 // func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, n int)
-// Requires: AVX, AVX2
+// Requires: AVX
 TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
 	MOVQ dstStride+8(FP), CX
@@ -3349,17 +4151,46 @@ eight:
 	RET
 
 narrow:
-	VMOVD        DI, X0
-	VPBROADCASTD X0, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	CMPQ DI, $0x02
+	JLT  single
+	CMPQ DI, $0x04
+	JLT  pairs
+	SUBQ $0x04, DI
 
-masked:
-	VMASKMOVPS (DX), Y1, Y0
-	VMASKMOVPS Y0, Y1, (AX)
-	ADDQ       BX, DX
-	ADDQ       CX, AX
-	DECQ       SI
-	JNZ        masked
+fours:
+	VMOVUPS (DX), X0
+	VMOVUPS (DX)(DI*4), X1
+	VMOVUPS X0, (AX)
+	VMOVUPS X1, (AX)(DI*4)
+	ADDQ    BX, DX
+	ADDQ    CX, AX
+	DECQ    SI
+	JNZ     fours
+	VZEROUPPER
+	RET
+
+pairs:
+	SUBQ $0x02, DI
+
+pair:
+	VMOVSD (DX), X0
+	VMOVSD (DX)(DI*4), X1
+	VMOVSD X0, (AX)
+	VMOVSD X1, (AX)(DI*4)
+	ADDQ   BX, DX
+	ADDQ   CX, AX
+	DECQ   SI
+	JNZ    pair
+	VZEROUPPER
+	RET
+
+single:
+	VMOVSS (DX), X0
+	VMOVSS X0, (AX)
+	ADDQ   BX, DX
+	ADDQ   CX, AX
+	DECQ   SI
+	JNZ    single
 	VZEROUPPER
 	RET
 
@@ -3375,6 +4206,8 @@ TEXT ·splitRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ n+48(FP), R8
 	SHLQ $0x02, DX
 	SHLQ $0x02, SI
+	CMPQ R8, $0x08
+	JLT  narrow
 	SUBQ $0x08, R8
 
 row:
@@ -3402,5 +4235,36 @@ next:
 	ADDQ DX, CX
 	DECQ DI
 	JNZ  row
+	VZEROUPPER
+	RET
+
+narrow:
+	SUBQ         $0x04, R8
+	LEAQ         (R8)(R8*1), R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Y4
+	VPADDD       iota<>+0(SB), Y4, Y4
+
+few:
+	VMOVUPS    (BX), Y0
+	VMASKMOVPS 32(BX), Y3, Y1
+	VSHUFPS    $0x88, Y1, Y0, Y2
+	VPERMPD    $0xd8, Y2, Y2
+	VMOVUPS    X2, (AX)
+	VPERMPS    Y2, Y4, Y2
+	VMOVUPS    X2, (AX)(R8*4)
+	VSHUFPS    $0xdd, Y1, Y0, Y2
+	VPERMPD    $0xd8, Y2, Y2
+	VMOVUPS    X2, (CX)
+	VPERMPS    Y2, Y4, Y2
+	VMOVUPS    X2, (CX)(R8*4)
+	ADDQ       SI, BX
+	ADDQ       DX, AX
+	ADDQ       DX, CX
+	DECQ       DI
+	JNZ        few
 	VZEROUPPER
 	RET

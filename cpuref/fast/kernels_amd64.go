@@ -166,7 +166,7 @@ func copyRowsWide(dst []float32, dstStride int, src []float32, srcStride, rows, 
 }
 
 func splitRowsWide(dst []float32, odd, dstStride int, src []float32, srcStride, rows, n int) {
-	if rows < 1 || n < 8 {
+	if rows < 1 || n < 4 {
 		splitRowsGo(dst, odd, dstStride, src, srcStride, rows, n)
 		return
 	}

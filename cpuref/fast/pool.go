@@ -6,24 +6,42 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ErrClosed is returned by runs on a pool that was closed.
 var ErrClosed = errors.New("fast: the worker pool is closed")
 
-// Pool is a fixed set of worker goroutines, each with buffers of its own that
-// all plans share. It belongs to an engine; plans of one pool may run
-// concurrently and then take turns on the workers.
+// Pool is a fixed set of workers with buffers of their own that all plans share.
+// It belongs to an engine; plans of one pool may run concurrently and then take
+// turns on the workers.
+//
+// One worker's seat has no goroutine: whoever calls a run takes it, so that work
+// begins without waiting for anybody to wake up. The others are goroutines, which
+// look out for the next job a little while after one before they sleep:
+//
+//	caller    │ post ▪▪▪▪▪▪▪▪▪▪▪▪▪▪ wait │ post ▪▪▪▪▪▪
+//	goroutine │ sleep … wake ▪▪▪▪▪▪▪▪▪▪▪▪ look ▪▪▪▪▪▪▪
+//
+// A caller who finds the seat taken waits for the seat or for its job's end.
 type Pool struct {
 	workers int
 	mu      sync.Mutex
 	wake    sync.Cond
-	jobs    []*job // with tiles left to hand out, oldest first
-	free    []*job // finished, kept so that a run allocates nothing
+	posted  atomic.Int64 // jobs ever, for workers that look out
+	seated  bool         // a caller works
+	patient bool         // there is a core for each worker to look out on
+	jobs    []*job       // with tiles left to hand out, oldest first
+	free    []*job       // finished, kept so that a run allocates nothing
 	closed  bool
-	scratch []*scratch // one a worker
+	scratch []*scratch // one a worker, the seat's first
 	exited  sync.WaitGroup
+	running sync.WaitGroup // callers, for Close
 }
+
+// lookout is how long a worker looks out for more work before it sleeps, and a
+// caller for its last tiles. The length itself is a guess: no other one was measured.
+const lookout = 40 * time.Microsecond
 
 // tiler is what a plan is to the pool: independent units of work.
 type tiler interface {
@@ -39,23 +57,26 @@ type job struct {
 	gradArgs
 	tiles   int64
 	next    atomic.Int64
-	stopped atomic.Bool // the context ended before the last tile began
-	active  int         // workers inside, under Pool.mu
-	listed  bool        // in Pool.jobs, under Pool.mu
-	done    chan struct{}
+	stopped atomic.Bool   // the context ended before the last tile began
+	active  int           // workers inside, under Pool.mu
+	listed  bool          // in Pool.jobs, under Pool.mu
+	over    atomic.Bool   // neither listed nor active
+	news    chan struct{} // over, or the seat is free: the caller shall look
 }
 
-// NewPool starts workers goroutines; 0 means runtime.GOMAXPROCS(0).
+// NewPool makes workers, of which the caller of a run is one; 0 means runtime.GOMAXPROCS(0).
 func NewPool(workers int) *Pool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{workers: workers}
+	p := &Pool{workers: workers, patient: workers <= runtime.GOMAXPROCS(0)}
 	p.wake.L = &p.mu
 	for range workers {
 		s := new(scratch)
 		p.scratch = append(p.scratch, s)
-		p.exited.Go(func() { p.work(s) })
+		if len(p.scratch) > 1 {
+			p.exited.Go(func() { p.work(s) })
+		}
 	}
 	return p
 }
@@ -69,6 +90,7 @@ func (p *Pool) Close() {
 	p.closed = true
 	p.mu.Unlock()
 	p.wake.Broadcast()
+	p.running.Wait()
 	p.exited.Wait()
 }
 
@@ -91,29 +113,48 @@ func (p *Pool) runGrad(ctx context.Context, plan tiler, tiles int, g gradArgs, y
 		p.mu.Unlock()
 		return nil
 	}
+	p.running.Add(1)
+	defer p.running.Done()
 	var j *job
 	if n := len(p.free); n > 0 {
 		j, p.free = p.free[n-1], p.free[:n-1]
 	} else {
-		j = &job{done: make(chan struct{}, 1)}
+		j = &job{news: make(chan struct{}, 1)}
 	}
 	j.ctx, j.plan, j.tiles = ctx, plan, int64(tiles)
 	j.y, j.x, j.offset, j.mask, j.gradArgs = y, x, offset, mask, g
 	j.next.Store(0)
 	j.stopped.Store(false)
+	j.over.Store(false)
 	j.listed = true
 	p.jobs = append(p.jobs, j)
-	p.mu.Unlock()
-	if tiles == 1 {
-		p.wake.Signal()
-	} else {
+	p.posted.Add(1)
+	if p.workers > 1 && (tiles > 1 || p.seated) {
 		p.wake.Broadcast()
 	}
-
-	<-j.done
+	for !j.over.Load() {
+		if j.listed && !p.seated {
+			p.seated = true
+			p.serve(j, p.scratch[0])
+			p.seated = false
+			if len(p.jobs) > 0 {
+				p.jobs[0].tell()
+			}
+			continue
+		}
+		soon := p.patient && !j.listed
+		p.mu.Unlock()
+		if !soon || !j.soon() {
+			<-j.news
+		}
+		p.mu.Lock()
+	}
 	stopped := j.stopped.Load()
+	select { // what was told and not waited for
+	case <-j.news:
+	default:
+	}
 	j.ctx, j.plan, j.y, j.x, j.offset, j.mask, j.gradArgs = nil, nil, nil, nil, nil, nil, gradArgs{}
-	p.mu.Lock()
 	p.free = append(p.free, j)
 	p.mu.Unlock()
 	if stopped {
@@ -122,7 +163,27 @@ func (p *Pool) runGrad(ctx context.Context, plan tiler, tiles int, g gradArgs, y
 	return nil
 }
 
-// work is a worker's life: take the oldest job, run its tiles until none is left.
+// soon looks out for the job's end and reports whether it came.
+func (j *job) soon() bool {
+	for start := time.Now(); time.Since(start) < lookout; {
+		for range 64 {
+			if j.over.Load() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tell makes the job's caller look.
+func (j *job) tell() {
+	select {
+	case j.news <- struct{}{}:
+	default: // it was told and has not looked yet
+	}
+}
+
+// work is a goroutine's life: serve the oldest job until it has none left.
 func (p *Pool) work(s *scratch) {
 	p.mu.Lock()
 	for {
@@ -133,28 +194,41 @@ func (p *Pool) work(s *scratch) {
 			}
 			p.wake.Wait()
 		}
-		j := p.jobs[0]
-		j.active++
+		p.serve(p.jobs[0], s)
+		if len(p.jobs) > 0 || !p.patient {
+			continue
+		}
+		seen := p.posted.Load()
 		p.mu.Unlock()
-		for i := j.next.Add(1) - 1; i < j.tiles; i = j.next.Add(1) - 1 {
-			if j.ctx.Err() != nil {
-				j.stopped.Store(true)
-				break
-			}
-			j.plan.tile(int(i), j, s)
+		for start := time.Now(); p.posted.Load() == seen && time.Since(start) < lookout; {
 		}
 		p.mu.Lock()
-		if j.listed { // nothing left in it: nobody else shall enter
-			j.listed = false
-			for i, other := range p.jobs {
-				if other == j {
-					p.jobs = append(p.jobs[:i], p.jobs[i+1:]...)
-					break
-				}
+	}
+}
+
+// serve runs a listed job's tiles until none is left. The pool is locked, but not meanwhile.
+func (p *Pool) serve(j *job, s *scratch) {
+	j.active++
+	p.mu.Unlock()
+	for i := j.next.Add(1) - 1; i < j.tiles; i = j.next.Add(1) - 1 {
+		if j.ctx.Err() != nil {
+			j.stopped.Store(true)
+			break
+		}
+		j.plan.tile(int(i), j, s)
+	}
+	p.mu.Lock()
+	if j.listed { // nothing left in it: nobody else shall enter
+		j.listed = false
+		for i, other := range p.jobs {
+			if other == j {
+				p.jobs = append(p.jobs[:i], p.jobs[i+1:]...)
+				break
 			}
 		}
-		if j.active--; j.active == 0 {
-			j.done <- struct{}{}
-		}
+	}
+	if j.active--; j.active == 0 {
+		j.over.Store(true)
+		j.tell()
 	}
 }
