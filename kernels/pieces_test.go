@@ -12,6 +12,7 @@ import (
 
 	"vkconv/conv"
 	"vkconv/convtest"
+	"vkconv/cpuref"
 	"vkconv/gpu"
 	"vkconv/gpu/gputest"
 )
@@ -244,5 +245,69 @@ func TestRuns(t *testing.T) {
 		if _, err := newFlat(binding(d, 100), "add", n, []string{"a", "b", "y"}, []int{n, n, n}, nil); !errors.Is(err, gpu.ErrTooLarge) {
 			t.Errorf("a binding of 100 bytes: %v", err)
 		}
+	})
+}
+
+// Transposed convolutions of batches that pass a binding, some images at a time:
+// the output and the gradient by the input have the bits of the whole, those by
+// weight and bias lie within the bound.
+func TestTransposedInParts(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		r, worst := rand.New(rand.NewPCG(convtest.Seed(), 44)), map[string]float64{}
+		for i, x := range []conv.Shape{{5, 4, 9, 11}, {7, 6, 7, 9}, {3, 5, 6, 7}} {
+			params := conv.Params{Stride: [2]int{2, 1 + i}, Padding: conv.Pad(1), Groups: 1 + i&1}
+			w := conv.Shape{x[1], 3, 3, 2}
+			q, err := params.TransposedProblem(x, w, [2]int{1, 0}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, weight, bias, dy := draw(r, x.Len()), draw(r, w.Len()), draw(r, q.Of.C), draw(r, q.Output().Len())
+			var wantY, wantDX []float32
+			largest := max(q.Input().Len(), q.Output().Len()) / x[0]
+			for _, images := range []int{x[0], 2, 1} {
+				m := makerFor(d)
+				if images < x[0] {
+					m = binding(d, int64(4*largest*images))
+				}
+				plan, err := newConvTranspose2D(m, q, weight, bias)
+				if err != nil {
+					t.Fatal(err)
+				}
+				back, err := newTransposedBackward(m, q, weight)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, ok := back.(*batchwise); ok != (images < x[0]) || ok && b.images > images || plan.portions.images > images {
+					t.Errorf("%s; %s: not cut as it should be", plan.Describe(), back.Describe())
+				}
+				y := convtest.Grads{X: make([]float32, q.Output().Len())}
+				err = runGradients(d, [4][]float32{in}, y, func(s *gpu.Stream, g Grads, in [4]Tensor) error { return plan.Record(s, g.X, in[0]) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				g := convtest.Grads{X: make([]float32, x.Len()), Weight: make([]float32, w.Len()), Bias: make([]float32, q.Of.C)}
+				err = runGradients(d, [4][]float32{in, nil, nil, dy}, g, func(s *gpu.Stream, g Grads, in [4]Tensor) error {
+					return back.RecordBackward(s, g, in[0], Tensor{}, Tensor{}, in[3])
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if wantY == nil {
+					wantY, wantDX = y.X, g.X
+				}
+				if err := errors.Join(sameBits(y.X, wantY), sameBits(g.X, wantDX)); err != nil {
+					t.Errorf("%v, %d images at a time: %v", x, images, err)
+				}
+				want := cpuref.ConvTranspose2DBackward(q, in, weight, dy)
+				judge(t, fmt.Sprint(x), worst, conv.ProductRoundings, []judged{{"y", y.X, cpuref.ConvTranspose2D(q, in, weight, bias), nil}, {"dx", g.X, want.X, nil},
+					{"dweight", g.Weight, want.Weight, nil}, {"dbias", g.Bias, want.Bias, nil}})
+				plan.Close()
+				back.Close()
+			}
+			if _, err := newConvTranspose2D(binding(d, int64(4*largest-4)), q, weight, bias); !errors.Is(err, gpu.ErrTooLarge) {
+				t.Errorf("%v where no image fits: %v", x, err)
+			}
+		}
+		t.Log(worst)
 	})
 }
