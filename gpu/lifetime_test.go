@@ -215,10 +215,10 @@ func TestLostDevice(t *testing.T) {
 		wants(t, "Download", d.Download(make([]byte, 4), x, 0), gpu.ErrDeviceLost)
 		wants(t, "WaitIdle", d.WaitIdle(), gpu.ErrDeviceLost)
 	})
+}
+
 // Opening and closing over and over leaves no files, threads or objects behind. VKCONV_OPENINGS says how often; from
 // 1,000 on resident memory is held to it, too.
-
-// Opening and closing over and over leaves no files, threads or objects behind.
 func TestOpenCloseManyTimes(t *testing.T) {
 	count := func(path, field string) int {
 		if field == "" {
