@@ -144,7 +144,7 @@ func TestASPP(t *testing.T) {
 // All branches are one submission of one dispatch a layer, no copy between
 // them, and take no memory but the concatenation and the pooled values.
 func TestASPPIsOneSubmission(t *testing.T) {
-	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+	onOwn(t, func(t *testing.T, e *vkconv.Engine) {
 		c := randomASPP(0)
 		c.x, c.params.Rates = conv.Shape{2, 8, 12, 16}, []int{2, 4, 6}
 		c.params.Channels, c.params.Out = 8, 4

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"unsafe"
@@ -18,6 +19,8 @@ import (
 	"vkconv/gpu/gputest"
 	"vkconv/shaders"
 )
+
+func TestMain(m *testing.M) { os.Exit(gputest.Main(m)) }
 
 // guard is the pattern between tensors: a NaN that no computation makes.
 const guard = 0x7fc0dead
@@ -137,10 +140,14 @@ func TestEveryVariant(t *testing.T) {
 		for index, v := range variants {
 			t.Run(v.String(), func(t *testing.T) {
 				ran, worst, reason := 0, 0.0, ""
-				for i := range convtest.Cases(24) {
+				cases, kinds := convtest.Cases(24), 2
+				if cases < 60 {
+					cases, kinds = (cases+2)/3, 1
+				}
+				for i := range cases {
 					c := caseFor(v, convtest.Seed(), i)
-					if i%3 == 0 { // two kinds a variant: each is a pipeline to compile
-						c.Problem.Activation = activations[(index+i%2*4)%len(activations)]
+					if i%3 == 0 { // one kind a variant or two: each is a pipeline to compile
+						c.Problem.Activation = activations[(index+i%kinds*4)%len(activations)]
 						c.Name += " " + c.Problem.Activation.Kind.String()
 					}
 					l, why, err := plan(c.Problem, traitsOf(d.Info()), v)

@@ -38,7 +38,9 @@ func judgeTransposed(t *testing.T, d *gpu.Device, name string, q conv.Transposed
 	}
 	defer back.Close()
 	g := convtest.Grads{X: make([]float32, len(x)), Weight: make([]float32, len(w)), Bias: make([]float32, q.Of.C)}
-	err = runGradients(d, [4][]float32{x, nil, nil, dy}, g, func(s *gpu.Stream, g Grads, in [4]Tensor) error { return back.Record(s, g, in[0], in[3]) })
+	err = runGradients(d, [4][]float32{x, nil, nil, dy}, g, func(s *gpu.Stream, g Grads, in [4]Tensor) error {
+		return back.RecordBackward(s, g, in[0], Tensor{}, Tensor{}, in[3])
+	})
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
