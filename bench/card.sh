@@ -48,13 +48,13 @@ peers() {
 	local title=$1
 	shift
 	# shellcheck disable=SC2086 # several flags
-	part "$title" 90 "$dir/peers" -device "$device" -python "${PYTHON:-python3}" $peer -turns 1 -seconds "$seconds" -limit 70s \
+	part "$title" 80 "$dir/peers" -device "$device" -python "${PYTHON:-python3}" $peer -turns 1 -seconds "$seconds" -limit 60s \
 		-shapes bench/peers/vulkan.json -only "${LAYERS:-}" "$@"
 }
 
 crosscheck() (
 	cd kernels
-	VKCONV_CASES=${VKCONV_CASES:-60} VKCONV_REQUIRE=$device timeout 80 "$dir/kernels.test" \
+	VKCONV_CASES=${VKCONV_CASES:-60} VKCONV_REQUIRE=$device timeout 60 "$dir/kernels.test" \
 		-test.run 'TestForward|TestEveryVariant|TestBackward|TestConvTranspose|TestDCN|TestRoIPool|TestScales|TestWinograd' 2>&1
 )
 
@@ -65,9 +65,9 @@ run() { # DIR
 	printf '# Against PyTorch on one card\n\n`bench/card.sh run`, commit %s, %s.\n' "$(cat "$dir/commit")" "$(date -u +%F)"
 	command -v nvidia-smi >/dev/null && printf '\nnvidia-smi: %s.\n' "$(nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,power.limit --format=csv,noheader)"
 	text 'Device' 20 "$dir/convbench" devices
-	text 'Cross-check' 90 bash -c crosscheck
-	text 'Outside cases' 40 bash -c '"$dir/convbench" check -device "$device" convtest/testdata/cases | sed -n "/^[0-9]* cases, /,\$p"'
-	text 'Main job' 40 "$dir/convbench" -device "$device"
+	text 'Cross-check' 65 bash -c crosscheck
+	text 'Outside cases' 30 bash -c '"$dir/convbench" check -device "$device" convtest/testdata/cases | sed -n "/^[0-9]* cases, /,\$p"'
+	text 'Main job' 30 "$dir/convbench" -device "$device"
 	peers 'float32, forward'
 	peers 'float32, gradients' -backward
 	peers 'float16, forward' -type float16

@@ -318,32 +318,46 @@ func forced(t *testing.T, d *gpu.Device, v variant, c convtest.Case, want func(f
 // TestRecordDoesNotAllocate keeps garbage out of the steady state.
 func TestRecordDoesNotAllocate(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
-		p, err := conv.Params{}.Problem(conv.Shape{1, 4, 8, 8}, conv.Shape{4, 4, 3, 3}, false)
-		if err != nil {
+		shape, w := conv.Shape{1, 4, 8, 8}, conv.Shape{4, 4, 3, 3}
+		weight := make([]float32, w.Len())
+		p, err1 := conv.Params{}.Problem(shape, w, false)
+		q, err2 := conv.Params{}.TransposedProblem(shape, w, [2]int{}, false)
+		pool, err3 := conv.NewGlobalPool(shape)
+		if err := errors.Join(err1, err2, err3); err != nil {
 			t.Fatal(err)
 		}
-		plan, err := NewConv2D(d, p, make([]float32, p.Weight().Len()), nil)
-		if err != nil {
+		conv2d, err1 := NewConv2D(d, p, weight, nil)
+		transposed, err2 := NewConvTranspose2D(d, q, weight, nil)
+		mean, err3 := NewGlobalPool(d, pool)
+		resize, err4 := NewResize(d, conv.Resize{N: 1, C: 4, H: 8, W: 8, Ho: 4, Wo: 5})
+		add, err5 := NewAdd(d, shape.Len())
+		cast, err6 := NewCast(d, conv.Float16, shape.Len(), true)
+		buf, err7 := d.NewBuffer(1 << 16)
+		s, err8 := d.NewStream()
+		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8); err != nil {
 			t.Fatal(err)
 		}
-		defer plan.Close()
-		buf, err := d.NewBuffer(1 << 16)
-		if err != nil {
-			t.Fatal(err)
-		}
+		defer conv2d.Close()
+		defer transposed.Close()
+		defer resize.Close()
 		defer buf.Free()
-		s, err := d.NewStream()
-		if err != nil {
-			t.Fatal(err)
-		}
 		defer s.Discard()
 		x, y := Tensor{buf, 0}, Tensor{buf, 1 << 15}
-		if n := testing.AllocsPerRun(50, func() {
-			if err := plan.Record(s, y, x); err != nil {
-				t.Fatal(err)
+		for name, record := range map[string]func() error{
+			"conv2d":      func() error { return conv2d.Record(s, y, x) },
+			"transpose":   func() error { return transposed.Record(s, y, x) },
+			"global pool": func() error { return mean.Record(s, View{Tensor: y}, View{Tensor: x}) },
+			"resize":      func() error { return resize.Record(s, View{Tensor: y}, View{Tensor: x}) },
+			"add":         func() error { return add.Record(s, y, x, x) },
+			"cast":        func() error { return cast.Record(s, y, x) },
+		} {
+			if n := testing.AllocsPerRun(50, func() {
+				if err := record(); err != nil {
+					t.Fatal(err)
+				}
+			}); n > 0 {
+				t.Errorf("Record of %s allocates %v times", name, n)
 			}
-		}); n > 0 {
-			t.Errorf("Record allocates %v times", n)
 		}
 	})
 }

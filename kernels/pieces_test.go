@@ -24,15 +24,6 @@ func binding(d *gpu.Device, bytes int64) maker {
 	return m
 }
 
-// draw is n random numbers.
-func draw(r *rand.Rand, n int) []float32 {
-	v := make([]float32, n)
-	for i := range v {
-		v[i] = float32(r.NormFloat64())
-	}
-	return v
-}
-
 func sameBits(got, want []float32) error {
 	for i, v := range got {
 		if math.Float32bits(v) != math.Float32bits(want[i]) {
@@ -95,7 +86,7 @@ func TestScalesInPieces(t *testing.T) {
 				if whole == nil {
 					continue
 				}
-				in := draw(r, whole.from.Len())
+				in := convtest.Normal(r, whole.from.Len())
 				want := make([]float32, whole.to.Len())
 				if err := scale(d, whole, want, in, 0); err != nil {
 					t.Fatal(err)
@@ -148,7 +139,7 @@ func TestMaximumInPieces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			in, dy := draw(r, x.Len()), draw(r, p.Output().Len())
+			in, dy := convtest.Normal(r, x.Len()), convtest.Normal(r, p.Output().Len())
 			var want []float32
 			for _, m := range []maker{makerFor(d), binding(d, int64(4*x.Len()/2)), binding(d, int64(4*x[2]*x[3]*3/2+granule))} {
 				s, err := newWindow(m, "window_max", p, true, 1)
@@ -178,7 +169,7 @@ func TestRuns(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		r := rand.New(rand.NewPCG(convtest.Seed(), 43))
 		const n = 5*runStep + 77
-		a, b, c := draw(r, n), draw(r, n), draw(r, n)
+		a, b, c := convtest.Normal(r, n), convtest.Normal(r, n), convtest.Normal(r, n)
 		small := binding(d, 4*(2*runStep+9))
 		run := func(m maker, out, in [][]float32, record func(m maker, s *gpu.Stream, out, in []Tensor) error) []float32 {
 			t.Helper()
@@ -261,7 +252,7 @@ func TestTransposedInParts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			in, weight, bias, dy := draw(r, x.Len()), draw(r, w.Len()), draw(r, q.Of.C), draw(r, q.Output().Len())
+			in, weight, bias, dy := convtest.Normal(r, x.Len()), convtest.Normal(r, w.Len()), convtest.Normal(r, q.Of.C), convtest.Normal(r, q.Output().Len())
 			var wantY, wantDX []float32
 			largest := max(q.Input().Len(), q.Output().Len()) / x[0]
 			for _, images := range []int{x[0], 2, 1} {

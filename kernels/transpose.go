@@ -228,14 +228,10 @@ func (c *ConvTranspose2DBackward) Describe() string {
 	return text
 }
 
-// RecordBackward is Record.
+// RecordBackward records the gradients that g wants: dx N×C×H×W, dweight C×(K/G)×R×S,
+// dbias K. x is only read for the gradient by the weight; dy is N×K×Ho×Wo; there are
+// no offsets and masks.
 func (c *ConvTranspose2DBackward) RecordBackward(s *gpu.Stream, g Grads, x, _, _, dy Tensor) error {
-	return c.Record(s, g, x, dy)
-}
-
-// Record records the gradients that g wants: dx N×C×H×W, dweight C×(K/G)×R×S,
-// dbias K. x is only read for the gradient by the weight; dy is N×K×Ho×Wo.
-func (c *ConvTranspose2DBackward) Record(s *gpu.Stream, g Grads, x, dy Tensor) error {
 	p := &c.weights.problem // from dy to x
 	if g.Offset.wants() || g.Mask.wants() {
 		return fmt.Errorf("kernels: %w: a transposed convolution has no gradient by offset or mask", conv.ErrParams)

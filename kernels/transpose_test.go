@@ -68,18 +68,11 @@ func TestConvTranspose(t *testing.T) {
 				continue
 			}
 			ran++
-			draw := func(n int) []float32 {
-				v := make([]float32, n)
-				for i := range v {
-					v[i] = float32(r.NormFloat64())
-				}
-				return v
-			}
 			var bias []float32
 			if q.Bias {
-				bias = draw(q.Of.C)
+				bias = convtest.Normal(r, q.Of.C)
 			}
-			judgeTransposed(t, d, fmt.Sprintf("%+v", q), q, draw(x.Len()), draw(w.Len()), bias, draw(q.Output().Len()), outside{}, worst)
+			judgeTransposed(t, d, fmt.Sprintf("%+v", q), q, convtest.Normal(r, x.Len()), convtest.Normal(r, w.Len()), bias, convtest.Normal(r, q.Output().Len()), outside{}, worst)
 			if t.Failed() {
 				return
 			}

@@ -192,7 +192,7 @@ func (s *settings) compare() (err error) {
 		lines = append(lines, p)
 	}
 	for _, p := range lines {
-		r.peers = append(r.peers, peerRun{p.name, p.about, run{}, run{}, map[string]string{}})
+		r.peers = append(r.peers, peerRun{p.name, p.about, run{}, run{}, map[string]string{}, map[string]string{}})
 	}
 	begin := time.Now()
 	for turn := range s.turns {
@@ -211,9 +211,7 @@ func (s *settings) compare() (err error) {
 				if err != nil {
 					return err
 				}
-				if a.Error == "" {
-					r.peers[i].add(l.Name, a)
-				}
+				r.peers[i].add(l.Name, a)
 			}
 		}
 	}
@@ -229,6 +227,10 @@ func (s *settings) compare() (err error) {
 }
 
 func (p *peerRun) add(name string, a answer) {
+	if a.Error != "" {
+		p.missing[name] = a.Error
+		return
+	}
 	p.times[name] = append(p.times[name], a.Median)
 	if a.Direct > 0 {
 		p.direct[name] = append(p.direct[name], a.Direct)

@@ -30,6 +30,7 @@ type peerRun struct {
 	times       run
 	direct      run               // without Winograd, where it tells
 	ways        map[string]string // what it computed a layer by
+	missing     map[string]string // why it has no figure
 }
 
 // leaveOut takes out the layers that were not measured.
@@ -80,6 +81,13 @@ func (r *report) write(w io.Writer) {
 			fmt.Fprint(w, " |")
 		}
 		fmt.Fprintln(w)
+	}
+	for _, p := range r.peers {
+		for _, l := range r.layers {
+			if why := p.missing[l.Name]; why != "" {
+				fmt.Fprintf(w, "\n%s has no figure for %s: %s.\n", p.name, l.Name, strings.TrimSuffix(why, "."))
+			}
+		}
 	}
 	if len(r.left) > 0 {
 		fmt.Fprintf(w, "\nNot measured, for want of time: %s.\n", strings.Join(r.left, ", "))
