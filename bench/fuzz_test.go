@@ -2,6 +2,7 @@ package bench
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -58,6 +59,7 @@ func FuzzBatch(f *testing.F) {
 // What is read can be worked out and written again.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"Version":1,"Rows":[{"Layer":"a","DeviceNS":[1,2],"WallNS":[3,4]}]}`))
+	f.Add([]byte(`{"Version":1,"Rows":[{"Layer":"a","DeviceNS":[],"WallNS":[]}]}`))
 	var text strings.Builder
 	if err := (Report{}).WriteJSON(&text); err != nil {
 		f.Fatal(err)
@@ -67,6 +69,10 @@ func FuzzReport(f *testing.F) {
 		r, err := ReadReport(strings.NewReader(string(data)))
 		if err != nil {
 			return
+		}
+		r.WriteTable(io.Discard, nil)
+		if err := errors.Join(r.WriteCSV(io.Discard), r.WriteGo(io.Discard)); err != nil {
+			t.Error(err)
 		}
 		var again strings.Builder
 		if err := r.WriteJSON(&again); err != nil {

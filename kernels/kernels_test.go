@@ -22,8 +22,12 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(gputest.Main(m)) }
 
-// guard is the pattern between tensors: a NaN that no computation makes.
+// guard is a pattern in tensors that are to be written: a NaN that no computation makes.
 const guard = 0x7fc0dead
+
+// guardAt is the word between tensors at that place: a NaN, and another one at
+// every place, since a sum with a NaN may be that same NaN.
+func guardAt(word int) uint32 { return 0x7fc00000 | uint32(word)*2654435761>>11 }
 
 // arena lays tensors out in one device buffer, with guard words before, between
 // and behind, and knows afterwards whether anything but y was written.
@@ -38,7 +42,7 @@ func newArena(align int64, tensors [slots][]float32) *arena {
 	a := &arena{}
 	pad := func(n int) {
 		for range n {
-			a.words = append(a.words, guard)
+			a.words = append(a.words, guardAt(len(a.words)))
 		}
 	}
 	pad(64 / step * step)

@@ -241,11 +241,12 @@ func TestRuns(t *testing.T) {
 
 // Transposed convolutions of batches that pass a binding, some images at a time:
 // the output and the gradient by the input have the bits of the whole, those by
-// weight and bias lie within the bound.
+// weight and bias lie within the bound. Images of the last shape start where a
+// binding may.
 func TestTransposedInParts(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		r, worst := rand.New(rand.NewPCG(convtest.Seed(), 44)), map[string]float64{}
-		for i, x := range []conv.Shape{{5, 4, 9, 11}, {7, 6, 7, 9}, {3, 5, 6, 7}} {
+		for i, x := range []conv.Shape{{5, 4, 9, 11}, {7, 6, 7, 9}, {3, 5, 6, 7}, {5, 4, 8, 8}} {
 			params := conv.Params{Stride: [2]int{2, 1 + i}, Padding: conv.Pad(1), Groups: 1 + i&1}
 			w := conv.Shape{x[1], 3, 3, 2}
 			q, err := params.TransposedProblem(x, w, [2]int{1, 0}, true)

@@ -52,9 +52,11 @@ var lasting map[int]*gpu.Device
 
 // Main runs the tests of a package whose calls of [Devices] share devices: what one test had a driver compile serves the
 // next, and software drivers take long. At the end it closes them, and fails if the validation layer says anything or a
-// Vulkan object is left.
+// Vulkan object is left. Without the validation layer dispatches bind buffers to their ends, so that guard bands show
+// what shaders write or read outside.
 func Main(m *testing.M) (status int) {
 	lasting = map[int]*gpu.Device{}
+	bindOn()
 	status = m.Run()
 	fail := func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, format+"\n", args...)

@@ -9,6 +9,7 @@ import (
 
 func FuzzIDX(f *testing.F) {
 	f.Add([]byte{0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3}, "labels")
+	f.Add([]byte{0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3, 4}, "one too many")
 	f.Add([]byte{0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4}, "images")
 	f.Add([]byte{0, 0, 8, 2, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff}, "images")
 	f.Add([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}, "images.gz")
