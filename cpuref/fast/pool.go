@@ -3,7 +3,10 @@ package fast
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +26,8 @@ var ErrClosed = errors.New("fast: the worker pool is closed")
 //	caller    │ post ▪▪▪▪▪▪▪▪▪▪▪▪▪▪ wait │ post ▪▪▪▪▪▪
 //	goroutine │ sleep … wake ▪▪▪▪▪▪▪▪▪▪▪▪ look ▪▪▪▪▪▪▪
 //
-// A caller who finds the seat taken waits for the seat or for its job's end.
+// A caller who finds the seat taken waits for the seat or for its job's end. A tile
+// that panics, on whichever worker, does so in its caller, when the others have left.
 type Pool struct {
 	workers int
 	mu      sync.Mutex
@@ -58,6 +62,7 @@ type job struct {
 	tiles   int64
 	next    atomic.Int64
 	stopped atomic.Bool   // the context ended before the last tile began
+	broken  error         // a tile panicked, under Pool.mu; its caller shall
 	active  int           // workers inside, under Pool.mu
 	listed  bool          // in Pool.jobs, under Pool.mu
 	over    atomic.Bool   // neither listed nor active
@@ -149,14 +154,17 @@ func (p *Pool) runGrad(ctx context.Context, plan tiler, tiles int, g gradArgs, y
 		}
 		p.mu.Lock()
 	}
-	stopped := j.stopped.Load()
+	stopped, broken := j.stopped.Load(), j.broken
 	select { // what was told and not waited for
 	case <-j.news:
 	default:
 	}
-	j.ctx, j.plan, j.y, j.x, j.offset, j.mask, j.gradArgs = nil, nil, nil, nil, nil, nil, gradArgs{}
+	j.ctx, j.plan, j.y, j.x, j.offset, j.mask, j.gradArgs, j.broken = nil, nil, nil, nil, nil, nil, gradArgs{}, nil
 	p.free = append(p.free, j)
 	p.mu.Unlock()
+	if broken != nil {
+		panic(broken)
+	}
 	if stopped {
 		return ctx.Err()
 	}
@@ -210,25 +218,27 @@ func (p *Pool) work(s *scratch) {
 func (p *Pool) serve(j *job, s *scratch) {
 	j.active++
 	p.mu.Unlock()
+	defer func() {
+		broken := recover()
+		p.mu.Lock()
+		if broken != nil {
+			j.next.Store(j.tiles)
+			j.broken = fmt.Errorf("fast: a tile broke: %v\n%s", broken, debug.Stack())
+		}
+		if j.listed { // nothing left in it: nobody else shall enter
+			j.listed = false
+			p.jobs = slices.DeleteFunc(p.jobs, func(other *job) bool { return other == j })
+		}
+		if j.active--; j.active == 0 {
+			j.over.Store(true)
+			j.tell()
+		}
+	}()
 	for i := j.next.Add(1) - 1; i < j.tiles; i = j.next.Add(1) - 1 {
 		if j.ctx.Err() != nil {
 			j.stopped.Store(true)
 			break
 		}
 		j.plan.tile(int(i), j, s)
-	}
-	p.mu.Lock()
-	if j.listed { // nothing left in it: nobody else shall enter
-		j.listed = false
-		for i, other := range p.jobs {
-			if other == j {
-				p.jobs = append(p.jobs[:i], p.jobs[i+1:]...)
-				break
-			}
-		}
-	}
-	if j.active--; j.active == 0 {
-		j.over.Store(true)
-		j.tell()
 	}
 }

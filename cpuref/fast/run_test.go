@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -238,4 +240,52 @@ func TestFarOffsets(t *testing.T) {
 func (s *scratch) bytes() int64 {
 	return int64(4*(cap(s.panel)+cap(s.sums)+cap(s.index)+cap(s.segs)) +
 		32*cap(s.vectors) + 160*cap(s.samples) + int(unsafe.Sizeof(dcnPoint{}))*cap(s.points))
+}
+
+// brokenTiles panics on the caller's seat, or on any other worker; the rest wait for it.
+type brokenTiles struct {
+	seat    *scratch
+	there   bool // on the seat
+	once    *sync.Once
+	reached chan struct{}
+}
+
+func (b brokenTiles) tile(_ int, _ *job, s *scratch) {
+	if (s == b.seat) == b.there {
+		b.once.Do(func() { close(b.reached) })
+		panic("broken on purpose")
+	}
+	<-b.reached
+}
+
+// countedTiles counts its tiles.
+type countedTiles struct{ n *atomic.Int64 }
+
+func (c countedTiles) tile(int, *job, *scratch) { c.n.Add(1) }
+
+// TestPanic breaks tiles: the caller gets the panic, wherever it was, and the pool
+// has all its workers afterwards.
+func TestPanic(t *testing.T) {
+	run := func(p *Pool, plan tiler) (broken any) {
+		defer func() { broken = recover() }()
+		if err := p.run(context.Background(), plan, 8, nil, nil, nil, nil); err != nil {
+			t.Error(err)
+		}
+		return nil
+	}
+	for _, workers := range []int{1, 2, 3} {
+		pool := NewPool(workers)
+		for i := range 20 {
+			there := workers == 1 || i%2 == 0
+			v := run(pool, brokenTiles{pool.scratch[0], there, new(sync.Once), make(chan struct{})})
+			if err, ok := v.(error); !ok || !strings.Contains(err.Error(), "broken on purpose") {
+				t.Fatalf("%d workers: the caller recovered %v", workers, v)
+			}
+			var n atomic.Int64
+			if v := run(pool, countedTiles{&n}); v != nil || n.Load() != 8 {
+				t.Fatalf("%d workers: after a panic %d of 8 tiles ran (%v)", workers, n.Load(), v)
+			}
+		}
+		pool.Close()
+	}
 }
