@@ -82,9 +82,9 @@ func TestEveryDevice(t *testing.T) {
 			}
 			must(t, 0, []string{"t_s3x2_op2x1 ", "mmcv_deform_pack_v1", "mmcv_deform_roi_pool_2x2 ", "none outside its bound"},
 				"check", "-device", name, filepath.Join(cases, "../transposed"), filepath.Join(cases, "../known"))
-			must(t, 0, []string{"dcnv4_oob ", "psroipool_mask ", "aspp_rates ", "pyramid_2x2x1x5 ", "none outside its bound"},
-				"check", "-device", name, filepath.Join(cases, "../dcn"), filepath.Join(cases, "../scales"))
-			must(t, 0, []string{"deformable v2 ", "transposed ", "psroi pool ", "aspp "}, "check", "-device", name, "-random", "6")
+			must(t, 0, []string{"dcnv4_oob ", "psroipool_mask ", "aspp_rates ", "pyramid_2x2x1x5 ", "act_gelu ", "norm_2 ", "none outside its bound"},
+				"check", "-device", name, filepath.Join(cases, "../dcn"), filepath.Join(cases, "../scales"), filepath.Join(cases, "../layers"))
+			must(t, 0, []string{"deformable v2 ", "transposed ", "psroi pool ", "aspp ", "window pool ", "batch norm "}, "check", "-device", name, "-random", "6")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "swirl.png", "-deform", "swirl")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "edges.png", "-dilation", "4")
 			if infos != nil {
