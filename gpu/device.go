@@ -157,13 +157,20 @@ func (d *Device) wrap(err error) error {
 	if errors.As(err, &r) {
 		switch {
 		case r.Lost():
-			d.lost.Store(true)
+			d.lose()
 			return fmt.Errorf("gpu: %w: %s stopped working (%w); close it and open it again", ErrDeviceLost, d.info.Name, err)
 		case r.OutOfMemory():
 			return fmt.Errorf("gpu: %w: %w", ErrOutOfMemory, err)
 		}
 	}
 	return fmt.Errorf("gpu: %w", err)
+}
+
+// lose notes that the device is of no more use, and logs it once.
+func (d *Device) lose() {
+	if !d.lost.Swap(true) {
+		d.log.Error("lost", "device", d.info.Name, "error", d.errLost())
+	}
 }
 
 func (d *Device) errLost() error {
