@@ -18,7 +18,8 @@
 // it does nothing and returns the context's error. One that ends while the call
 // waits ends the waiting, not the work: what is queued on a device is computed
 // all the same, and the engine stays of use; on the CPU path a run stops between
-// tiles, and what it wrote is undefined.
+// tiles, and what it wrote is undefined. Only a layer in float64 there, a mode for
+// checking, is one piece.
 //
 // Calls that plan, allocate or copy to the device (Open, New…, [Tensor.Upload],
 // SetWeights, [Engine.Flush]) take none: a driver's compiler cannot be
@@ -26,16 +27,17 @@
 // wait for queued layers, except where those hold what the call needs: an upload
 // of more than 24 MiB through staging memory, or an allocation beyond the memory
 // that is free. Close waits for everything; Options.HangTimeout bounds it all on
-// a device that hangs. A call of another package that plans many layers, such as
-// that of package onnx, takes a context and looks at it between them.
+// a device that hangs. What plans a whole model, such as package onnx, takes a
+// context and looks at it between layers.
 //
 // # Diagnostics
 //
 // The library prints nothing. Options.Log gets, by level: Error, a device was lost
 // or hangs; Warn, something does not work and was gone around, such as the CPU for
 // a missing device or a pipeline cache that cannot be read; Info, the device that
-// was opened and why that one; Debug, each layer planned, how it computes and how long
-// its planning took. Running a layer logs nothing. What the caller can see by an
+// was opened and why that one; Debug, each layer planned, how it computes and how
+// long its planning took. What the validation layer says is logged as Warn when the
+// work is waited for. Running a layer logs nothing. What the caller can see by an
 // error is returned and not logged, but for lost devices, whose many calls fail.
 package vkconv
 

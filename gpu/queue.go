@@ -239,6 +239,7 @@ func (q *queue) settle() bool {
 
 // await waits until submission serial has finished. It returns ctx's error, or ErrDeviceLost.
 func (d *Device) await(ctx context.Context, serial uint64) error {
+	defer d.tell()
 	// In slices, so that ctx is heard. Short ones first: most work is short.
 	slice := uint64(1e6)
 	q := &d.queue
