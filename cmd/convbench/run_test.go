@@ -112,6 +112,22 @@ func TestNoDriver(t *testing.T) {
 	must(t, 2, []string{"stderr: convbench: "}, "check", "cases")
 }
 
+// A network trained on the spot is shown what it was trained on, and a photograph.
+func TestShowTrained(t *testing.T) {
+	files(t)
+	must(t, 0, []string{"of the grid's"}, "learn", "-device", "cpu", "-steps", "80", "-seeds", "1", "-kinds", "deformable", "-o", "learned")
+	net := []string{"-device", "cpu", "-net", "learned/weights.safetensors"}
+	must(t, 0, []string{"26×26 pixels, class ", "% sure", "lie on its map", "displaced by"}, append([]string{"show", "learned/held-out-4.png", "-o", "p.svg"}, net...)...)
+	must(t, 0, []string{"60×40 pixels, class "}, append([]string{"show", "photo.png", "-o", "p.png"}, net...)...)
+	drawn, err := os.ReadFile("p.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(drawn), "<title>row "); n < 1 || n > 9 {
+		t.Errorf("%d points are drawn", n)
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	files(t)
 	ctx, cancel := context.WithCancel(context.Background())
