@@ -24,9 +24,6 @@ import (
 	"vkconv/tensorio"
 )
 
-// runs are timed, behind one that warms up.
-const runs = 5
-
 //go:embed testdata/slim.safetensors
 var slim []byte
 
@@ -36,14 +33,18 @@ func main() {
 	layers := flag.String("layers", "", "compare every layer with this `file` of PyTorch's")
 	picture := flag.String("picture", "", "segment this `file`; without it a photograph that is here")
 	device := flag.String("device", "", "run on this `device` alone; without it on all")
+	runs := flag.Int("runs", 5, "time this `number` of runs, behind one that warms up")
 	out := flag.String("o", "", "paint the classes into this .png `file`")
 	flag.Parse()
-	if err := run(*weights, *layers, *picture, *device, *out); err != nil {
+	if err := run(*weights, *layers, *picture, *device, *out, *runs); err != nil {
 		log.Fatal("deeplab: ", err)
 	}
 }
 
-func run(weights, layers, picture, device, out string) error {
+func run(weights, layers, picture, device, out string, runs int) error {
+	if runs < 1 {
+		return fmt.Errorf("-runs is %d, must be at least 1", runs)
+	}
 	file, err := tensorio.NewSafetensors("slim.safetensors", slim)
 	if weights != "" {
 		file, err = tensorio.OpenSafetensors(weights)
@@ -66,7 +67,7 @@ func run(weights, layers, picture, device, out string) error {
 		if err != nil {
 			return err
 		}
-		got, err := on(e, file, layers, Normalize(scene), scene.Shape)
+		got, err := on(e, file, layers, Normalize(scene), scene.Shape, runs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Name(), err)
 		}
@@ -104,7 +105,7 @@ func engines(device string) ([]string, error) {
 }
 
 // on runs the network on one device and returns the class of every pixel.
-func on(e *vkconv.Engine, file *tensorio.Safetensors, layers string, x []float32, shape conv.Shape) ([]int, error) {
+func on(e *vkconv.Engine, file *tensorio.Safetensors, layers string, x []float32, shape conv.Shape, runs int) ([]int, error) {
 	ctx := context.Background()
 	fmt.Printf("%s, %s\n", e.Name(), e.Driver())
 	if layers != "" {

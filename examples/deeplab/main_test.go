@@ -85,7 +85,7 @@ func TestNoticesAWrongLayer(t *testing.T) {
 	if err := tensorio.WriteSafetensors(path, arrays, map[string]string{"rates": "2,4,6"}); err != nil {
 		t.Fatal(err)
 	}
-	err = run(path, "testdata/slim_layers.safetensors", "", "cpu", "")
+	err = run(path, "testdata/slim_layers.safetensors", "", "cpu", "", 1)
 	if err == nil || !strings.Contains(err.Error(), "classifier.0.convs.2: element") {
 		t.Errorf("a wrong weight: %v", err)
 	}
@@ -93,13 +93,13 @@ func TestNoticesAWrongLayer(t *testing.T) {
 	if err := tensorio.WriteSafetensors(path, arrays, map[string]string{"rates": "2,4,6"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(path, "", "", "cpu", ""); err == nil || !strings.Contains(err.Error(), `array "backbone.layer2.0.bn2.running_var" is missing`) {
+	if err := run(path, "", "", "cpu", "", 1); err == nil || !strings.Contains(err.Error(), `array "backbone.layer2.0.bn2.running_var" is missing`) {
 		t.Errorf("a missing weight: %v", err)
 	}
 	if err := tensorio.WriteSafetensors(path, arrays, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(path, "", "", "cpu", ""); err == nil || !strings.Contains(err.Error(), "rates") {
+	if err := run(path, "", "", "cpu", "", 1); err == nil || !strings.Contains(err.Error(), "rates") {
 		t.Errorf("no rates: %v", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestNoticesAWrongLayer(t *testing.T) {
 // The photograph is segmented and painted.
 func TestPicture(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "labels.png")
-	if err := run("", "", "", "cpu", out); err != nil {
+	if err := run("", "", "", "cpu", out, 2); err != nil {
 		t.Fatal(err)
 	}
 	m, err := tensorio.ReadImage(out)
