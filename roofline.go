@@ -23,7 +23,8 @@ func (r Roofline) Known() bool { return r.Float32 > 0 && r.Memory > 0 }
 
 // Least is how long work of so many float32 operations, which touches so many
 // bytes, takes at least, and whether memory is what limits it: the roofline of
-// Williams et al. 2009, min(peak, intensity × bandwidth), as a time.
+// Williams et al. 2009, "Roofline: an insightful visual performance model",
+// min(peak, intensity × bandwidth), as a time.
 func (r Roofline) Least(flops, bytes int64) (least time.Duration, memory bool) {
 	arithmetic, streams := float64(flops)/r.Float32, float64(bytes)/r.Memory
 	return time.Duration(1e9 * max(arithmetic, streams)), streams > arithmetic

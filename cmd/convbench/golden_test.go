@@ -31,8 +31,8 @@ var masks = []struct {
 	// the same of bench, which keeps more times apart, up to the error's share
 	{regexp.MustCompile(`(→ [\d×]+) +[\d.]+ +[\d.]+ +\d+% +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+`), "$1 # # #% # # # # # # #"},
 	{regexp.MustCompile(`(→ [\d× #%]+#) +[\d.]+% of (FMA|memory)`), "$1 #% of its roof"},
-	{regexp.MustCompile(`(roof   |roofline:) .*`), "$1 #"},
-	{regexp.MustCompile(`(  [a-z0-9 ]+) [\d.]+ (GFLOP/s|GB/s)`), "$1 # $2"},
+	{regexp.MustCompile(`(?m)^(roof   |  roofline:) .*`), "$1 #"},
+	{regexp.MustCompile(`(?m)^(  [a-z0-9]+(?: [a-z]+)?) +[\d.]+ (GFLOP/s|GB/s)`), "$1 # $2"},
 	{regexp.MustCompile(`take .* together, .* GFLOP/s`), "take # together, # GFLOP/s"},
 	{regexp.MustCompile(`pure Go, [\w ]+`), "pure Go, #"},
 	{regexp.MustCompile(` *\d+(\.\d+)? ms\b`), " # ms"},

@@ -22,10 +22,10 @@ then is anything timed.
 
 The table has for each layer: its device time between two timestamps (median, and half the
 distance between the quartiles), its wall time, GFLOP/s (2 for a multiply-add of direct
-convolution, sampling not counted), GB/s (every tensor read or written once), the share of the
-device's own roofline (convbench roofline measures it; above 100% where products with padding
-are counted but skipped), how many times faster than the CPU path, and the largest error as a
-share of its bound: up to 1 is right.`,
+convolution, sampling not counted), GB/s (every tensor read or written once), its share of the
+device's own roofline, min(peak, intensity × bandwidth), which is measured first (see convbench
+roofline), how many times faster than the CPU path, and the largest error as a share of its
+bound: up to 1 is right.`,
 	examples: `
   convbench
   convbench -device cpu

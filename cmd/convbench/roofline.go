@@ -14,10 +14,11 @@ import (
 var rooflineCommand = command{
 	name:  "roofline",
 	short: "measure a device's own peaks with micro-kernels",
-	long: `Measures the most that the device and the CPU path do, with kernels that do nothing else: chains
-of float32 multiply-adds that each wait for themselves alone (and of float16, where the device
-has it), reading and copying memory past the caches, the driver's own copy, and reading what a
-workgroup shares. The CPU path's multiply-adds are those of its assembly, all threads at once.
+	long: `Measures the most that the device and the CPU path do, with kernels that do nothing else:
+multiply-adds of float32 numbers in registers (and of float16 ones, where the device has them),
+reading and copying memory past the caches, the driver's own copy, and reading what a workgroup
+shares. The CPU path's multiply-adds are those of its assembly, on all threads at once; its copy
+is Go's. Other work on the machine meanwhile makes all of it less.
 
 A layer can be no faster than min(peak, intensity × bandwidth), its roofline; the bandwidth is
 the best of the three. The tables of convbench, bench and report give each row's share of that.
