@@ -173,62 +173,101 @@ func TestRoIPool(t *testing.T) {
 
 // The same gradients to the bit, again and again, with other work in flight.
 func TestDCNTwiceTheSame(t *testing.T) {
-	const rounds = 20
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
 		defer otherWork(t, e)()
-		for i := range convtest.Cases(8) {
-			c, r := convtest.RandomDCNv3(3, i), convtest.RandomRoIPool(3, i)
-			d, q := c.D, r.Q
-			l, err := e.NewDCNv3(d.Input(), dcnParams(d))
-			if err != nil {
-				t.Fatal(err)
+		for _, random := range []func(uint64, int) convtest.DCNCase{convtest.RandomDCNv3, convtest.RandomDCNv4} {
+			for i := range 1 + convtest.Cases(20)/20 {
+				dcnTwice(t, e, random(3, i))
 			}
-			pool, err := e.NewDeformRoIPool(q.Input(), q.RoIs, conv.RoIPoolParams{Bins: [2]int{q.Ho, q.Wo}, SpatialScale: q.SpatialScale,
-				SamplingRatio: q.Samples, Gamma: q.Gamma, Offset: q.Offset, Mask: q.Mask})
-			if err != nil {
-				t.Fatal(err)
+		}
+		for _, random := range []func(uint64, int) convtest.RoICase{convtest.RandomRoIPool, convtest.RandomPSRoIPool} {
+			for i := range 1 + convtest.Cases(20)/20 {
+				roiTwice(t, e, random(3, i))
 			}
-			s := tensors{e: e}
-			blank := func(shape conv.Shape) []float32 { return make([]float32, shape.Len()) }
-			x, offset, mask, dy := s.of(d.Input(), c.X), s.of(d.Offset(), c.Offset), s.of(d.MaskShape(), c.Mask), s.of(d.Output(), c.OutputGrad())
-			dx, doffset, dmask := s.of(d.Input(), blank(d.Input())), s.of(d.Offset(), blank(d.Offset())), s.of(d.MaskShape(), blank(d.MaskShape()))
-			px, rois, poffset, pmask, pdy := s.of(q.Input(), r.X), s.of(q.RoIShape(), r.RoIs), s.of(q.OffsetShape(), r.Offset), s.of(q.MaskShape(), r.Mask), s.of(q.Output(), r.OutputGrad())
-			dpx := s.of(q.Input(), blank(q.Input()))
-			var dpoffset *vkconv.Tensor
-			if q.Offset {
-				dpoffset = s.of(q.OffsetShape(), blank(q.OffsetShape()))
-			}
-			if s.err != nil {
-				t.Fatal(s.err)
-			}
-			all := []*vkconv.Tensor{dx, doffset, dmask, dpx, dpoffset}
-			var first [][]float32
-			for round := range rounds {
-				if err := errors.Join(l.RunBackward(ctx, vkconv.Gradients{X: dx, Offset: doffset, Mask: dmask}, x, offset, mask, dy),
-					pool.RunBackward(ctx, vkconv.Gradients{X: dpx, Offset: dpoffset}, px, rois, poffset, pmask, pdy)); err != nil {
-					t.Fatal(err)
-				}
-				got := make([][]float32, len(all))
-				for j, g := range all {
-					if g != nil {
-						got[j] = blank(g.Shape())
-						if err := g.Download(ctx, got[j]); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-				for j := range first {
-					if !slices.EqualFunc(got[j], first[j], func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
-						t.Errorf("%s: gradient %d differs in round %d", c.Name, j, round)
-					}
-				}
-				first = got
-			}
-			l.Close()
-			pool.Close()
-			s.close()
 		}
 	})
+}
+
+// dcnTwice holds every gradient of a case.
+func dcnTwice(t *testing.T, e *vkconv.Engine, c convtest.DCNCase) {
+	d := c.D
+	s := &tensors{e: e}
+	defer s.close()
+	x, offset, mask, dy := s.of(d.Input(), c.X), s.of(d.Offset(), c.Offset), s.of(d.MaskShape(), c.Mask), s.of(d.Output(), c.OutputGrad())
+	to := vkconv.Gradients{X: s.blank(d.Input()), Offset: s.blank(d.Offset())}
+	if d.Packed {
+		l, err := e.NewDCNv4(d.Input(), dcnParams(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		s.twice(t, c.Name, to, func() error { return l.RunBackward(ctx, to, x, offset, dy) })
+		return
+	}
+	to.Mask = s.blank(d.MaskShape())
+	l, err := e.NewDCNv3(d.Input(), dcnParams(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s.twice(t, c.Name, to, func() error { return l.RunBackward(ctx, to, x, offset, mask, dy) })
+}
+
+// roiTwice holds every gradient of a case.
+func roiTwice(t *testing.T, e *vkconv.Engine, c convtest.RoICase) {
+	q := c.Q
+	s := &tensors{e: e}
+	defer s.close()
+	x, rois, dy := s.of(q.Input(), c.X), s.of(q.RoIShape(), c.RoIs), s.of(q.Output(), c.OutputGrad())
+	to := vkconv.Gradients{X: s.blank(q.Input())}
+	var offset, mask *vkconv.Tensor
+	if q.Offset {
+		offset, to.Offset = s.of(q.OffsetShape(), c.Offset), s.blank(q.OffsetShape())
+	}
+	if q.Mask {
+		mask, to.Mask = s.of(q.MaskShape(), c.Mask), s.blank(q.MaskShape())
+	}
+	l, err := newRoI(e, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s.twice(t, c.Name, to, func() error { return l.RunBackward(ctx, to, x, rois, offset, mask, dy) })
+}
+
+// blank makes a tensor that a run fills.
+func (s *tensors) blank(shape conv.Shape) *vkconv.Tensor {
+	return s.of(shape, make([]float32, shape.Len()))
+}
+
+// twice runs often and compares the bits of what it fills.
+func (s *tensors) twice(t *testing.T, name string, to vkconv.Gradients, run func() error) {
+	t.Helper()
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	var first [3][]float32
+	for round := range 20 {
+		if err := run(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for j, g := range []*vkconv.Tensor{to.X, to.Offset, to.Mask} {
+			if g == nil {
+				continue
+			}
+			got := make([]float32, g.Shape().Len())
+			poison := slices.Repeat([]float32{float32(math.NaN())}, len(got))
+			if err := errors.Join(g.Download(ctx, got), g.Upload(poison)); err != nil {
+				t.Fatal(err)
+			}
+			if round == 0 {
+				first[j] = got
+			}
+			if !slices.EqualFunc(got, first[j], bits) {
+				t.Fatalf("%s: gradient %d differs in round %d", name, j, round)
+			}
+		}
+	}
 }
 
 func TestDCNMisuse(t *testing.T) {
