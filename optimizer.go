@@ -68,7 +68,7 @@ func (e *Engine) NewSGD(parameters conv.Shape, o conv.SGD) (*SGD, error) {
 	if err := parameters.Check("parameters"); err != nil {
 		return nil, err
 	}
-	u, err := e.planSingle("sgd", true, func() (operator, error) { return e.back.sgd(parameters.Len(), o) })
+	u, err := e.planSingle("sgd", true, double{}, nil, func() (operator, error) { return e.back.sgd(parameters.Len(), o) })
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (e *Engine) NewAdam(parameters conv.Shape, o conv.Adam) (*Adam, error) {
 	if err := parameters.Check("parameters"); err != nil {
 		return nil, err
 	}
-	u, err := e.planSingle("adam", true, func() (operator, error) { return e.back.adam(parameters.Len(), o) })
+	u, err := e.planSingle("adam", true, double{}, nil, func() (operator, error) { return e.back.adam(parameters.Len(), o) })
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (e *Engine) NewCrossEntropy(x conv.Shape) (*CrossEntropy, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := e.planSingle("cross-entropy", true, func() (operator, error) { return e.back.crossEntropy(c) })
+	u, err := e.planSingle("cross-entropy", true, double{}, nil, func() (operator, error) { return e.back.crossEntropy(c) })
 	if err != nil {
 		return nil, err
 	}
