@@ -17,14 +17,6 @@ import (
 	"vkconv/tensorio"
 )
 
-func normal(r *rand.Rand, n int) []float32 {
-	v := make([]float32, n)
-	for i := range v {
-		v[i] = float32(r.NormFloat64())
-	}
-	return v
-}
-
 // asppCase is an ASPP with its data.
 type asppCase struct {
 	x       conv.Shape
@@ -41,9 +33,9 @@ func randomASPP(i int) asppCase {
 		c.params.Activation = convtest.RandomActivation(r)
 	}
 	filter := func(k, each int) vkconv.Filter {
-		f := vkconv.Filter{Weight: normal(r, k*each)}
+		f := vkconv.Filter{Weight: convtest.Normal(r, k*each)}
 		if r.IntN(3) > 0 {
-			f.Bias = normal(r, k)
+			f.Bias = convtest.Normal(r, k)
 		}
 		return f
 	}
@@ -53,7 +45,7 @@ func randomASPP(i int) asppCase {
 	for range c.params.Rates {
 		c.weights.Dilated = append(c.weights.Dilated, filter(channels, 9*c.x[1]))
 	}
-	c.data = normal(r, c.x.Len())
+	c.data = convtest.Normal(r, c.x.Len())
 	return c
 }
 
@@ -144,14 +136,14 @@ func TestASPP(t *testing.T) {
 // All branches are one submission of one dispatch a layer, no copy between
 // them, and take no memory but the concatenation and the pooled values.
 func TestASPPIsOneSubmission(t *testing.T) {
-	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+	onOwn(t, func(t *testing.T, e *vkconv.Engine) {
 		c := randomASPP(0)
 		c.x, c.params.Rates = conv.Shape{2, 8, 12, 16}, []int{2, 4, 6}
 		c.params.Channels, c.params.Out = 8, 4
 		r := rand.New(rand.NewPCG(1, 1))
-		f := func(n int) vkconv.Filter { return vkconv.Filter{Weight: normal(r, n)} }
+		f := func(n int) vkconv.Filter { return vkconv.Filter{Weight: convtest.Normal(r, n)} }
 		c.weights = vkconv.ASPPWeights{Point: f(64), Dilated: []vkconv.Filter{f(576), f(576), f(576)}, Pool: f(64), Project: f(4 * 40)}
-		x := tensor(t, e, c.x, normal(r, c.x.Len()))
+		x := tensor(t, e, c.x, convtest.Normal(r, c.x.Len()))
 		y := tensor(t, e, conv.Shape{2, 4, 12, 16}, make([]float32, 2*4*12*16))
 		before := e.Memory().InUse
 		l, err := e.NewASPP(c.x, c.params, c.weights)

@@ -190,7 +190,7 @@ func TestDeformPackRefuses(t *testing.T) {
 // notice that it is one tensor.
 func TestReshape(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
-		x := tensor(t, e, conv.Shape{2, 3, 4, 5}, normal(rand.New(rand.NewPCG(1, 2)), 120))
+		x := tensor(t, e, conv.Shape{2, 3, 4, 5}, convtest.Normal(rand.New(rand.NewPCG(1, 2)), 120))
 		flat, err := x.Reshape(conv.Shape{2, 60, 1, 1})
 		if err != nil {
 			t.Fatal(err)

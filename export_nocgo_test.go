@@ -4,3 +4,6 @@ package vkconv
 
 // Queued tells that nothing is ever queued.
 func (e *Engine) Queued() (operators int, last any, ok bool) { return 0, nil, false }
+
+// Live is nil: there are no Vulkan objects.
+func (e *Engine) Live() map[string]int { return nil }

@@ -120,7 +120,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestClosedWhileInUse(t *testing.T) {
 	for _, what := range []string{"engine", "layer", "tensor"} {
 		t.Run(what, func(t *testing.T) {
-			onEach(t, func(t *testing.T, e *vkconv.Engine) {
+			onOwn(t, func(t *testing.T, e *vkconv.Engine) {
 				s, err := newShared(e, 1)
 				if err != nil {
 					t.Fatal(err)
@@ -167,7 +167,7 @@ func TestSoak(t *testing.T) {
 			t.Fatalf("VKCONV_SOAK is %q, want a duration like 1h", s)
 		}
 	}
-	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+	onOwn(t, func(t *testing.T, e *vkconv.Engine) {
 		var early usage
 		jobs := 0
 		for i, until := range []time.Duration{length / 3, length - length/3} { // the first third warms up

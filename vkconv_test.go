@@ -3,7 +3,9 @@ package vkconv_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,18 +19,52 @@ import (
 
 var ctx = context.Background()
 
-// onEach runs f on every device there is, and asks the validation layer at the end.
+// lasting are the engines that tests share, by device: what one test had a driver
+// compile serves the next, and software drivers take long. TestMain closes them.
+var lasting = map[string]*vkconv.Engine{}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	for name, e := range lasting {
+		if err := e.Close(); err != nil {
+			fmt.Fprintf(os.Stderr, "closing the engine of device %s: %v\n", name, err)
+			status = 1
+		}
+		if left := e.Live(); len(left) > 0 {
+			fmt.Fprintf(os.Stderr, "left behind on device %s: %v\n", name, left)
+			status = 1
+		}
+	}
+	os.Exit(status)
+}
+
+// onEach runs f on every device there is, and asks the validation layer at the
+// end. The engine is shared with other tests: see onOwn.
 func onEach(t *testing.T, f func(t *testing.T, e *vkconv.Engine)) {
 	for _, name := range devices(t) {
 		t.Run(name, func(t *testing.T) {
-			e, err := vkconv.Open(vkconv.Options{Device: name, CacheDir: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
+			e := lasting[name]
+			if e == nil {
+				e = open(t, name)
+				lasting[name] = e
 			}
-			if e.OnGPU() != (name != "cpu") {
-				t.Fatalf("%s opened %s", name, e.Name())
+			before := len(e.Messages())
+			f(t, e)
+			if err := e.Wait(ctx); err != nil {
+				t.Error(err)
 			}
-			t.Logf("%s; %s; chosen: %s", e.Name(), e.Driver(), e.Why())
+			for _, m := range e.Messages()[before:] {
+				t.Errorf("validation: %s", m)
+			}
+		})
+	}
+}
+
+// onOwn is onEach with an engine of the test's own, which it may close.
+func onOwn(t *testing.T, f func(t *testing.T, e *vkconv.Engine)) {
+	for _, name := range devices(t) {
+		t.Run(name, func(t *testing.T) {
+			e := open(t, name)
 			f(t, e)
 			if err := e.Close(); err != nil {
 				t.Error(err)
@@ -38,6 +74,19 @@ func onEach(t *testing.T, f func(t *testing.T, e *vkconv.Engine)) {
 			}
 		})
 	}
+}
+
+func open(t *testing.T, name string) *vkconv.Engine {
+	t.Helper()
+	e, err := vkconv.Open(vkconv.Options{Device: name, CacheDir: "off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.OnGPU() != (name != "cpu") {
+		t.Fatalf("%s opened %s", name, e.Name())
+	}
+	t.Logf("%s; %s; chosen: %s", e.Name(), e.Driver(), e.Why())
+	return e
 }
 
 // tensor uploads data; the test frees it.
@@ -103,11 +152,12 @@ func run(e *vkconv.Engine, c convtest.Case, y, x, weight, bias, offset, mask []f
 
 func TestForward(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		before := e.Memory().InUse
 		convtest.ForwardActivated(t, convtest.Cases(100), func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
 			return run(e, c, y, x, weight, bias, offset, mask)
 		})
-		if m := e.Memory(); m.InUse != 0 || m.Peak == 0 {
-			t.Errorf("everything was freed, yet memory is %+v", m)
+		if m := e.Memory(); m.InUse != before || m.Peak == 0 {
+			t.Errorf("everything was freed, yet memory is %+v, before %d bytes", m, before)
 		}
 	})
 }
@@ -253,7 +303,7 @@ func TestTime(t *testing.T) {
 }
 
 func TestMisuse(t *testing.T) {
-	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+	onOwn(t, func(t *testing.T, e *vkconv.Engine) {
 		shape, w := conv.Shape{1, 2, 4, 4}, conv.Shape{2, 2, 3, 3}
 		weight := make([]float32, w.Len())
 		l, err := e.NewConv2D(shape, weight, nil, w, conv.Params{Padding: conv.Pad(1)})

@@ -125,7 +125,7 @@ func (v *vulkan) convTranspose2DBackward(q conv.Transposed, weight []float32) (o
 		return nil, err
 	}
 	return &vulkanOperator{plan, v, func(s *gpu.Stream, t onDevice) error {
-		return plan.Record(s, gradients(t), t[5], t[6])
+		return plan.RecordBackward(s, gradients(t), t[5], kernels.Tensor{}, kernels.Tensor{}, t[6])
 	}, weightOnly(plan.SetWeights)}, nil
 }
 

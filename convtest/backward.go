@@ -18,7 +18,7 @@ type RunBackward func(c Case, g Grads, dy []float32) error
 // OutputGrad draws the gradient by the output of a case, the same every time.
 func (c Case) OutputGrad() []float32 {
 	n := c.Problem.Output().Len()
-	return normal(rand.New(rand.NewPCG(5, uint64(n))), n)
+	return Normal(rand.New(rand.NewPCG(5, uint64(n))), n)
 }
 
 // WantGrads asks the oracle for the gradients.

@@ -34,15 +34,15 @@ func RandomPack(seed uint64, i int) PackCase {
 		if r.IntN(4) == 0 {
 			p.Border = conv.BorderCut
 		}
-		c := PackCase{Problem: p, X: normal(r, p.Input().Len()), Filter: cpuref.Filter[float32]{Weight: normal(r, p.Weight().Len())}}
+		c := PackCase{Problem: p, X: Normal(r, p.Input().Len()), Filter: cpuref.Filter[float32]{Weight: Normal(r, p.Weight().Len())}}
 		if p.Bias {
-			c.Filter.Bias = normal(r, p.K)
+			c.Filter.Bias = Normal(r, p.K)
 		}
 		outputs := p.Offset()[1]
 		if p.Mask {
 			outputs += p.MaskShape()[1]
 		}
-		c.Predictor.Weight, c.Predictor.Bias = normal(r, outputs*p.C*p.Taps()), normal(r, outputs)
+		c.Predictor.Weight, c.Predictor.Bias = Normal(r, outputs*p.C*p.Taps()), Normal(r, outputs)
 		scale := [...]float32{0, 0.02, 0.1, 0.1, 0.5, 1}[r.IntN(6)]
 		for _, v := range [][]float32{c.Predictor.Weight, c.Predictor.Bias} {
 			for j := range v {
@@ -61,7 +61,7 @@ func RandomPack(seed uint64, i int) PackCase {
 func (c PackCase) OutputGrad() []float32 { return outputGrad(c.Problem.Output()) }
 
 func outputGrad(s conv.Shape) []float32 {
-	return normal(rand.New(rand.NewPCG(8, uint64(s.Len()))), s.Len())
+	return Normal(rand.New(rand.NewPCG(8, uint64(s.Len()))), s.Len())
 }
 
 // ASPPCase is an ASPP with its data; Filters are in the order of [conv.ASPP.Layers].
@@ -88,13 +88,13 @@ func RandomASPP(seed uint64, i int) ASPPCase {
 		panic(err) // the draws above all fit
 	}
 	for _, q := range c.Problem.Layers() {
-		f := cpuref.Filter[float32]{Weight: normal(r, q.Weight().Len())}
+		f := cpuref.Filter[float32]{Weight: Normal(r, q.Weight().Len())}
 		if r.IntN(3) > 0 {
-			f.Bias = normal(r, q.K)
+			f.Bias = Normal(r, q.K)
 		}
 		c.Filters = append(c.Filters, f)
 	}
-	c.X = normal(r, x.Len())
+	c.X = Normal(r, x.Len())
 	c.Name = fmt.Sprintf("seed %d aspp case %d: %v, %+v", seed, i, x, c.Params)
 	return c
 }
@@ -118,12 +118,12 @@ func RandomPyramid(seed uint64, i int) PyramidCase {
 	if err != nil {
 		panic(err) // the draws above all fit
 	}
-	c := PyramidCase{Problem: p, X: normal(r, x.Len())}
+	c := PyramidCase{Problem: p, X: Normal(r, x.Len())}
 	top := r.IntN(len(p.Levels)) // one that surely has a gradient
 	for l, s := range p.Shapes() {
 		var d []float32
 		if l == top || r.IntN(3) > 0 {
-			d = normal(r, s.Len())
+			d = Normal(r, s.Len())
 		}
 		c.DLevels = append(c.DLevels, d)
 	}

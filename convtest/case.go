@@ -158,9 +158,9 @@ func divisor(r *rand.Rand, n int) int {
 
 // Fill makes data for a problem.
 func Fill(r *rand.Rand, p conv.Problem) Case {
-	c := Case{Problem: p, X: normal(r, p.Input().Len()), Weight: normal(r, p.Weight().Len())}
+	c := Case{Problem: p, X: Normal(r, p.Input().Len()), Weight: Normal(r, p.Weight().Len())}
 	if p.Bias {
-		c.Bias = normal(r, p.K)
+		c.Bias = Normal(r, p.K)
 	}
 	if p.Deformable() {
 		c.Offset = Offsets(r, p)
@@ -174,8 +174,8 @@ func Fill(r *rand.Rand, p conv.Problem) Case {
 	return c
 }
 
-// normal draws n values of a standard normal distribution.
-func normal(r *rand.Rand, n int) []float32 {
+// Normal draws n values of a standard normal distribution.
+func Normal(r *rand.Rand, n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {
 		v[i] = float32(r.NormFloat64())
@@ -187,7 +187,7 @@ func normal(r *rand.Rand, n int) []float32 {
 // of a random width, sprinkled with whole pixels, halves, huge and tiny values
 // and steps onto and across the border.
 func Offsets(r *rand.Rand, p conv.Problem) []float32 {
-	v := normal(r, p.Offset().Len())
+	v := Normal(r, p.Offset().Len())
 	width := float32([]float64{0, 0.3, 1, 4, 30}[r.IntN(5)])
 	for i := range v {
 		v[i] *= width

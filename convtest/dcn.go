@@ -28,7 +28,7 @@ func (c DCNCase) Want() []conv.Sum {
 // OutputGrad draws the gradient by the output, the same every time.
 func (c DCNCase) OutputGrad() []float32 {
 	n := c.D.Output().Len()
-	return normal(rand.New(rand.NewPCG(6, uint64(n))), n)
+	return Normal(rand.New(rand.NewPCG(6, uint64(n))), n)
 }
 
 // WantGrads asks the oracle for the gradients.
@@ -68,10 +68,10 @@ func randomDCN(seed, salt uint64, i int, version func(conv.DCNParams, conv.Shape
 		if err != nil || d.Output().Len()*d.Points() > 30_000 {
 			continue
 		}
-		c := DCNCase{D: d, X: normal(r, x.Len())}
+		c := DCNCase{D: d, X: Normal(r, x.Len())}
 		c.Name = fmt.Sprintf("seed %d case %d: %+v", seed, i, d)
 		// Masks at large, raw ones up to where exp underflows.
-		mask := normal(r, d.N*d.Groups*d.Points()*d.Ho*d.Wo)
+		mask := Normal(r, d.N*d.Groups*d.Points()*d.Ho*d.Wo)
 		for j, width := 0, [...]float32{1, 1, 10, 100}[r.IntN(4)]; j < len(mask) && d.Softmax; j++ {
 			mask[j] *= width
 		}

@@ -24,7 +24,7 @@ func (c RoICase) Want() []conv.Sum { return cpuref.RoIPool(c.Q, c.X, c.RoIs, c.O
 // OutputGrad draws the gradient by the output, the same every time.
 func (c RoICase) OutputGrad() []float32 {
 	n := c.Q.Output().Len()
-	return normal(rand.New(rand.NewPCG(7, uint64(n))), n)
+	return Normal(rand.New(rand.NewPCG(7, uint64(n))), n)
 }
 
 // WantGrads asks the oracle for the gradients.
@@ -63,7 +63,7 @@ func randomRoI(r *rand.Rand, seed uint64, i int, q conv.RoIPool, err error) RoIC
 	if err != nil {
 		panic(err) // the draws above all fit
 	}
-	c := RoICase{Q: q, X: normal(r, q.Input().Len()), RoIs: make([]float32, q.RoIShape().Len())}
+	c := RoICase{Q: q, X: Normal(r, q.Input().Len()), RoIs: make([]float32, q.RoIShape().Len())}
 	c.Name = fmt.Sprintf("seed %d case %d: %+v", seed, i, q)
 	for j := range q.RoIs {
 		roi := c.RoIs[5*j:][:5]
@@ -88,7 +88,7 @@ func randomRoI(r *rand.Rand, seed uint64, i int, q conv.RoIPool, err error) RoIC
 		}
 	}
 	if q.Offset {
-		c.Offset = normal(r, q.OffsetShape().Len())
+		c.Offset = Normal(r, q.OffsetShape().Len())
 		for j := range c.Offset {
 			switch r.IntN(16) {
 			case 0:

@@ -50,12 +50,12 @@ func RandomLayer(seed uint64, i int) LayerCase {
 	r := rand.New(rand.NewPCG(seed, uint64(i)|1<<42))
 	pick := func(of ...int) int { return of[r.IntN(len(of))] }
 	c := LayerCase{Shape: conv.Shape{pick(0, 1, 1, 2, 3), pick(1, 2, 3, 7, 16), pick(1, 2, 3, 5, 8, 17), pick(1, 2, 4, 7, 16, 33)}}
-	c.in("x", c.Shape, normal(r, c.Shape.Len()))
+	c.in("x", c.Shape, Normal(r, c.Shape.Len()))
 	what := ""
 	switch r.IntN(8) {
 	case 0:
 		what, c.Add = "add", true
-		c.in("b", c.Shape, normal(r, c.Shape.Len()))
+		c.in("b", c.Shape, Normal(r, c.Shape.Len()))
 		c.out("y", c.Shape, cpuref.Add(c.In[0].Data, c.In[1].Data), 0)
 	case 1:
 		a := conv.Activation{}
@@ -72,7 +72,7 @@ func RandomLayer(seed uint64, i int) LayerCase {
 				x[j] *= 20
 			}
 		}
-		dy := c.in("dy", c.Shape, normal(r, c.Shape.Len()))
+		dy := c.in("dy", c.Shape, Normal(r, c.Shape.Len()))
 		c.out("y", c.Shape, cpuref.Activation(a, x), conv.ProductRoundings)
 		c.out("dx", c.Shape, cpuref.ActivationBackward(a, x, dy), conv.ProductRoundings)
 	case 2, 3:
@@ -94,7 +94,7 @@ func RandomLayer(seed uint64, i int) LayerCase {
 				c.Pool = &p
 			} else if r.IntN(20) == 0 { // no window fits
 				c.Shape[2], c.Shape[3] = 9, 11
-				c.In[0] = LayerTensor{Name: "x", Shape: c.Shape, Data: normal(r, c.Shape.Len())}
+				c.In[0] = LayerTensor{Name: "x", Shape: c.Shape, Data: Normal(r, c.Shape.Len())}
 			}
 		}
 		what += fmt.Sprintf(" %+v", c.PoolParams)
@@ -104,7 +104,7 @@ func RandomLayer(seed uint64, i int) LayerCase {
 				x[j] = float32(r.IntN(3))
 			}
 		}
-		dy := c.in("dy", p.Output(), normal(r, p.Output().Len()))
+		dy := c.in("dy", p.Output(), Normal(r, p.Output().Len()))
 		roundings := conv.QuotientRoundings
 		if p.Maximum {
 			roundings = 0
@@ -114,7 +114,7 @@ func RandomLayer(seed uint64, i int) LayerCase {
 	case 4:
 		for c.Shape[0]*c.Shape[2]*c.Shape[3] < 2 {
 			c.Shape[0], c.Shape[3] = 2, pick(1, 5)
-			c.In[0] = LayerTensor{Name: "x", Shape: c.Shape, Data: normal(r, c.Shape.Len())}
+			c.In[0] = LayerTensor{Name: "x", Shape: c.Shape, Data: Normal(r, c.Shape.Len())}
 		}
 		b, err := conv.BatchNormParams{Momentum: []float32{0, 0.5, 1, 0.01}[r.IntN(4)], Eps: []float32{0, 1e-3}[r.IntN(2)]}.BatchNorm(c.Shape)
 		if err != nil {
@@ -150,14 +150,14 @@ func (c *LayerCase) norm(r *rand.Rand, b conv.BatchNorm) {
 	}
 	one := b.Channels()
 	positive := func() []float32 {
-		v := normal(r, b.C)
+		v := Normal(r, b.C)
 		for i := range v {
 			v[i] = v[i]*v[i] + 0.01
 		}
 		return v
 	}
-	dy, weight, bias := c.in("dy", c.Shape, normal(r, c.Shape.Len())), c.in("weight", one, normal(r, b.C)), c.in("bias", one, normal(r, b.C))
-	mean, variance := c.in("running mean", one, normal(r, b.C)), c.in("running variance", one, positive())
+	dy, weight, bias := c.in("dy", c.Shape, Normal(r, c.Shape.Len())), c.in("weight", one, Normal(r, b.C)), c.in("bias", one, Normal(r, b.C))
+	mean, variance := c.in("running mean", one, Normal(r, b.C)), c.in("running variance", one, positive())
 	trained := cpuref.BatchNormTraining(b, x, weight, bias, mean, variance)
 	m, v := make([]float32, b.C), make([]float32, b.C)
 	for i := range m {
@@ -204,7 +204,7 @@ func (c *LayerCase) sgd(r *rand.Rand) string {
 	c.SGD.Nesterov = c.SGD.Momentum > 0 && r.IntN(2) == 0
 	c.Rate = []float64{0, 0.1, 3e-4, 1}[r.IntN(4)]
 	n := c.Shape.Len()
-	p, v := c.in("parameters", c.Shape, normal(r, n)), c.in("velocity", c.Shape, normal(r, n))
+	p, v := c.in("parameters", c.Shape, Normal(r, n)), c.in("velocity", c.Shape, Normal(r, n))
 	pNew, vNew := cpuref.SGD(*c.SGD, c.Rate, p, v, c.In[0].Data)
 	c.out("parameters", c.Shape, pNew, cpuref.StepRoundings)
 	c.out("velocity", c.Shape, vNew, cpuref.StepRoundings)
@@ -216,7 +216,7 @@ func (c *LayerCase) adam(r *rand.Rand) string {
 		Decoupled: r.IntN(2) == 0, Eps: []float64{0, 1e-4}[r.IntN(2)]}
 	c.Rate, c.Step = []float64{0, 0.1, 3e-4, 1}[r.IntN(4)], []int{1, 2, 7, 1000}[r.IntN(4)]
 	n := c.Shape.Len()
-	p, m, v := c.in("parameters", c.Shape, normal(r, n)), c.in("first moment", c.Shape, normal(r, n)), normal(r, n)
+	p, m, v := c.in("parameters", c.Shape, Normal(r, n)), c.in("first moment", c.Shape, Normal(r, n)), Normal(r, n)
 	if c.Step == 1 {
 		clear(m)
 	}

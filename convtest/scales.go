@@ -29,7 +29,7 @@ func RandomScale(seed uint64, i int) ScaleCase {
 			panic(err)
 		}
 		return ScaleCase{Name: fmt.Sprintf("seed %d scale case %d: pool %v", seed, i, x), Pool: &p,
-			X: normal(r, x.Len()), Dy: normal(r, p.Output().Len())}
+			X: Normal(r, x.Len()), Dy: Normal(r, p.Output().Len())}
 	}
 	ho, wo := pick(1, 2, 3, 9, 16, 31), pick(1, 2, 5, 8, 14, 33, 40)
 	if r.IntN(3) == 0 {
@@ -41,7 +41,7 @@ func RandomScale(seed uint64, i int) ScaleCase {
 		panic(err)
 	}
 	return ScaleCase{Name: fmt.Sprintf("seed %d scale case %d: resize %v to %d×%d, corners aligned %v", seed, i, x, ho, wo, p.AlignCorners),
-		Resize: &p, X: normal(r, x.Len()), Dy: normal(r, p.Output().Len())}
+		Resize: &p, X: Normal(r, x.Len()), Dy: Normal(r, p.Output().Len())}
 }
 
 // Want asks the oracle for y and dx, and tells the roundings for their bounds.

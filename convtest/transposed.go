@@ -43,9 +43,9 @@ func RandomTransposed(seed uint64, i int) TransposedCase {
 		if err != nil || q.Of.Cost().MACs > 400_000 {
 			continue
 		}
-		c := TransposedCase{Problem: q, OutputPadding: extra, X: normal(r, x.Len()), Weight: normal(r, w.Len())}
+		c := TransposedCase{Problem: q, OutputPadding: extra, X: Normal(r, x.Len()), Weight: Normal(r, w.Len())}
 		if q.Bias {
-			c.Bias = normal(r, q.Output()[1])
+			c.Bias = Normal(r, q.Output()[1])
 		}
 		c.Name = fmt.Sprintf("seed %d transposed case %d: %v * %v stride %v dilation %v pad %+v output padding %v groups %d",
 			seed, i, x, w, params.Stride, params.Dilation, params.Padding, extra, params.Groups)
@@ -55,7 +55,7 @@ func RandomTransposed(seed uint64, i int) TransposedCase {
 
 // OutputGrad draws the gradient by the output of a case, the same every time.
 func (c TransposedCase) OutputGrad() []float32 {
-	return normal(rand.New(rand.NewPCG(6, uint64(len(c.X)))), c.Problem.Output().Len())
+	return Normal(rand.New(rand.NewPCG(6, uint64(len(c.X)))), c.Problem.Output().Len())
 }
 
 // RunTransposed computes y and the gradients of a case, given those by the output.

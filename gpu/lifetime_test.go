@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -215,7 +217,8 @@ func TestLostDevice(t *testing.T) {
 	})
 }
 
-// Opening and closing over and over leaves no files, threads or objects behind.
+// Opening and closing over and over leaves no files, threads or objects behind. VKCONV_OPENINGS says how often; from
+// 1,000 on resident memory is held to it, too.
 func TestOpenCloseManyTimes(t *testing.T) {
 	count := func(path, field string) int {
 		if field == "" {
@@ -241,9 +244,16 @@ func TestOpenCloseManyTimes(t *testing.T) {
 		fmt.Sscan(rest, &n)
 		return n
 	}
+	rounds := 200
+	if s := os.Getenv("VKCONV_OPENINGS"); s != "" {
+		var err error
+		if rounds, err = strconv.Atoi(s); err != nil || rounds < 200 {
+			t.Fatalf("VKCONV_OPENINGS is %q, want a number from 200 on", s)
+		}
+	}
 	for _, i := range gputest.List(t) {
-		var files, threads int
-		for k := range 200 {
+		var files, threads, resident int
+		for k := range rounds {
 			d := must[*gpu.Device](t)(gpu.Open(gpu.Options{Device: i.Name, CacheDir: "off"}))
 			if k%50 == 0 {
 				if err := once(d, t); err != nil {
@@ -258,12 +268,21 @@ func TestOpenCloseManyTimes(t *testing.T) {
 				runtime.GC()
 				files, threads = count("/proc/self/fd", ""), count("/proc/self/status", "Threads:")
 			}
+			if k == rounds/2 {
+				debug.FreeOSMemory()
+				resident = count("/proc/self/status", "VmRSS:")
+			}
 		}
 		f, n := count("/proc/self/fd", ""), count("/proc/self/status", "Threads:")
 		if f > files+2 || n > threads+8 {
 			t.Errorf("%s: %d open files and %d threads became %d and %d", i, files, threads, f, n)
 		}
-		t.Logf("%s: %d files, %d threads", i, f, n)
+		debug.FreeOSMemory()
+		end := count("/proc/self/status", "VmRSS:")
+		if rounds >= 1000 && end > resident+8<<10 { // 16 KiB a round; a driver's heap breathes
+			t.Errorf("%s: %d KiB resident became %d in %d rounds", i, resident, end, rounds-rounds/2)
+		}
+		t.Logf("%s: %d rounds; %d files, %d threads; %d KiB resident, half-way %d", i, rounds, f, n, end, resident)
 	}
 }
 

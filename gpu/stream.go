@@ -127,6 +127,9 @@ func (s *Stream) Dispatch(p *Pipeline, groups [3]uint32, push []byte, bindings [
 			size = b.Buffer.size - b.Offset
 		}
 		meets = meets || r.meets(b.Buffer, b.Offset, b.Offset+size, b.Access != Read)
+		if vk.BindOn.Load() {
+			size = min(b.Buffer.size-b.Offset, d.info.Limits.StorageBufferRange)
+		}
 		// A range of no bytes is not allowed; the buffer has that room in any case.
 		binds[k] = vk.Bind{Buffer: b.Buffer.block.vk.Handle(), Offset: uint64(b.Buffer.off + b.Offset), Range: uint64(max(size, 4))}
 	}

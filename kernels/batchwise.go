@@ -52,20 +52,21 @@ func NewBackwardAtomic(d *gpu.Device, p conv.Problem, weight []float32) (Backwar
 }
 
 func newBackward(m maker, p conv.Problem, weight []float32) (Backward, error) {
-	b, err := newWholeBackward(m, p, weight)
-	if !errors.Is(err, gpu.ErrTooLarge) || p.N < 2 {
-		return b, err
-	}
-	for images := p.N / 2; ; images /= 2 {
-		b, again := newBatchwise(m, p, images, weight)
-		if again == nil {
-			return b, nil
+	return inParts(p.N, func(images int) (Backward, error) {
+		if images == p.N {
+			return newWholeBackward(m, p, weight)
 		}
-		if !errors.Is(again, gpu.ErrTooLarge) {
-			return nil, again
-		}
-		if images == 1 {
-			return nil, again
+		return orNone(newBatchwise(m, p, images, weight))
+	})
+}
+
+// inParts plans with so many images at a time as fit, all of them or a half, a
+// quarter, …
+func inParts[T any](all int, plan func(images int) (T, error)) (T, error) {
+	for images := all; ; images /= 2 {
+		p, err := plan(images)
+		if images < 2 || !errors.Is(err, gpu.ErrTooLarge) {
+			return p, err
 		}
 	}
 }
@@ -94,13 +95,9 @@ func orNone[T Backward](b T, err error) (Backward, error) {
 //	dx        written    written    …
 //	dweight   sum 0      sum 1      sum 2  ── Σ ── dweight
 type batchwise struct {
-	device *gpu.Device
-	whole  conv.Problem
-	images int        // of every part but perhaps the last
-	plans  []Backward // one or, where the last part is shorter, two
-	rooms  [7]*gpu.Buffer
-	sums   [2]partSum // dweight, dbias
-	size   int64
+	portions            // of dx, doffset, dmask, x, offset, mask, dy
+	plans    []Backward // one or, where the last part is shorter, two
+	sums     [2]partSum // dweight, dbias
 }
 
 // partSum adds up what the parts found.
@@ -111,10 +108,30 @@ type partSum struct {
 }
 
 func newBatchwise(m maker, p conv.Problem, images int, weight []float32) (*batchwise, error) {
-	b := &batchwise{device: m.device, whole: p, images: images}
-	err := b.plan(m, weight)
+	return newBatchwiseOf(m, p.N, images, batchLengths(p), [2]int{p.Weight().Len(), p.K}, func(images int) (Backward, error) {
+		part := p
+		part.N = images
+		return newWholeBackward(m, part, weight)
+	})
+}
+
+// newBatchwiseOf plans gradients of a batch of so many, some images at a time, by
+// the plan that whole makes of a part. lengths are the elements that an image takes
+// of the tensors, sums those of the gradients by weight and bias.
+func newBatchwiseOf(m maker, all, images int, lengths []int, sums [2]int, whole func(images int) (Backward, error)) (*batchwise, error) {
+	b := &batchwise{portions: portions{device: m.device, all: all, images: images, lengths: lengths, written: 3}}
+	var err error
+	for _, images := range []int{images, all % images} {
+		if images == 0 || err != nil {
+			continue
+		}
+		var plan Backward
+		if plan, err = whole(images); err == nil {
+			b.plans = append(b.plans, plan)
+		}
+	}
 	if err == nil {
-		err = b.reserve(m)
+		err = b.reserve(m, sums)
 	}
 	if err != nil {
 		b.Close()
@@ -123,63 +140,37 @@ func newBatchwise(m maker, p conv.Problem, images int, weight []float32) (*batch
 	return b, nil
 }
 
-func (b *batchwise) plan(m maker, weight []float32) error {
-	for _, images := range []int{b.images, b.whole.N % b.images} {
-		if images == 0 {
-			continue
-		}
-		part := b.whole
-		part.N = images
-		plan, err := newWholeBackward(m, part, weight)
-		if err != nil {
-			return err
-		}
-		b.plans = append(b.plans, plan)
-	}
-	return nil
-}
-
-// lengths are the elements that an image takes of the tensors as RecordBackward
-// has them: dx, doffset, dmask, x, offset, mask, dy.
-func (b *batchwise) lengths() (n [7]int) {
-	p := b.whole
+// batchLengths are the elements that an image takes of the tensors as
+// RecordBackward has them: dx, doffset, dmask, x, offset, mask, dy.
+func batchLengths(p conv.Problem) []int {
 	p.N = 1
-	n[0], n[6] = p.Input().Len(), p.Output().Len()
+	x, y, offset, mask := p.Input().Len(), p.Output().Len(), 0, 0
 	if p.Deformable() {
-		n[1] = p.Offset().Len()
+		offset = p.Offset().Len()
 		if p.Mask {
-			n[2] = p.MaskShape().Len()
+			mask = p.MaskShape().Len()
 		}
 	}
-	n[3], n[4], n[5] = n[0], n[1], n[2]
-	return n
+	return []int{x, offset, mask, x, offset, mask, y}
 }
 
-// reserve makes room for a part of each tensor whose images do not all start where
-// a binding may, and for the sums.
-func (b *batchwise) reserve(m maker) (err error) {
-	buffer := func(elements int) (buf *gpu.Buffer) {
-		if err == nil {
-			buf, err = b.device.NewBuffer(4 * int64(elements))
-			b.size += 4 * int64(elements)
-		}
-		return buf
+// reserve makes room for the sums and what the portions need.
+func (b *batchwise) reserve(m maker, sums [2]int) (err error) {
+	if err := b.portions.reserve(); err != nil {
+		return err
 	}
-	for i, n := range b.lengths() {
-		if 4*int64(b.images)*int64(n)%b.device.Info().Limits.StorageAlign != 0 {
-			b.rooms[i] = buffer(b.images * n)
-		}
-	}
-	parts := ceil(b.whole.N, b.images)
-	for i, elements := range []int{b.whole.Weight().Len(), b.whole.K} {
+	parts := ceil(b.all, b.images)
+	for i, elements := range sums {
 		s := &b.sums[i]
 		s.elements, s.parts = elements, parts
 		if bytes := 4 * int64(elements) * int64(parts); bytes > m.traits.StorageRange {
 			return fmt.Errorf("kernels: %w: the gradients by the weight of %d parts of the batch take %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, parts, bytes, m.traits.StorageRange)
 		}
-		s.one, s.all = buffer(elements), buffer(elements*parts)
-		if err != nil {
-			break
+		if s.one, err = b.buffer(elements); err != nil {
+			return err
+		}
+		if s.all, err = b.buffer(elements * parts); err != nil {
+			return err
 		}
 		local := localSize(m.traits)
 		s.reduce, err = newPass(m, "conv2d_grad_reduce", local, ceil(elements, local), map[string]int{"items": elements, "parts": parts})
@@ -187,40 +178,15 @@ func (b *batchwise) reserve(m maker) (err error) {
 			return err
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("kernels: workspace: %w", err)
-	}
 	return nil
 }
 
 // RecordBackward records part after part, then the sums.
 func (b *batchwise) RecordBackward(s *gpu.Stream, g Grads, x, offset, mask, dy Tensor) error {
-	align := b.device.Info().Limits.StorageAlign
-	parts := b.sums[0].parts
-	for part := range parts {
-		images := min(b.images, b.whole.N-part*b.images)
+	err := b.each(s, []Tensor{g.X, g.Offset, g.Mask, x, offset, mask, dy}, func(part, images int, at []Tensor) error {
 		plan := b.plans[0]
 		if images < b.images {
 			plan = b.plans[1]
-		}
-		all := [7]Tensor{g.X, g.Offset, g.Mask, x, offset, mask, dy}
-		at := all
-		lengths := b.lengths()
-		for i, n := range lengths {
-			if !at[i].wants() || n == 0 {
-				continue
-			}
-			at[i].Offset += 4 * int64(part) * int64(b.images) * int64(n)
-			all[i].Offset = at[i].Offset
-			if at[i].Offset%align == 0 {
-				continue
-			}
-			at[i] = Tensor{Buf: b.rooms[i]}
-			if i >= 3 {
-				if err := s.Copy(b.rooms[i], 0, all[i].Buf, all[i].Offset, 4*int64(images)*int64(n)); err != nil {
-					return fmt.Errorf("kernels: %w", err)
-				}
-			}
 		}
 		own := Grads{X: at[0], Offset: at[1], Mask: at[2]}
 		if g.Weight.wants() {
@@ -232,13 +198,6 @@ func (b *batchwise) RecordBackward(s *gpu.Stream, g Grads, x, offset, mask, dy T
 		if err := plan.RecordBackward(s, own, at[3], at[4], at[5], at[6]); err != nil {
 			return err
 		}
-		for i := range 3 {
-			if at[i].wants() && at[i].Buf == b.rooms[i] {
-				if err := s.Copy(all[i].Buf, all[i].Offset, b.rooms[i], 0, 4*int64(images)*int64(lengths[i])); err != nil {
-					return fmt.Errorf("kernels: %w", err)
-				}
-			}
-		}
 		for i, to := range []Tensor{g.Weight, g.Bias} {
 			if sum := &b.sums[i]; to.wants() {
 				bytes := 4 * int64(sum.elements)
@@ -247,13 +206,17 @@ func (b *batchwise) RecordBackward(s *gpu.Stream, g Grads, x, offset, mask, dy T
 				}
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for i, to := range []Tensor{g.Weight, g.Bias} {
 		if sum := &b.sums[i]; to.wants() {
 			if err := checkSpan("a gradient", span{to, sum.elements}); err != nil {
 				return err
 			}
-			if err := sum.reduce.record(s, &[maxSpans]span{{Tensor{Buf: sum.all}, sum.elements * parts}, {to, sum.elements}}); err != nil {
+			if err := sum.reduce.record(s, &[maxSpans]span{{Tensor{Buf: sum.all}, sum.elements * sum.parts}, {to, sum.elements}}); err != nil {
 				return err
 			}
 		}
@@ -282,7 +245,7 @@ func (b *batchwise) Workspace() int64 {
 
 // Describe names the kernels and the parts.
 func (b *batchwise) Describe() string {
-	return fmt.Sprintf("%s; %d of %d images at a time", b.plans[0].Describe(), b.images, b.whole.N)
+	return fmt.Sprintf("%s; %d of %d images at a time", b.plans[0].Describe(), b.images, b.all)
 }
 
 // Close frees weights and workspace. What was submitted before goes on.
@@ -290,9 +253,7 @@ func (b *batchwise) Close() {
 	for _, p := range b.plans {
 		p.Close()
 	}
-	for _, r := range b.rooms {
-		r.Free()
-	}
+	b.portions.free()
 	for _, s := range b.sums {
 		s.one.Free()
 		s.all.Free()

@@ -11,10 +11,13 @@ import (
 
 // Cast converts tensors between float32 and a 16-bit type, rounding to nearest,
 // ties to even: the same bits as [conv.Type.Encode] and Decode. 16-bit tensors
-// are padded to whole 32-bit words.
+// are padded to whole 32-bit words. What passes a binding is done in runs.
 type Cast struct {
 	pass     *pass
+	traits   traits
+	local    int
 	elements int
+	most     int // elements of a run
 	narrow   bool
 }
 
@@ -24,24 +27,26 @@ func NewCast(d *gpu.Device, t conv.Type, elements int, narrow bool) (*Cast, erro
 	if t != conv.Float16 && t != conv.BFloat16 {
 		return nil, fmt.Errorf("kernels: %w: a cast is to or from float16 or bfloat16, not %v", conv.ErrParams, t)
 	}
-	traits := traitsOf(d.Info())
-	if bytes := 4 * int64(elements); bytes > traits.StorageRange || elements > 1<<30 {
-		return nil, fmt.Errorf("kernels: %w: a cast of %d float32 elements takes %d bytes, a binding on this device at most %d",
-			gpu.ErrTooLarge, elements, bytes, traits.StorageRange)
+	return newCast(makerFor(d), t, elements, narrow)
+}
+
+func newCast(m maker, t conv.Type, elements int, narrow bool) (*Cast, error) {
+	c := &Cast{traits: m.traits, local: localSize(m.traits), elements: elements, most: elements, narrow: narrow}
+	if room := int(min(m.traits.StorageRange/4, 1<<30)); elements > room {
+		if c.most = room / runStep * runStep; c.most == 0 {
+			return nil, fmt.Errorf("kernels: %w: a cast takes runs of %d elements, a binding on this device at most %d bytes", gpu.ErrTooLarge, runStep, m.traits.StorageRange)
+		}
 	}
 	if elements == 0 {
-		return &Cast{}, nil
+		return c, nil
 	}
-	values := map[string]int{"elements": elements, "type": int(t), "narrow": 0}
+	values := map[string]int{"elements": c.most, "type": int(t), "narrow": 0}
 	if narrow {
 		values["narrow"] = 1
 	}
-	local := localSize(traits)
-	p, err := newPass(makerFor(d), "cast", local, ceil(ceil(elements, 2), local), values)
-	if err != nil {
-		return nil, err
-	}
-	return &Cast{p, elements, narrow}, nil
+	var err error
+	c.pass, err = newPass(m, "cast", c.local, ceil(ceil(c.most, 2), c.local), values)
+	return c, err
 }
 
 // Record records the conversion.
@@ -49,15 +54,29 @@ func (c *Cast) Record(s *gpu.Stream, to, from Tensor) error {
 	if c.elements == 0 {
 		return nil
 	}
-	wide, words := c.elements, ceil(c.elements, 2)
-	bound := [maxSpans]span{{from, words}, {to, wide}}
-	if c.narrow {
-		bound = [maxSpans]span{{from, wide}, {to, words}}
-	}
-	for i, name := range []string{"the tensor to cast", "the cast tensor"} {
-		if err := checkSpan(name, bound[i]); err != nil {
+	for at := 0; at < c.elements; at += c.most {
+		pass, n := *c.pass, min(c.most, c.elements-at)
+		if n < c.most {
+			var err error
+			if pass, err = pass.shortened(c.traits, ceil(ceil(n, 2), c.local), map[string]int{"elements": n}); err != nil {
+				return err
+			}
+		}
+		run := func(t Tensor, wide bool) span {
+			if wide {
+				return span{Tensor{t.Buf, t.Offset + 4*int64(at)}, n}
+			}
+			return span{Tensor{t.Buf, t.Offset + 2*int64(at)}, ceil(n, 2)}
+		}
+		bound := [maxSpans]span{run(from, c.narrow), run(to, !c.narrow)}
+		for i, name := range []string{"the tensor to cast", "the cast tensor"} {
+			if err := checkSpan(name, bound[i]); err != nil {
+				return err
+			}
+		}
+		if err := pass.record(s, &bound); err != nil {
 			return err
 		}
 	}
-	return c.pass.record(s, &bound)
+	return nil
 }

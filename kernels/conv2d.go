@@ -41,7 +41,7 @@ type Conv2D struct{ forward }
 // NewConv2D plans p, which comes from [conv.Params.Problem]: algorithm chosen,
 // pipeline built, weights (K×(C/G)×R×S) and biases (K, nil without) on the
 // device. A problem beyond the device's limits is computed in pieces, see
-// split.go; one of which no piece fits gives [gpu.ErrTooLarge].
+// piecewise.go; one of which no piece fits gives [gpu.ErrTooLarge].
 func NewConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32, options ...Option) (*Conv2D, error) {
 	if p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: a deformable problem is for NewDeformConv2D", conv.ErrParams)

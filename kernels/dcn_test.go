@@ -26,7 +26,7 @@ func runCalls(d *gpu.Device, in [callTensors][]float32, out [callTensors][]float
 	var at [callTensors]int
 	pad := func(n int) {
 		for range n {
-			words = append(words, guard)
+			words = append(words, guardAt(len(words)))
 		}
 	}
 	pad((64 + step - 1) / step * step)

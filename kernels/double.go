@@ -69,10 +69,10 @@ func newDouble(m maker, problem any, backward bool, weight, bias []float64) (*Do
 	case conv.RoIPool:
 		err = b.planRoIPool(m, p, backward)
 	case conv.Resize:
-		err = b.planScale(newResize(m.device, p, backward, float64s))
+		err = b.planScale(newResize(m, p, backward, float64s))
 	case conv.GlobalPool:
 		var s *scaler
-		s, err = newScaler(m.device, "pool", p.Input(), p.Output(), backward, true, float64s)
+		s, err = newScaler(m, "pool", p.Input(), p.Output(), backward, true, float64s)
 		err = b.planScale(&Resize{s}, err)
 	case conv.Elementwise:
 		if backward || p.Sum {

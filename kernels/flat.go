@@ -5,26 +5,41 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"vkconv/conv"
 	"vkconv/gpu"
 )
 
-// flat is a plan of one pass over whole tensors, an invocation an element.
+// flat is a plan of one pass over whole tensors, an invocation an element. Where
+// all of them have an element an item, what passes a binding is done in runs of
+// elements.
 type flat struct {
 	pass    *pass // nil where there is nothing to do
+	traits  traits
+	local   int
 	names   []string
 	lengths []int // elements of each binding
+	items   int
+	most    int // items of a run
 }
+
+// runStep divides where runs start: with elements of two bytes, too, that is
+// where a binding may.
+const runStep = granule
 
 // newFlat plans the pass of that module over items elements. Its bindings are
 // named and have so many elements each.
-func newFlat(d *gpu.Device, module string, items int, names []string, lengths []int, values map[string]int) (*flat, error) {
-	f := &flat{names: names, lengths: lengths}
-	m := makerFor(d)
+func newFlat(m maker, module string, items int, names []string, lengths []int, values map[string]int) (*flat, error) {
+	f := &flat{traits: m.traits, local: localSize(m.traits), names: names, lengths: lengths, items: items, most: items}
+	room := int(min(m.traits.StorageRange/4, math.MaxInt32-1<<20))
 	for i, n := range lengths {
-		if bytes := 4 * int64(n); bytes > m.traits.StorageRange || n > math.MaxInt32-1<<20 {
-			return nil, fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, names[i], bytes, m.traits.StorageRange)
+		if n <= room {
+			continue
+		}
+		f.most = room / runStep * runStep
+		if f.most == 0 || slices.ContainsFunc(lengths, func(n int) bool { return n != items }) {
+			return nil, fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, names[i], 4*int64(n), m.traits.StorageRange)
 		}
 	}
 	if items == 0 {
@@ -33,10 +48,9 @@ func newFlat(d *gpu.Device, module string, items int, names []string, lengths []
 	if values == nil {
 		values = map[string]int{}
 	}
-	values["items"] = items
-	local := localSize(m.traits)
+	values["items"] = f.most
 	var err error
-	f.pass, err = newPass(m, module, local, ceil(items, local), values)
+	f.pass, err = newPass(m, module, f.local, ceil(f.most, f.local), values)
 	return f, err
 }
 
@@ -50,18 +64,35 @@ func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tenso
 	if f.pass == nil {
 		return nil
 	}
-	push := f.pass.push
-	if values != nil {
-		push = withViews(f.pass.module, push, values)
-	}
-	var bound [maxSpans]span
 	for i, t := range tensors {
-		bound[i] = span{t, f.lengths[i]}
-		if err := checkSpan(f.names[i], bound[i]); err != nil {
+		if err := checkSpan(f.names[i], span{t, f.lengths[i]}); err != nil {
 			return err
 		}
 	}
-	return f.pass.recordWith(s, push, &bound)
+	pass := *f.pass
+	if values != nil {
+		pass.push = withViews(pass.module, pass.push, values)
+	}
+	for at := 0; at < f.items; at += f.most { // in place perhaps, so none twice
+		items := min(f.most, f.items-at)
+		var bound [maxSpans]span
+		for i, t := range tensors {
+			bound[i] = span{Tensor{t.Buf, t.Offset + 4*int64(at)}, f.lengths[i]}
+			if f.most < f.items {
+				bound[i].elements = items
+			}
+		}
+		if items < f.most {
+			var err error
+			if pass, err = pass.shortened(f.traits, ceil(items, f.local), map[string]int{"items": items}); err != nil {
+				return err
+			}
+		}
+		if err := pass.record(s, &bound); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Describe names the kernel.
@@ -84,7 +115,7 @@ type Add struct{ *flat }
 // NewAdd plans y = a + b of so many elements. More than the device's limits give
 // [gpu.ErrTooLarge].
 func NewAdd(d *gpu.Device, elements int) (*Add, error) {
-	f, err := newFlat(d, "add", elements, []string{"a", "b", "y"}, []int{elements, elements, elements}, nil)
+	f, err := newFlat(makerFor(d), "add", elements, []string{"a", "b", "y"}, []int{elements, elements, elements}, nil)
 	return &Add{f}, err
 }
 
@@ -95,7 +126,7 @@ func (p *Add) Record(s *gpu.Stream, y, a, b Tensor) error { return p.record(s, a
 func NewActivation(d *gpu.Device, shape conv.Shape, a conv.Activation) (*Activation, error) {
 	values := map[string]int{"activation": int(a.Kind)}
 	values["low"], values["high"] = activationParameters(a)
-	s, err := newScalerWith(d, "act", shape, shape, false, false, float32s, values)
+	s, err := newScalerWith(makerFor(d), "act", shape, shape, false, false, float32s, values)
 	return &Activation{s}, err
 }
 
@@ -109,7 +140,7 @@ type ActivationBackward struct{ *flat }
 func NewActivationBackward(d *gpu.Device, elements int, a conv.Activation) (*ActivationBackward, error) {
 	values := map[string]int{"activation": int(a.Kind)}
 	values["low"], values["high"] = activationParameters(a)
-	f, err := newFlat(d, "act_grad", elements, []string{"x", "dy", "dx"}, []int{elements, elements, elements}, values)
+	f, err := newFlat(makerFor(d), "act_grad", elements, []string{"x", "dy", "dx"}, []int{elements, elements, elements}, values)
 	return &ActivationBackward{f}, err
 }
 

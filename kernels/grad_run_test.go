@@ -31,7 +31,7 @@ func newStrip(d *gpu.Device) *strip {
 
 func (s *strip) guard() {
 	for range 64 + (s.step-len(s.words)%s.step)%s.step {
-		s.words, s.written = append(s.words, guard), append(s.written, false)
+		s.words, s.written = append(s.words, guardAt(len(s.words))), append(s.written, false)
 	}
 }
 
@@ -48,7 +48,7 @@ func (s *strip) add(v []float32, written bool) int {
 	s.guard()
 	s.guard()
 	for len(s.words)%s.step != 0 {
-		s.words, s.written = append(s.words, guard), append(s.written, false)
+		s.words, s.written = append(s.words, guardAt(len(s.words))), append(s.written, false)
 	}
 	return at
 }

@@ -22,10 +22,10 @@ func onDeviceLayer(d *gpu.Device, out, in [][]float32, record func(s *gpu.Stream
 	var starts []int
 	place := func(v []float32) {
 		for range gap {
-			words = append(words, guard)
+			words = append(words, guardAt(len(words)))
 		}
 		for len(words)%align != 0 {
-			words = append(words, guard)
+			words = append(words, guardAt(len(words)))
 		}
 		starts = append(starts, len(words))
 		for _, f := range v {

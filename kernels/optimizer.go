@@ -19,7 +19,7 @@ type SGD struct{ *flat }
 // NewSGD plans steps of so many parameters.
 func NewSGD(d *gpu.Device, elements int, o conv.SGD) (*SGD, error) {
 	flag := map[bool]int{true: 1}
-	f, err := newFlat(d, "sgd", elements, []string{"gradient", "velocity", "parameters"}, []int{elements, elements, elements},
+	f, err := newFlat(makerFor(d), "sgd", elements, []string{"gradient", "velocity", "parameters"}, []int{elements, elements, elements},
 		map[string]int{"rate": 0, "momentum": bits(o.Momentum), "decay": bits(o.WeightDecay), "nesterov": flag[o.Nesterov]})
 	return &SGD{f}, err
 }
@@ -43,7 +43,7 @@ func NewAdam(d *gpu.Device, elements int, o conv.Adam) (*Adam, error) {
 	if o.Decoupled {
 		values["decay"] = 0
 	}
-	f, err := newFlat(d, "adam", elements, []string{"gradient", "first moment", "second moment", "parameters"},
+	f, err := newFlat(makerFor(d), "adam", elements, []string{"gradient", "first moment", "second moment", "parameters"},
 		[]int{elements, elements, elements, elements}, values)
 	return &Adam{f, o}, err
 }
@@ -71,11 +71,11 @@ func NewCrossEntropy(d *gpu.Device, c conv.CrossEntropy) (*CrossEntropy, error) 
 	values := func() map[string]int {
 		return map[string]int{"k": c.K, "plane": c.H * c.W, "scale": bits(c.Scale())}
 	}
-	loss, err := newFlat(d, "entropy", places, names[:3], lengths[:3], values())
+	loss, err := newFlat(makerFor(d), "entropy", places, names[:3], lengths[:3], values())
 	if err != nil {
 		return nil, err
 	}
-	both, err := newFlat(d, "entropy_grad", places, names, lengths, values())
+	both, err := newFlat(makerFor(d), "entropy_grad", places, names, lengths, values())
 	return &CrossEntropy{loss, both}, err
 }
 

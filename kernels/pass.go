@@ -121,6 +121,17 @@ func (p *pass) recordWith(s *gpu.Stream, push []byte, bound *[maxSpans]span) err
 	return s.Dispatch(p.pipe, p.groups, push, bindings[:n])
 }
 
+// shortened is the pass with other workgroups and push constants.
+func (p pass) shortened(t traits, tiles int, values map[string]int) (pass, error) {
+	var err error
+	if p.groups, err = fold(tiles, t); err != nil {
+		return p, fmt.Errorf("kernels: %w", err)
+	}
+	values["tiles"] = tiles
+	p.push = withViews(p.module, p.push, values)
+	return p, nil
+}
+
 // checkSpan refuses a tensor that is too short.
 func checkSpan(name string, b span) error {
 	size := 4 * int64(b.elements)

@@ -17,18 +17,18 @@ type Resize struct{ *scaler }
 // NewResize plans y = resize(x), x N×C×H×W and y N×C×Ho×Wo. A tensor beyond the
 // device's limits gives [gpu.ErrTooLarge].
 func NewResize(d *gpu.Device, r conv.Resize) (*Resize, error) {
-	return newResize(d, r, false, float32s)
+	return newResize(makerFor(d), r, false, float32s)
 }
 
 // NewResizeBackward plans dx from dy, which Record takes in the places of y and
 // x. Every pixel gathers from the outputs that read it, so that the same call
 // gives the same bits.
 func NewResizeBackward(d *gpu.Device, r conv.Resize) (*Resize, error) {
-	return newResize(d, r, true, float32s)
+	return newResize(makerFor(d), r, true, float32s)
 }
 
-func newResize(d *gpu.Device, r conv.Resize, backward bool, as precision) (*Resize, error) {
-	s, err := newScaler(d, "resize", r.Input(), r.Output(), backward, false, as)
+func newResize(m maker, r conv.Resize, backward bool, as precision) (*Resize, error) {
+	s, err := newScaler(m, "resize", r.Input(), r.Output(), backward, false, as)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +37,8 @@ func newResize(d *gpu.Device, r conv.Resize, backward bool, as precision) (*Resi
 	}
 	table := resizeTable(r, backward, as)
 	s.entries = len(table)
-	if s.table, err = d.NewBuffer(4 * int64(len(table))); err == nil {
-		err = d.Upload(s.table, 0, unsafe.Slice((*byte)(unsafe.Pointer(&table[0])), 4*len(table)))
+	if s.table, err = m.device.NewBuffer(4 * int64(len(table))); err == nil {
+		err = m.device.Upload(s.table, 0, unsafe.Slice((*byte)(unsafe.Pointer(&table[0])), 4*len(table)))
 	}
 	if err != nil {
 		s.Close()

@@ -11,14 +11,16 @@ import (
 
 // ConvTranspose2D is a plan of a transposed convolution: the gradient by the
 // input of the convolution that goes the other way, with a bias and an
-// activation behind.
+// activation behind. A batch that passes a binding is done some images at a time,
+// with the bits of the whole.
 type ConvTranspose2D struct {
-	of      conv.Problem
-	bias    bool
-	device  *gpu.Device
-	pass    *pass // nil for an empty batch
-	weights *gpu.Buffer
-	biases  *gpu.Buffer
+	of       conv.Problem
+	bias     bool
+	device   *gpu.Device
+	passes   []*pass  // none for an empty batch; two where the last part is shorter
+	portions portions // of y and x
+	weights  *gpu.Buffer
+	biases   *gpu.Buffer
 }
 
 // NewConvTranspose2D plans t, which comes from [conv.Params.TransposedProblem],
@@ -30,12 +32,31 @@ func NewConvTranspose2D(d *gpu.Device, t conv.Transposed, weight, bias []float32
 
 func newConvTranspose2D(m maker, t conv.Transposed, weight, bias []float32) (*ConvTranspose2D, error) {
 	c := &ConvTranspose2D{of: normal(t.Of), bias: t.Bias, device: m.device}
-	if err := checkGradient(c.of, m.traits); err != nil {
+	var err error
+	if c.passes, err = inParts(c.of.N, func(images int) ([]*pass, error) {
+		one := c.of
+		one.N = 1
+		c.portions = portions{device: m.device, all: c.of.N, images: images, lengths: []int{one.Input().Len(), one.Output().Len()}, written: 1}
+		var passes []*pass
+		for _, n := range []int{images, c.of.N % max(images, 1)} {
+			part := c.of
+			part.N = n
+			if err := checkGradient(part, m.traits); err != nil || n == 0 {
+				return passes, err
+			}
+			pass, err := newInputPass(m, part, t.Bias, t.Activation)
+			if err != nil {
+				return nil, err
+			}
+			passes = append(passes, pass)
+		}
+		return passes, nil
+	}); err != nil {
 		return nil, err
 	}
-	var err error
-	if c.of.N > 0 {
-		if c.pass, err = newInputPass(m, c.of, t.Bias, t.Activation); err != nil {
+	if len(c.passes) > 0 && c.portions.images < c.of.N {
+		if err := c.portions.reserve(); err != nil {
+			c.portions.free()
 			return nil, err
 		}
 	}
@@ -74,7 +95,7 @@ func (c *ConvTranspose2D) SetWeights(weight, bias []float32) error {
 // Record records y = convᵀ(x), x N×C×H×W and y N×K×Ho×Wo.
 func (c *ConvTranspose2D) Record(s *gpu.Stream, y, x Tensor) error {
 	in, out := span{x, c.of.Output().Len()}, span{y, c.of.Input().Len()}
-	if c.pass == nil {
+	if len(c.passes) == 0 {
 		return nil
 	}
 	if err := checkSpan("x", in); err != nil {
@@ -83,25 +104,41 @@ func (c *ConvTranspose2D) Record(s *gpu.Stream, y, x Tensor) error {
 	if err := checkSpan("y", out); err != nil {
 		return err
 	}
-	return c.pass.record(s, &[maxSpans]span{in, {Tensor{Buf: c.weights}, c.of.Weight().Len()}, {Tensor{Buf: c.biases}, c.of.C}, out})
+	weights, biases := span{Tensor{Buf: c.weights}, c.of.Weight().Len()}, span{Tensor{Buf: c.biases}, c.of.C}
+	if c.portions.images == c.of.N {
+		return c.passes[0].record(s, &[maxSpans]span{in, weights, biases, out})
+	}
+	return c.portions.each(s, []Tensor{y, x}, func(part, images int, at []Tensor) error {
+		pass := c.passes[0]
+		if images < c.portions.images {
+			pass = c.passes[1]
+		}
+		out, in := span{at[0], images * c.portions.lengths[0]}, span{at[1], images * c.portions.lengths[1]}
+		return pass.record(s, &[maxSpans]span{in, weights, biases, out})
+	})
 }
 
 // Describe names the kernel.
 func (c *ConvTranspose2D) Describe() string {
-	if c.pass == nil {
+	if len(c.passes) == 0 {
 		return "an empty batch"
 	}
-	return c.pass.module.Name
+	text := c.passes[0].module.Name
+	if c.portions.images < c.of.N {
+		text += fmt.Sprintf("; %d of %d images at a time", c.portions.images, c.of.N)
+	}
+	return text
 }
 
 // Workspace is the device memory in bytes that running takes beyond tensors and
-// weights: none.
-func (c *ConvTranspose2D) Workspace() int64 { return 0 }
+// weights: of a batch in parts what does not start where a binding may.
+func (c *ConvTranspose2D) Workspace() int64 { return c.portions.size }
 
 // Close frees the weights. What was submitted before goes on.
 func (c *ConvTranspose2D) Close() {
 	c.weights.Free()
 	c.biases.Free()
+	c.portions.free()
 }
 
 // ConvTranspose2DBackward is a plan of a transposed convolution's gradients,
@@ -116,8 +153,25 @@ type ConvTranspose2DBackward struct {
 
 // NewConvTranspose2DBackward plans the gradients of t with a weight of
 // C×(K/G)×R×S. dy is the gradient by the output before any activation.
-func NewConvTranspose2DBackward(d *gpu.Device, t conv.Transposed, weight []float32) (*ConvTranspose2DBackward, error) {
-	return newConvTranspose2DBackward(makerFor(d), t, weight)
+// What passes a binding is done some images at a time, see [NewBackward].
+func NewConvTranspose2DBackward(d *gpu.Device, t conv.Transposed, weight []float32) (Backward, error) {
+	return newTransposedBackward(makerFor(d), t, weight)
+}
+
+func newTransposedBackward(m maker, t conv.Transposed, weight []float32) (Backward, error) {
+	one := t.Of
+	one.N = 1
+	lengths := []int{one.Output().Len(), 0, 0, one.Output().Len(), 0, 0, one.Input().Len()}
+	return inParts(t.Of.N, func(images int) (Backward, error) {
+		if images == t.Of.N {
+			return orNone(newConvTranspose2DBackward(m, t, weight))
+		}
+		return orNone(newBatchwiseOf(m, t.Of.N, images, lengths, [2]int{t.Of.Weight().Len(), t.Of.C}, func(images int) (Backward, error) {
+			part := t
+			part.Of.N = images
+			return orNone(newConvTranspose2DBackward(m, part, weight))
+		}))
+	})
 }
 
 func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*ConvTranspose2DBackward, error) {
@@ -174,9 +228,10 @@ func (c *ConvTranspose2DBackward) Describe() string {
 	return text
 }
 
-// Record records the gradients that g wants: dx N×C×H×W, dweight C×(K/G)×R×S,
-// dbias K. x is only read for the gradient by the weight; dy is N×K×Ho×Wo.
-func (c *ConvTranspose2DBackward) Record(s *gpu.Stream, g Grads, x, dy Tensor) error {
+// RecordBackward records the gradients that g wants: dx N×C×H×W, dweight C×(K/G)×R×S,
+// dbias K. x is only read for the gradient by the weight; dy is N×K×Ho×Wo; there are
+// no offsets and masks.
+func (c *ConvTranspose2DBackward) RecordBackward(s *gpu.Stream, g Grads, x, _, _, dy Tensor) error {
 	p := &c.weights.problem // from dy to x
 	if g.Offset.wants() || g.Mask.wants() {
 		return fmt.Errorf("kernels: %w: a transposed convolution has no gradient by offset or mask", conv.ErrParams)

@@ -38,7 +38,9 @@ func judgeTransposed(t *testing.T, d *gpu.Device, name string, q conv.Transposed
 	}
 	defer back.Close()
 	g := convtest.Grads{X: make([]float32, len(x)), Weight: make([]float32, len(w)), Bias: make([]float32, q.Of.C)}
-	err = runGradients(d, [4][]float32{x, nil, nil, dy}, g, func(s *gpu.Stream, g Grads, in [4]Tensor) error { return back.Record(s, g, in[0], in[3]) })
+	err = runGradients(d, [4][]float32{x, nil, nil, dy}, g, func(s *gpu.Stream, g Grads, in [4]Tensor) error {
+		return back.RecordBackward(s, g, in[0], Tensor{}, Tensor{}, in[3])
+	})
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -66,18 +68,11 @@ func TestConvTranspose(t *testing.T) {
 				continue
 			}
 			ran++
-			draw := func(n int) []float32 {
-				v := make([]float32, n)
-				for i := range v {
-					v[i] = float32(r.NormFloat64())
-				}
-				return v
-			}
 			var bias []float32
 			if q.Bias {
-				bias = draw(q.Of.C)
+				bias = convtest.Normal(r, q.Of.C)
 			}
-			judgeTransposed(t, d, fmt.Sprintf("%+v", q), q, draw(x.Len()), draw(w.Len()), bias, draw(q.Output().Len()), outside{}, worst)
+			judgeTransposed(t, d, fmt.Sprintf("%+v", q), q, convtest.Normal(r, x.Len()), convtest.Normal(r, w.Len()), bias, convtest.Normal(r, q.Output().Len()), outside{}, worst)
 			if t.Failed() {
 				return
 			}

@@ -9,7 +9,7 @@ import (
 	"vkconv/conv"
 )
 
-// layer is an entry of shapes.json, see torch_cpu.py.
+// layer is an entry of shapes.json, see torch_peer.py.
 type layer struct {
 	Set, Name        string
 	Op               string // "" for a convolution; others are not for here
@@ -32,7 +32,8 @@ func (l layer) problem() (conv.Problem, conv.Params, error) {
 	return p, params, err
 }
 
-// flops counts as torch_cpu.py does.
+// flops counts a multiply-add as two operations and sampling not at all, so that
+// the kinds compare; gradients are twice a forward pass.
 func (l layer) flops(backward bool) float64 {
 	p, _, err := l.problem()
 	if err != nil {
@@ -45,13 +46,14 @@ func (l layer) flops(backward bool) float64 {
 	return f
 }
 
-// time returns the median milliseconds of a call, on the clock or of processors.
-func (l layer) time(e *vkconv.Engine, backward, cpu, winograd bool, long time.Duration) (float64, error) {
+// time returns the median milliseconds of a call, by the settings' clock.
+func (l layer) time(e *vkconv.Engine, s *settings) (float64, error) {
+	long := time.Duration(s.seconds * float64(time.Second))
 	p, params, err := l.problem()
 	if err != nil {
 		return 0, err
 	}
-	call, free, err := l.prepare(e, p, params, backward, winograd)
+	call, free, err := l.prepare(e, p, params, s)
 	defer free()
 	if err != nil {
 		return 0, err
@@ -65,21 +67,25 @@ func (l layer) time(e *vkconv.Engine, backward, cpu, winograd bool, long time.Du
 		if err != nil {
 			return 0, err
 		}
-		if cpu {
-			t.Wall = processorTime() - before
+		took := t.Wall
+		switch s.clock {
+		case processor:
+			took = processorTime() - before
+		case device:
+			took = t.Device
 		}
 		if warm && time.Since(start) < long/4 {
 			continue
 		} else if warm {
 			warm, start = false, time.Now()
 		}
-		times = append(times, float64(t.Wall)/1e6)
+		times = append(times, float64(took)/1e6)
 	}
 	return median(times), nil
 }
 
 // prepare makes tensors and a plan, and returns the call to time.
-func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, backward, winograd bool) (call func() error, free func(), err error) {
+func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, set *settings) (call func() error, free func(), err error) {
 	r := rand.New(rand.NewPCG(1, 1))
 	var made []func()
 	free = func() {
@@ -98,8 +104,9 @@ func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, bac
 		if err != nil {
 			return nil
 		}
-		if t, err = e.TensorOf(s, normal(s)); err == nil {
+		if t, err = e.NewTensorAs(set.typ, s); err == nil {
 			made = append(made, t.Free)
+			err = t.Upload(normal(s))
 		}
 		return t
 	}
@@ -115,7 +122,7 @@ func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, bac
 		mask = tensor(p.MaskShape())
 	}
 	g := vkconv.Gradients{}
-	if backward {
+	if set.backward {
 		g.X, g.Weight = tensor(p.Input()), tensor(p.Weight())
 		if p.Deformable() {
 			g.Offset = tensor(p.Offset())
@@ -127,31 +134,34 @@ func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, bac
 	if err != nil {
 		return nil, free, err
 	}
+	var options []vkconv.LayerOption
+	if set.typ != conv.Float32 {
+		options = append(options, vkconv.Stored(set.typ))
+	}
 	switch {
-	case p.Deformable() && backward:
-		plan, err := e.NewDeformConv2DBackward(p.Input(), weight, p.Weight(), params, d)
+	case p.Deformable() && set.backward:
+		plan, err := e.NewDeformConv2DBackward(p.Input(), weight, p.Weight(), params, d, options...)
 		if err != nil {
 			return nil, free, err
 		}
 		made = append(made, plan.Close)
 		return func() error { return plan.Run(ctx, g, x, offset, mask, y) }, free, nil
 	case p.Deformable():
-		plan, err := e.NewDeformConv2D(p.Input(), weight, nil, p.Weight(), params, d)
+		plan, err := e.NewDeformConv2D(p.Input(), weight, nil, p.Weight(), params, d, options...)
 		if err != nil {
 			return nil, free, err
 		}
 		made = append(made, plan.Close)
 		return func() error { return plan.Run(ctx, y, x, offset, mask) }, free, nil
-	case backward:
-		plan, err := e.NewConv2DBackward(p.Input(), weight, p.Weight(), params)
+	case set.backward:
+		plan, err := e.NewConv2DBackward(p.Input(), weight, p.Weight(), params, options...)
 		if err != nil {
 			return nil, free, err
 		}
 		made = append(made, plan.Close)
 		return func() error { return plan.Run(ctx, g, x, y) }, free, nil
 	}
-	var options []vkconv.LayerOption
-	if winograd {
+	if set.winograd {
 		options = append(options, vkconv.AllowWinograd())
 	}
 	plan, err := e.NewConv2D(p.Input(), weight, nil, p.Weight(), params, options...)

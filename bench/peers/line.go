@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -31,7 +30,7 @@ type answer struct {
 	Median float64 `json:"median_ms"`
 	Direct float64 `json:"direct_ms"` // without Winograd
 	Way    string
-	Error  string
+	Error  string // why there is none
 }
 
 // startPeer starts a command with the device's name, and "cpu" for processor time.
@@ -44,11 +43,9 @@ func startPeer(name, command, device string, cpu bool) (*linePeer, error) {
 }
 
 // startPython starts a script beside this file with the command that runs Python.
-func startPython(name, python, script string, threads int, backward bool) (*linePeer, error) {
-	args := append(strings.Fields(python), filepath.Join("bench", "peers", script), "--lines", "--threads", strconv.Itoa(threads))
-	if backward {
-		args = append(args, "--backward")
-	}
+func startPython(name, python, script string, arguments []string) (*linePeer, error) {
+	args := append(strings.Fields(python), filepath.Join("bench", "peers", script))
+	args = append(args, arguments...)
 	return (&linePeer{name: name, json: true, cmd: exec.Command(args[0], args[1:]...)}).start()
 }
 

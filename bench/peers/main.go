@@ -6,8 +6,9 @@
 //	go run ./bench/peers -python '/opt/venv/bin/python' -o bench/results/cpu.md
 //	go run ./bench/peers -device llvmpipe -ncnn ./ncnn_peer -shapes bench/peers/vulkan.json
 //	go run ./bench/peers -python python3 -ncnn-cpu python3 -ort python3 -shapes bench/sets.json -set aspp
+//	go run ./bench/peers -device NVIDIA -cuda -clock device -type float16 -shapes bench/peers/vulkan.json
 //
-// The peers are PyTorch with torchvision (torch_cpu.py), where they are named
+// The peers are PyTorch with torchvision (torch_peer.py), where they are named
 // ncnn's CPU layers and ONNX Runtime (ncnn_cpu.py, ort_cpu.py), and ncnn's
 // Vulkan backend on the same device: a program made of ncnn/peer.cpp, whose head
 // says how, and whose path is given by flag or environment. Without any of them
@@ -28,10 +29,12 @@ import (
 	"log"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
 	"vkconv"
+	"vkconv/conv"
 )
 
 // run is one side's figures: milliseconds of every turn, by layer.
@@ -40,9 +43,11 @@ type run map[string][]float64
 // settings are the flags.
 type settings struct {
 	device, python, shapes, only, set, out string
-	ncnn, ncnnCPU, ort                     string
-	backward, cpu, winograd                bool
+	ncnn, ncnnCPU, ort, clock              string
+	typ                                    conv.Type
+	backward, cuda, winograd               bool
 	threads, turns                         int
+	limit                                  time.Duration
 	seconds                                float64
 }
 
@@ -57,11 +62,22 @@ func main() {
 	flag.StringVar(&s.ort, "ort", "", "the `command` that runs Python with onnxruntime and onnx")
 	flag.StringVar(&s.shapes, "shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
 	flag.BoolVar(&s.backward, "backward", false, "time all gradients instead of the forward pass")
-	flag.BoolVar(&s.cpu, "cpu", false, "time processors instead of the clock (not PyTorch), for software drivers on a machine that does other work too")
+	flag.StringVar(&s.clock, "clock", wall, "which `clock`: wall; processor, the time of all threads, for software drivers on a machine that does other work too; device, a GPU's own")
+	flag.BoolVar(&s.cuda, "cuda", false, "PyTorch on its CUDA device instead of the CPU")
+	flag.Func("type", "how tensors are stored: float32, float16 or bfloat16, on both sides; PyTorch and we alone (default float32)", func(name string) error {
+		for _, t := range []conv.Type{conv.Float32, conv.Float16, conv.BFloat16} {
+			if t.String() == name {
+				s.typ = t
+				return nil
+			}
+		}
+		return errors.New("has to be float32, float16 or bfloat16")
+	})
 	flag.BoolVar(&s.winograd, "winograd", false, "allow us Winograd's algorithm, vkconv.AllowWinograd, as ncnn's default does")
 	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of either side")
 	flag.IntVar(&s.turns, "turns", 3, "how often each side runs")
 	flag.Float64Var(&s.seconds, "seconds", 0.6, "how long a layer runs in a turn")
+	flag.DurationVar(&s.limit, "limit", 0, "begin no layer after so long, and say which were left out; 0 is no limit")
 	flag.StringVar(&s.only, "only", "", "layers whose name contains this `text`")
 	flag.StringVar(&s.set, "set", "", "layers whose set's name contains this `text`")
 	flag.StringVar(&s.out, "o", "", "write the table to this `file` as well")
@@ -95,6 +111,44 @@ func (s *settings) read() (layers []layer, err error) {
 	return layers, nil
 }
 
+// The clocks.
+const wall, processor, device = "wall", "processor", "device"
+
+// check says what of the settings does not go together.
+func (s *settings) check() error {
+	others := s.ncnn + s.ncnnCPU + s.ort
+	switch {
+	case s.clock != wall && s.clock != processor && s.clock != device:
+		return fmt.Errorf("-clock is %q, has to be %s, %s or %s", s.clock, wall, processor, device)
+	case (s.backward || s.typ != conv.Float32 || s.cuda) && others != "":
+		return errors.New("-backward, -type and -cuda are for PyTorch alone")
+	case s.clock == processor && s.python+s.ncnnCPU+s.ort != "":
+		return errors.New("-clock processor is for Vulkan peers alone")
+	case (s.clock == device) != s.cuda:
+		return errors.New("-clock device and -cuda go together")
+	case s.winograd && (s.backward || s.typ != conv.Float32):
+		return errors.New("-winograd is for forward passes in float32")
+	case s.clock == processor && processorTime() == 0:
+		return errors.New("-clock processor: processor time is not known on this system")
+	}
+	return nil
+}
+
+// arguments are what a peer in Python is told.
+func (s *settings) arguments() []string {
+	args := []string{"--lines", "--threads", strconv.Itoa(s.threads)}
+	if s.backward {
+		args = append(args, "--backward")
+	}
+	if s.cuda {
+		args = append(args, "--device", "cuda")
+	}
+	if s.typ != conv.Float32 {
+		args = append(args, "--type", s.typ.String())
+	}
+	return args
+}
+
 func (s *settings) compare() (err error) {
 	layers, err := s.read()
 	if err != nil {
@@ -103,27 +157,21 @@ func (s *settings) compare() (err error) {
 	if s.ncnn+s.ncnnCPU+s.ort+s.python == "" {
 		s.python = "python3"
 	}
-	if s.backward && s.ncnn+s.ncnnCPU+s.ort != "" {
-		return errors.New("only PyTorch has gradients; -backward is for it alone")
-	}
-	if s.cpu && s.python+s.ncnnCPU+s.ort != "" {
-		return errors.New("-cpu is for Vulkan peers alone")
-	}
-	if s.cpu && processorTime() == 0 {
-		return errors.New("-cpu: processor time is not known on this system")
+	if err := s.check(); err != nil {
+		return err
 	}
 	e, err := vkconv.Open(vkconv.Options{Device: s.device, Threads: s.threads})
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	r := report{engine: e, layers: layers, ours: run{}, backward: s.backward, cpu: s.cpu, winograd: s.winograd, threads: s.threads}
+	r := report{settings: s, engine: e, layers: layers, ours: run{}}
 	var lines []*linePeer
 	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}} {
 		if c.command == "" {
 			continue
 		}
-		p, err := startPeer(c.name, c.command, s.device, s.cpu)
+		p, err := startPeer(c.name, c.command, s.device, s.clock == processor)
 		if err != nil {
 			return err
 		}
@@ -131,12 +179,12 @@ func (s *settings) compare() (err error) {
 		lines = append(lines, p)
 	}
 	for _, c := range []struct{ name, python, script string }{
-		{"PyTorch", s.python, "torch_cpu.py"}, {"ncnn CPU", s.ncnnCPU, "ncnn_cpu.py"}, {"ONNX Runtime", s.ort, "ort_cpu.py"},
+		{"PyTorch", s.python, "torch_peer.py"}, {"ncnn CPU", s.ncnnCPU, "ncnn_cpu.py"}, {"ONNX Runtime", s.ort, "ort_cpu.py"},
 	} {
 		if c.python == "" {
 			continue
 		}
-		p, err := startPython(c.name, c.python, c.script, s.threads, s.backward)
+		p, err := startPython(c.name, c.python, c.script, s.arguments())
 		if err != nil {
 			return err
 		}
@@ -144,12 +192,16 @@ func (s *settings) compare() (err error) {
 		lines = append(lines, p)
 	}
 	for _, p := range lines {
-		r.peers = append(r.peers, peerRun{p.name, p.about, run{}, run{}, map[string]string{}})
+		r.peers = append(r.peers, peerRun{p.name, p.about, run{}, run{}, map[string]string{}, map[string]string{}})
 	}
+	begin := time.Now()
 	for turn := range s.turns {
 		for _, l := range layers {
+			if s.limit > 0 && time.Since(begin) > s.limit {
+				break
+			}
 			fmt.Fprintf(os.Stderr, "\rturn %d: %-50s", turn+1, l.Name)
-			ms, err := l.time(e, s.backward, s.cpu, s.winograd, time.Duration(s.seconds*float64(time.Second)))
+			ms, err := l.time(e, s)
 			if err != nil {
 				return fmt.Errorf("%s: %w", l.Name, err)
 			}
@@ -159,13 +211,12 @@ func (s *settings) compare() (err error) {
 				if err != nil {
 					return err
 				}
-				if a.Error == "" {
-					r.peers[i].add(l.Name, a)
-				}
+				r.peers[i].add(l.Name, a)
 			}
 		}
 	}
 	fmt.Fprintf(os.Stderr, "\r%60s\r", "")
+	r.leaveOut()
 	var b bytes.Buffer
 	r.write(&b)
 	os.Stdout.Write(b.Bytes())
@@ -176,6 +227,10 @@ func (s *settings) compare() (err error) {
 }
 
 func (p *peerRun) add(name string, a answer) {
+	if a.Error != "" {
+		p.missing[name] = a.Error
+		return
+	}
 	p.times[name] = append(p.times[name], a.Median)
 	if a.Direct > 0 {
 		p.direct[name] = append(p.direct[name], a.Direct)

@@ -16,12 +16,12 @@ import (
 // report is what was measured: milliseconds of every turn, by layer, ours and
 // every peer's.
 type report struct {
-	engine                  *vkconv.Engine
-	layers                  []layer
-	ours                    run
-	peers                   []peerRun
-	backward, cpu, winograd bool
-	threads                 int
+	*settings
+	engine *vkconv.Engine
+	layers []layer
+	left   []string // names of layers there was no time for
+	ours   run
+	peers  []peerRun
 }
 
 // peerRun is one peer's figures. A layer it does not have is missing.
@@ -30,20 +30,34 @@ type peerRun struct {
 	times       run
 	direct      run               // without Winograd, where it tells
 	ways        map[string]string // what it computed a layer by
+	missing     map[string]string // why it has no figure
+}
+
+// leaveOut takes out the layers that were not measured.
+func (r *report) leaveOut() {
+	r.layers = slices.DeleteFunc(slices.Clone(r.layers), func(l layer) bool {
+		if len(r.ours[l.Name]) > 0 {
+			return false
+		}
+		r.left = append(r.left, l.Name)
+		return true
+	})
 }
 
 func (r *report) write(w io.Writer) {
-	pass, clock := "forward", "milliseconds on the clock"
+	pass := "forward"
 	if r.backward {
 		pass = "backward, all gradients"
-	}
-	if r.cpu {
-		clock = "milliseconds of processors, all threads together, which other programs disturb less"
 	}
 	if r.winograd {
 		pass += ", Winograd allowed"
 	}
-	fmt.Fprintf(w, "%s, %d threads, float32, %s; %s.\nOurs: %s; %s; commit %s.\n", pass, r.threads,
+	clock := map[string]string{
+		wall:      "milliseconds on the clock",
+		processor: "milliseconds of processors, all threads together, which other programs disturb less",
+		device:    "milliseconds of the device, by its own clock",
+	}[r.clock]
+	fmt.Fprintf(w, "%s, %d threads, %v, %s; %s.\nOurs: %s; %s; commit %s.\n", pass, r.threads, r.typ,
 		time.Now().UTC().Format("2006-01-02"), clock, r.engine.Name(), r.engine.Driver(), commit())
 	head, rule := "| layer | ours, ms | ± | GFLOP/s |", "|---|---|---|---|"
 	for _, p := range r.peers {
@@ -67,6 +81,16 @@ func (r *report) write(w io.Writer) {
 			fmt.Fprint(w, " |")
 		}
 		fmt.Fprintln(w)
+	}
+	for _, p := range r.peers {
+		for _, l := range r.layers {
+			if why := p.missing[l.Name]; why != "" {
+				fmt.Fprintf(w, "\n%s has no figure for %s: %s.\n", p.name, l.Name, strings.TrimSuffix(why, "."))
+			}
+		}
+	}
+	if len(r.left) > 0 {
+		fmt.Fprintf(w, "\nNot measured, for want of time: %s.\n", strings.Join(r.left, ", "))
 	}
 	r.means(w)
 	r.shares(w)

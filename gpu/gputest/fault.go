@@ -2,7 +2,11 @@
 
 package gputest
 
-import "vkconv/gpu/internal/vk"
+import (
+	"os"
+
+	"vkconv/gpu/internal/vk"
+)
 
 // Fault is a kind of failure that tests ask for in a driver's stead.
 type Fault struct {
@@ -25,3 +29,8 @@ func (f Fault) At(nth int, run func()) (failed string, calls int) {
 	run()
 	return
 }
+
+// bindOn has every dispatch bind buffers to their ends. Software drivers hold shaders to what is bound, so that a guard
+// band behind it would stay as it is whatever they write; a GPU need not. Not under the validation layer, which takes
+// what is bound for what is used, and looks for barriers there.
+func bindOn() { vk.BindOn.Store(os.Getenv("VKCONV_VALIDATION") != "1") }

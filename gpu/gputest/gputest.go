@@ -8,6 +8,7 @@ package gputest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -16,12 +17,64 @@ import (
 	"vkconv/gpu"
 )
 
-// Devices runs f as a subtest for every usable device that the loader lists. After f it closes the device and fails the
-// test if the validation layer said anything or a Vulkan object was left. Without any device the test is skipped, unless
-// VKCONV_REQUIRE names one.
+// Devices runs f as a subtest for every usable device that the loader lists. After f it fails the test if the validation
+// layer said anything, and closes the device and fails the test if a Vulkan object was left; with [Main] the devices stay
+// open and the next test has their pipelines. Without any device the test is skipped, unless VKCONV_REQUIRE names one.
 func Devices(t *testing.T, f func(t *testing.T, d *gpu.Device)) {
 	t.Helper()
-	DevicesWith(t, gpu.Options{}, f)
+	if lasting == nil {
+		DevicesWith(t, gpu.Options{}, f)
+		return
+	}
+	for _, i := range List(t) {
+		t.Run(short(i), func(t *testing.T) {
+			d := lasting[i.Index]
+			if d == nil {
+				var err error
+				if d, err = gpu.Open(gpu.Options{Device: strconv.Itoa(i.Index), CacheDir: "off"}); err != nil {
+					t.Fatal(err)
+				}
+				lasting[i.Index] = d
+			}
+			before := len(d.Messages())
+			t.Cleanup(func() {
+				for _, m := range d.Messages()[before:] {
+					t.Errorf("validation: %s", m)
+				}
+			})
+			f(t, d)
+		})
+	}
+}
+
+// lasting are the devices that tests share, by index; nil without Main.
+var lasting map[int]*gpu.Device
+
+// Main runs the tests of a package whose calls of [Devices] share devices: what one test had a driver compile serves the
+// next, and software drivers take long. At the end it closes them, and fails if the validation layer says anything or a
+// Vulkan object is left. Without the validation layer dispatches bind buffers to their ends, so that guard bands show
+// what shaders write or read outside.
+func Main(m *testing.M) (status int) {
+	lasting = map[int]*gpu.Device{}
+	bindOn()
+	status = m.Run()
+	fail := func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+		status = 1
+	}
+	for i, d := range lasting {
+		before := len(d.Messages())
+		if err := d.Close(); err != nil {
+			fail("closing device %d: %v", i, err)
+		}
+		for _, m := range d.Messages()[before:] {
+			fail("validation: %s", m)
+		}
+		if left := d.LiveObjects(); len(left) > 0 {
+			fail("Vulkan objects left after closing device %d: %v", i, left)
+		}
+	}
+	return status
 }
 
 // DevicesWith is Devices with options for Open (Device excepted). An empty CacheDir is a temporary folder here.

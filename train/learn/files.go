@@ -151,6 +151,10 @@ func readIDX(path string) (a tensorio.Array, err error) {
 	if err != nil {
 		return a, err
 	}
+	return parseIDX(path, raw)
+}
+
+func parseIDX(path string, raw []byte) (a tensorio.Array, err error) {
 	const most = 1 << 30
 	if strings.HasSuffix(path, ".gz") {
 		z, err := gzip.NewReader(bytes.NewReader(raw))
