@@ -40,9 +40,9 @@ type Double struct {
 // Only the first two may be ranges of channels, where [Double.Views] says so.
 type DoubleTensors [9]View
 
-// NewDouble plans a [conv.Problem], [conv.Transposed], [conv.DCN],
-// [conv.RoIPool], [conv.Resize], [conv.GlobalPool] or [conv.Elementwise]. weight and bias are those of a
-// convolution; backward bias is nil. Without double precision in the device's
+// NewDouble plans a [conv.Problem], [conv.Transposed], [conv.DCN], [conv.RoIPool],
+// [conv.Resize], [conv.GlobalPool] or [conv.Elementwise]. weight and bias are those
+// of a convolution; backward bias is nil. Without double precision in the device's
 // shaders the error matches [conv.ErrUnsupported], beyond its limits
 // [gpu.ErrTooLarge].
 func NewDouble(d *gpu.Device, problem any, backward bool, weight, bias []float64) (*Double, error) {
@@ -76,7 +76,7 @@ func newDouble(m maker, problem any, backward bool, weight, bias []float64) (*Do
 		err = b.planScale(&Resize{s}, err)
 	case conv.Elementwise:
 		if backward || p.Sum {
-			err = b.planPair(m.device, p)
+			err = b.planPair(m, p)
 			break
 		}
 		// An activation is that of a depthwise convolution with ones.
