@@ -16,10 +16,11 @@ type edge struct {
 	engine *Engine
 	t      conv.Type
 
-	mu    sync.Mutex // one run at a time
-	slots []*edgeSlot
-	used  int
-	out   []*edgeSlot // to be rounded when the run is through
+	mu     sync.Mutex // one run at a time
+	slots  []*edgeSlot
+	used   int
+	out    []*edgeSlot // to be rounded when the run is through
+	closed bool
 }
 
 // edgeSlot converts one tensor of a run; slots are taken in the order of the operands.
@@ -59,6 +60,9 @@ func (e *edge) run(ctx context.Context, f func() error) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return fmt.Errorf("layer: %w", ErrClosed)
+	}
 	e.used, e.out = 0, nil
 	if err := f(); err != nil {
 		return err
@@ -158,7 +162,7 @@ func (e *edge) close() {
 		s.cast.Close()
 		s.wide.Free()
 	}
-	e.slots = nil
+	e.slots, e.closed = nil, true
 }
 
 // planCast plans the rounding of float32 tensors to a 16-bit type, or the widening back.

@@ -98,13 +98,30 @@ func (g gradient) SetWeights(weight, bias []float32) error {
 
 // SetWeights64 is SetWeights in float64, of a pass made with Stored([conv.Float64]).
 func (g gradient) SetWeights64(weight, bias []float64) error {
-	if g.through == nil {
+	switch {
+	case g.through == nil:
 		return g.layer.SetWeights64(weight, bias)
+	case g.edge != nil:
+		return errWeights64(g.edge.t)
 	}
 	if err := g.through.again.SetWeights64(weight, bias); err != nil {
 		return err
 	}
 	return g.layer.SetWeights64(weight, nil)
+}
+
+// SetWeightsFrom is SetWeights with tensors on the device, see [Conv2D.SetWeightsFrom].
+func (g gradient) SetWeightsFrom(weight, bias *Tensor) error {
+	switch {
+	case g.through == nil:
+		return g.layer.SetWeightsFrom(weight, bias)
+	case g.edge != nil:
+		return errTakesNone(g.edge.t)
+	}
+	if err := g.through.again.SetWeightsFrom(weight, bias); err != nil {
+		return err
+	}
+	return g.layer.SetWeightsFrom(weight, nil)
 }
 
 // Workspace returns the bytes of device memory that a run uses beyond inputs,

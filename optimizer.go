@@ -15,7 +15,7 @@ type weightTaker interface {
 // SetWeightsFrom is SetWeights with tensors on the device, for the runs queued from
 // then on, so that weights which are trained there stay there: weight has the
 // weight's shape, bias is 1×K×1×1, nil for a layer without one and for a backward
-// pass. On a GPU the weights are laid out by a kernel, by a table of 4 bytes a
+// pass unless that has [ForwardBias]. On a GPU the weights are laid out by a kernel, by a table of 4 bytes a
 // weight that the first call makes. Layers of other types than float32, transposed
 // convolutions on a GPU and layers computed in pieces answer [conv.ErrUnsupported].
 func (l *layer) SetWeightsFrom(weight, bias *Tensor) error {
@@ -24,7 +24,7 @@ func (l *layer) SetWeightsFrom(weight, bias *Tensor) error {
 		biases = conv.Shape{1, l.biases, 1, 1}
 	}
 	if l.typ != conv.Float32 {
-		return fmt.Errorf("%w: a layer of %v tensors takes no weights from the device", conv.ErrUnsupported, l.typ)
+		return errTakesNone(l.typ)
 	}
 	return l.on(func(op operator, stores []storage) error {
 		for i, name := range []string{"weight", "bias"} {
@@ -38,6 +38,10 @@ func (l *layer) SetWeightsFrom(weight, bias *Tensor) error {
 		}
 		return to.takeWeights(stores[0], stores[1])
 	}, operand{"weight", weight, l.p.Weight(), input}, operand{"bias", bias, biases, input})
+}
+
+func errTakesNone(t conv.Type) error {
+	return fmt.Errorf("%w: a layer of %v tensors takes no weights from the device", conv.ErrUnsupported, t)
 }
 
 // step is where an optimizer stands.

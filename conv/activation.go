@@ -112,9 +112,8 @@ func (a Activation) Apply(s Sum) Sum { return a.apply(s, Roundoff, tiny) }
 // the reference's low part along the tangent.
 func (a Activation) Apply64(s Sum) Sum {
 	x, low := s.Value, s.Low
-	s.Slack = 0
 	y := a.apply(s, Roundoff64, 0x1p-1022)
-	y.Slack *= 2
+	y.Slack += a.apply(Sum{Value: x}, Roundoff64, 0x1p-1022).Slack
 	const h = 0x1p-20
 	switch {
 	case a.Kind == SiLU || a.Kind == GELU || a.Kind == Sigmoid: // low·h² is far below the slack
