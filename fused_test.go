@@ -239,3 +239,72 @@ func TestBackwardThroughActivationMisuse(t *testing.T) {
 		}
 	})
 }
+
+// Sums, activations and their gradients in every type, over all that a number may be.
+func TestElementwise(t *testing.T) {
+	var x []float64
+	for v := -45.0; v < 45; v += 0.0371 {
+		x = append(x, v)
+	}
+	x = append(x, 0, math.Copysign(0, -1), 6, -1.75, 2.25, 1e-30, -1e-30, 1.5e-38, -1.5e-38, 700, -700, 745, -745, 999, -999, -1001, 1e4, -1e4, 1e30, -1e30, math.NaN(), math.Inf(1), math.Inf(-1))
+	onEach(t, func(t *testing.T, e *vkconv.Engine) {
+		for _, typ := range typesOf(t, e) {
+			x := heldAs(typ, halved(x))
+			dy := heldAs(typ, convtest.Normal(rand.New(rand.NewPCG(1, 2)), len(x)))
+			s := conv.Shape{1, 1, 1, len(x)}
+			in, d, out := tensorAs(t, e, typ, s, x), tensorAs(t, e, typ, s, dy), tensorAs(t, e, typ, s, x)
+			worst := 0.0
+			holds := func(name string, run error, want []conv.Sum, roundings int) {
+				t.Helper()
+				got := make([]float64, len(x))
+				if err := errors.Join(run, out.Download64(ctx, got)); err != nil {
+					t.Fatalf("%v %s: %v", typ, name, err)
+				}
+				for i := range want {
+					want[i] = typ.Stored(want[i], roundings)
+				}
+				v := conv.Judge64(got, want, roundings)
+				if typ != conv.Float64 {
+					w := conv.Judge(halved(got), want, nil, roundings)
+					v = conv.VerdictOf[float64]{Worst: w.Worst, Index: w.Index, Got: float64(w.Got), Want: w.Want, Bound: w.Bound}
+				}
+				if worst = max(worst, v.Worst); !v.OK() {
+					t.Errorf("%v %s of %g and %g is %g, want %g within %g", typ, name, x[v.Index], dy[v.Index], v.Got, v.Want, v.Bound)
+				}
+			}
+			l, err := e.NewAdd(s, vkconv.Stored(typ))
+			if err != nil {
+				t.Fatal(err)
+			}
+			holds("sum", l.Run(ctx, out, in, d), cpuref.Add(x, dy), 0)
+			l.Close()
+			for kind := conv.Identity; kind <= conv.Clamp; kind++ {
+				a := conv.Activation{Kind: kind}
+				switch kind {
+				case conv.LeakyReLU:
+					a.Slope = 0.1
+				case conv.Clamp:
+					a.Min, a.Max = -1.75, 2.25
+				}
+				f, err1 := e.NewActivation(s, a, vkconv.Stored(typ))
+				b, err2 := e.NewActivationBackward(s, a, vkconv.Stored(typ))
+				if err := errors.Join(err1, err2); err != nil {
+					t.Fatal(err)
+				}
+				y, dx := make([]conv.Sum, len(x)), make([]conv.Sum, len(x))
+				for i, v := range x {
+					if typ == conv.Float64 {
+						y[i], dx[i] = a.Apply64(conv.Sum{Value: v}), a.ApplyBackward64(v, dy[i])
+					} else {
+						y[i], dx[i] = a.Apply(conv.Sum{Value: v}), a.ApplyBackward(v, dy[i])
+					}
+				}
+				holds(kind.String(), f.Run(ctx, out, in), y, conv.ProductRoundings)
+				holds("slope of "+kind.String(), b.Run(ctx, out, in, d), dx, conv.ProductRoundings)
+				f.Close()
+				b.Close()
+			}
+			t.Logf("%v: worst share of the bound %.3f", typ, worst)
+		}
+	})
+}

@@ -91,9 +91,9 @@ func (a Activation) Eval(x float64) float64 {
 	return x
 }
 
-// flushed is what x times a subnormal loses where a device makes that zero, the
-// smallest normal number being least.
-func flushed(x, least float64) float64 { return math.Min(math.Abs(x), 1e3) * least }
+// flushed is what a subnormal, and x times a subnormal, lose where a device makes
+// that zero, the smallest normal number being least.
+func flushed(x, least float64) float64 { return (1 + math.Min(math.Abs(x), 1e3)) * least }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
@@ -134,13 +134,13 @@ func (a Activation) apply(s Sum, u, least float64) Sum {
 	case Identity:
 		return s
 	case LeakyReLU:
-		slack = u * math.Abs(y)
+		slack = u*math.Abs(y) + least
 	case SiLU: // steepest where x·(1−σ)·σ + σ peaks, 1.09984
 		steepest, slack = 1.1, math.Abs(y)*(2*(3+2*math.Abs(x))+9)*u+flushed(x, least)
 	case GELU: // 1.12890 at √2
 		steepest, slack = 1.13, (4*math.Abs(x)+4*math.Abs(y))*u+flushed(x, least)
 	case Sigmoid:
-		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*u
+		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*u+least
 	}
 	s.Value, s.Abs, s.Slope, s.Slack = y, s.Abs*steepest, s.Slope*steepest, s.Slack*steepest
 	if !math.IsNaN(slack) {

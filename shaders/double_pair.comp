@@ -5,7 +5,6 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const int activation = 0; // conv.ActivationKind
-layout(constant_id = 2) const int gradient = 0;   // 0 for the sum
 #define ACTIVATION activation
 layout(binding = 0) readonly buffer FirstBuffer { double a[]; };
 layout(binding = 1) readonly buffer SecondBuffer { double b[]; };
@@ -13,6 +12,7 @@ layout(binding = 2) writeonly buffer OutputBuffer { double y[]; };
 layout(push_constant) uniform Push {
   uint  tiles;
   int   items;     // elements
+  int   gradient;  // 0 for the sum
   float low, high; // LeakyReLU's slope; Clamp's ends
 } p;
 
@@ -44,6 +44,6 @@ double slope(double v, double d) {
 void main() {
   int i = item();
   if (i >= p.items) return;
-  if (gradient == 0) y[i] = a[i] + b[i];
+  if (p.gradient == 0) y[i] = a[i] + b[i];
   else y[i] = slope(a[i], b[i]);
 }
