@@ -218,18 +218,3 @@ func (e *Engine) edged(a conv.Activation, weight []float32, options []LayerOptio
 	}
 	return g, g.round(weight), append(slices.Clip(options), Stored(conv.Float32), ForwardBias(g.round(o.forwardBias))), nil
 }
-
-// chainType tells of which type the tensors of a block are, and of which those
-// inside of it; nothing else may be asked of its layers.
-func chainType(name string, options []LayerOption) (outside, inside conv.Type, err error) {
-	o := optionsOf(options)
-	switch {
-	case o.atomics, o.winograd, o.forwardBias != nil:
-		return 0, 0, fmt.Errorf("%w: %s takes no option but Stored", conv.ErrUnsupported, name)
-	case o.double:
-		return 0, 0, fmt.Errorf("%w: %s takes its weights in float32, which float64 holds exactly, and no option but Stored", conv.ErrUnsupported, name)
-	case o.stored == conv.Float64:
-		return o.stored, o.stored, nil
-	}
-	return o.stored, conv.Float32, o.stored.Check()
-}
