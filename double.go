@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"vkconv/conv"
 )
@@ -74,10 +75,12 @@ func (e *Engine) planDouble(name string, p conv.Problem, as double, biases int, 
 		return nil, err
 	}
 	defer done()
+	begun := time.Now()
 	op, err := e.back.double(as, w, b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	e.planned(name, op, begun)
 	return &layer{engine: e, p: p, biases: biases, typ: conv.Float64, op: op}, nil
 }
 
@@ -148,6 +151,9 @@ func toOdd(v float64) float32 {
 
 // Download64 is [Tensor.Download] to float64, which holds every type's values.
 func (t *Tensor) Download64(ctx context.Context, dst []float64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if t.typ == conv.Float64 {
 		return t.with(len(dst), func(s storage) error { return s.download(ctx, bytesOf(dst)) })
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"vkconv/conv"
 )
@@ -131,6 +132,9 @@ const maxOperands = 9
 
 // run checks the operands, keeps them alive and queues the operator.
 func (l *layer) run(ctx context.Context, operands ...operand) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return l.on(func(op operator, stores []storage) error {
 		if l.stored != nil {
 			return l.stored.run(ctx, op, operands, stores)
@@ -244,10 +248,12 @@ func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight
 		return nil, err
 	}
 	defer done()
+	begun := time.Now()
 	op, err := make(stored.round(weight), stored.round(bias))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	e.planned(name, op, begun)
 	return &layer{engine: e, p: p, biases: biases, typ: o.stored, stored: stored, op: op}, nil
 }
 

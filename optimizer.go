@@ -123,6 +123,9 @@ func (l *Adam) Run(ctx context.Context, parameters, first, second, gradient *Ten
 
 // step is run of an optimizer.
 func (l *layer) step(ctx context.Context, at step, operands ...operand) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return l.on(func(op operator, stores []storage) error {
 		l.stepping.Lock()
 		defer l.stepping.Unlock()

@@ -90,6 +90,9 @@ func (t *Tensor) Upload(data []float32) error {
 // Download waits for the work queued so far and copies the tensor into dst,
 // which has exactly its number of elements. Those of a float64 tensor are rounded.
 func (t *Tensor) Download(ctx context.Context, dst []float32) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return t.with(len(dst), func(s storage) error {
 		switch t.typ {
 		case conv.Float32:

@@ -3,6 +3,7 @@ package vkconv
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"vkconv/conv"
 	"vkconv/cpuref/fast"
@@ -33,10 +34,12 @@ func (e *Engine) planUnweighted(name string, as double, options []LayerOption, m
 	if o.stored == conv.Float64 {
 		make = func() (operator, error) { return e.back.double(as, nil, nil) }
 	}
+	begun := time.Now()
 	op, err := make()
 	if err != nil {
 		return unweighted{}, fmt.Errorf("%s: %w", name, err)
 	}
+	e.planned(name, op, begun)
 	l := &layer{engine: e, typ: o.stored, stored: stored, op: op}
 	l.takeViews()
 	return unweighted{l}, nil

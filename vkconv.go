@@ -10,6 +10,35 @@
 // Tensors are float32 in NCHW order, or of another [conv.Type] for layers made with
 // [Stored]. The operators are PyTorch's Conv2d and
 // torchvision's deform_conv2d; package conv says what their parameters mean.
+//
+// # Contexts
+//
+// A call takes a context if it runs layers or waits for them: every Run,
+// [Tensor.Download], [Engine.Wait] and [Engine.Time]. With a context that is done
+// it does nothing and returns the context's error. One that ends while the call
+// waits ends the waiting, not the work: what is queued on a device is computed
+// all the same, and the engine stays of use; on the CPU path a run stops between
+// tiles, and what it wrote is undefined. Only a layer in float64 there, a mode for
+// checking, is one piece.
+//
+// Calls that plan, allocate or copy to the device (Open, New…, [Tensor.Upload],
+// SetWeights, [Engine.Flush]) take none: a driver's compiler cannot be
+// interrupted, and the rest is bounded by the size of its arguments. They do not
+// wait for queued layers, except where those hold what the call needs: an upload
+// of more than 24 MiB through staging memory, or an allocation beyond the memory
+// that is free. Close waits for everything; Options.HangTimeout bounds it all on
+// a device that hangs. What plans a whole model, such as package onnx, takes a
+// context and looks at it between layers.
+//
+// # Diagnostics
+//
+// The library prints nothing. Options.Log gets, by level: Error, a device was lost
+// or hangs; Warn, something does not work and was gone around, such as the CPU for
+// a missing device or a pipeline cache that cannot be read; Info, the device that
+// was opened and why that one; Debug, each layer planned, how it computes and how
+// long its planning took. What the validation layer says is logged as Warn when the
+// work is waited for. Running a layer logs nothing. What the caller can see by an
+// error is returned and not logged, but for lost devices, whose many calls fail.
 package vkconv
 
 import (
@@ -49,7 +78,8 @@ type Options struct {
 	// return an error matching gpu.ErrDeviceLost, and the engine is of no more use.
 	// 0 means for ever. The longest chain of layers run at once must fit.
 	HangTimeout time.Duration
-	// Log receives diagnostics; nil means none.
+	// Log receives diagnostics (see the package's section on them); nil means
+	// standard error from the level on that $VKCONV_LOG names, and without that none.
 	Log *slog.Logger
 }
 
@@ -57,6 +87,7 @@ type Options struct {
 // run in the order of the calls.
 type Engine struct {
 	why string
+	log *slog.Logger
 
 	mu     sync.RWMutex // held for reading while a call is under way
 	back   backend
@@ -73,17 +104,28 @@ func Open(o Options) (*Engine, error) {
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("%w: threads are %d, must be at least 0", conv.ErrParams, o.Threads)
 	}
+	var err error
+	if o.Log, err = logger(o); err != nil {
+		return nil, err
+	}
 	if device == "cpu" {
-		return &Engine{back: newCPU(o), why: "the CPU, as asked for"}, nil
+		return onCPU(o, "the CPU, as asked for"), nil
 	}
 	back, why, err := openVulkan(o)
 	switch {
 	case err == nil:
-		return &Engine{back: back, why: why}, nil
+		return &Engine{back: back, why: why, log: o.Log}, nil
 	case device != "" || o.Validation:
 		return nil, err
 	}
-	return &Engine{back: newCPU(o), why: "the CPU, because " + err.Error()}, nil
+	o.Log.Warn("no Vulkan device, the CPU computes", "error", err)
+	return onCPU(o, "the CPU, because "+err.Error()), nil
+}
+
+func onCPU(o Options, why string) *Engine {
+	e := &Engine{back: newCPU(o), why: why, log: o.Log}
+	o.Log.Info("opened", "device", e.Name()+", "+e.Driver())
+	return e
 }
 
 // Close waits for queued work and gives the device back. It may be called twice.
@@ -144,6 +186,9 @@ func (e *Engine) Flush() error {
 
 // Wait submits the work queued so far and waits for it.
 func (e *Engine) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	done, err := e.use()
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func Devices(o Options) ([]Info, error) {
 }
 
 func instance(o Options) (*vk.Instance, error) {
-	inst, err := vk.NewInstance(o.Validation || os.Getenv("VKCONV_VALIDATION") == "1", o.Surface...)
+	inst, err := vk.NewInstance(o.validated(), o.Surface...)
 	switch {
 	case err == nil:
 		return inst, nil
@@ -266,3 +266,6 @@ func names(i Info, want string) bool {
 	want = strings.ToLower(want)
 	return strings.Contains(strings.ToLower(i.Name), want) || strings.Contains(strings.ToLower(i.Driver), want)
 }
+
+// validated reports whether the device is to run under the validation layer.
+func (o Options) validated() bool { return o.Validation || os.Getenv("VKCONV_VALIDATION") == "1" }

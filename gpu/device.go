@@ -30,6 +30,10 @@ type Device struct {
 
 	patience time.Duration // Options.HangTimeout
 
+	telling sync.Mutex // held by tell
+	checked bool       // under the validation layer
+	told    uint64     // messages of the validation layer that are in the log
+
 	pool  pool
 	queue queue
 	pipes pipelines
@@ -69,7 +73,7 @@ func open(inst *vk.Instance, o Options) (*Device, error) {
 		return nil, err
 	}
 	p := physical[k]
-	d := &Device{info: infos[k], chosen: why, inst: inst, log: o.Log, patience: o.HangTimeout}
+	d := &Device{info: infos[k], chosen: why, inst: inst, log: o.Log, patience: o.HangTimeout, checked: o.validated()}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -119,6 +123,7 @@ func (d *Device) Close() error {
 	d.stage.close(d)
 	d.pool.close()
 	d.dev.Close()
+	d.tell()
 	d.inst.Close()
 	if d.lost.Load() {
 		return nil // said by the call that lost it
@@ -135,6 +140,20 @@ func (d *Device) Chosen() string { return d.chosen }
 // Messages are the validation layer's warnings and errors so far (the last 128), also after Close: empty in health, and
 // without validation.
 func (d *Device) Messages() []string { return d.inst.Messages() }
+
+// tell logs what the validation layer said since the last look.
+func (d *Device) tell() {
+	if !d.checked {
+		return
+	}
+	d.telling.Lock()
+	defer d.telling.Unlock()
+	var lines []string
+	lines, d.told = d.inst.MessagesFrom(d.told)
+	for _, line := range lines {
+		d.log.Warn("validation", "message", line)
+	}
+}
 
 // LiveObjects counts the Vulkan objects that exist by kind: empty after Close in health.
 func (d *Device) LiveObjects() map[string]int { return d.inst.Live() }
@@ -157,13 +176,20 @@ func (d *Device) wrap(err error) error {
 	if errors.As(err, &r) {
 		switch {
 		case r.Lost():
-			d.lost.Store(true)
+			d.lose()
 			return fmt.Errorf("gpu: %w: %s stopped working (%w); close it and open it again", ErrDeviceLost, d.info.Name, err)
 		case r.OutOfMemory():
 			return fmt.Errorf("gpu: %w: %w", ErrOutOfMemory, err)
 		}
 	}
 	return fmt.Errorf("gpu: %w", err)
+}
+
+// lose notes that the device is of no more use, and logs it once.
+func (d *Device) lose() {
+	if !d.lost.Swap(true) {
+		d.log.Error("lost", "device", d.info.Name, "error", d.errLost())
+	}
 }
 
 func (d *Device) errLost() error {

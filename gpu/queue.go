@@ -202,7 +202,7 @@ func (q *queue) retire(d *Device, err error) {
 
 // abandon gives up all that is in flight on a lost device. The caller holds the lock.
 func (q *queue) abandon(d *Device) {
-	d.lost.Store(true)
+	d.lose()
 	for len(q.flight) > 0 {
 		q.retire(d, d.errLost())
 	}
@@ -212,7 +212,7 @@ func (q *queue) abandon(d *Device) {
 // caller holds the lock.
 func (q *queue) giveUp(d *Device) {
 	d.hung.Store(true)
-	d.lost.Store(true)
+	d.lose()
 	for _, r := range q.flight {
 		q.done = r.serial
 		r.sub.done, r.sub.err = true, d.errLost()
@@ -239,6 +239,7 @@ func (q *queue) settle() bool {
 
 // await waits until submission serial has finished. It returns ctx's error, or ErrDeviceLost.
 func (d *Device) await(ctx context.Context, serial uint64) error {
+	defer d.tell()
 	// In slices, so that ctx is heard. Short ones first: most work is short.
 	slice := uint64(1e6)
 	q := &d.queue

@@ -3,8 +3,10 @@
 package gpu_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -310,7 +312,8 @@ func TestValidationFindsMissingBarrier(t *testing.T) {
 		t.Skip("only with VKCONV_VALIDATION=1")
 	}
 	for _, i := range gputest.List(t) {
-		d := must[*gpu.Device](t)(gpu.Open(gpu.Options{Device: i.Name, CacheDir: "off"}))
+		var said bytes.Buffer
+		d := must[*gpu.Device](t)(gpu.Open(gpu.Options{Device: i.Name, CacheDir: "off", Log: slog.New(slog.NewTextHandler(&said, nil))}))
 		p := must[*gpu.Pipeline](t)(d.Pipeline(module(t, "add"), nil))
 		x, y, z := buffer(t, d, 1, 2, 3), buffer(t, d, 1, 2, 3), buffer(t, d, 1, 2, 3)
 		s := must[*gpu.Stream](t)(d.NewStream())
@@ -322,6 +325,9 @@ func TestValidationFindsMissingBarrier(t *testing.T) {
 		add(t, s, p, z, x, 0, 0, 3)
 		finish(t, s)
 		check(t, d.Close())
+		if n := strings.Count(said.String(), "level=WARN msg=validation"); n != len(d.Messages()) {
+			t.Errorf("%s: %d messages, %d in the log: %s", i, len(d.Messages()), n, said.String())
+		}
 		if m := d.Messages(); len(m) == 0 || !strings.Contains(m[0], "SYNC-HAZARD") {
 			t.Errorf("%s: a barrier was missing and validation said %v", i, m)
 		}

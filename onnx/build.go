@@ -24,7 +24,7 @@ func (p *planner) countUses() {
 // build makes buffers and layers in the order in which they run. A buffer serves
 // values of its shape one after the other: the layers run in this order, and so
 // does the device where they touch the same memory.
-func (p *planner) build() error {
+func (p *planner) build(ctx context.Context) error {
 	for _, v := range p.plan.inputs {
 		if err := p.allocate(v); err != nil {
 			return err
@@ -43,8 +43,9 @@ func (p *planner) build() error {
 		if q.same != nil {
 			continue
 		}
-		err := error(nil)
+		err := ctx.Err()
 		switch {
+		case err != nil:
 		case q.concat:
 			err = p.buildConcat(q)
 		case !q.slice:

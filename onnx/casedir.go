@@ -71,7 +71,7 @@ func runSet(ctx context.Context, e *vkconv.Engine, m *Model, set string, r *Case
 			fed[v.Name] = a
 		}
 	}
-	p, err := m.Plan(e, planned, Options{})
+	p, err := m.Plan(ctx, e, planned, Options{})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@
 // Vulkan device or the CPU.
 //
 //	model, err := onnx.Open("net.onnx")
-//	plan, err := model.Plan(engine, feed, onnx.Options{}) // once
+//	plan, err := model.Plan(ctx, engine, feed, onnx.Options{}) // once
 //	out, err := plan.Run(ctx, feed)                       // many times
 //
 // [Model.Plan] works out every shape, folds batch normalizations into the weights

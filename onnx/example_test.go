@@ -23,7 +23,7 @@ func ExampleModel_Plan() {
 	}
 	fmt.Println(model.Inputs())
 	feed := map[string]tensorio.Array{"x": {Shape: []int{2, 6, 9, 7}, Data: make([]float32, 2*6*9*7)}}
-	plan, err := model.Plan(engine, feed, onnx.Options{})
+	plan, err := model.Plan(context.Background(), engine, feed, onnx.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

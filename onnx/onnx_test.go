@@ -254,7 +254,7 @@ func TestPlanRefusals(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		before := e.Memory().InUse
-		if _, err := m.Plan(e, c.feed, Options{}); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+		if _, err := m.Plan(ctx, e, c.feed, Options{}); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want … %s", name, err, c.want)
 		}
 		if now := e.Memory().InUse; now != before {
@@ -282,7 +282,7 @@ func TestFusion(t *testing.T) {
 		feed := map[string]tensorio.Array{"x": x}
 		var results [2]map[string]tensorio.Array
 		for i, layers := range []int{2, 6} {
-			p, err := m.Plan(e, feed, Options{NoFusion: i == 1})
+			p, err := m.Plan(ctx, e, feed, Options{NoFusion: i == 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -334,7 +334,7 @@ func TestMemoryIsReused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := m.Plan(e, map[string]tensorio.Array{"x0": {Shape: []int{1, 2, 8, 8}, Data: make([]float32, 128)}}, Options{})
+	p, err := m.Plan(ctx, e, map[string]tensorio.Array{"x0": {Shape: []int{1, 2, 8, 8}, Data: make([]float32, 128)}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestMemoryIsReused(t *testing.T) {
 		t.Errorf("%d bytes of tensors, want those of 4", tensors)
 	}
 	small := Options{MemoryBudget: 4*4*128 - 1}
-	if _, err := m.Plan(e, map[string]tensorio.Array{"x0": {Shape: []int{1, 2, 8, 8}, Data: make([]float32, 128)}}, small); !errors.Is(err, conv.ErrShape) ||
+	if _, err := m.Plan(ctx, e, map[string]tensorio.Array{"x0": {Shape: []int{1, 2, 8, 8}, Data: make([]float32, 128)}}, small); !errors.Is(err, conv.ErrShape) ||
 		!strings.Contains(err.Error(), "take 2048 bytes, more than the plan's budget of 2047") {
 		t.Errorf("beyond the budget: %v", err)
 	}

@@ -139,23 +139,24 @@ func (p *planner) affordable(n *node, dims []int) error {
 // Plan plans the model on an engine. feed has an array for every input: its shape
 // is what the plan is made for, and of inputs that are [Value.Planned] it takes the
 // values in. Errors match [conv.ErrShape], [conv.ErrParams] or
-// [conv.ErrUnsupported] where the model or the feed are at fault.
-func (m *Model) Plan(e *vkconv.Engine, feed map[string]tensorio.Array, options Options) (*Plan, error) {
+// [conv.ErrUnsupported] where the model or the feed are at fault. A driver may take
+// seconds to compile a layer, so ctx is looked at between them.
+func (m *Model) Plan(ctx context.Context, e *vkconv.Engine, feed map[string]tensorio.Array, options Options) (*Plan, error) {
 	p := &planner{m: m, e: e, options: options, values: map[string]*value{}, free: map[conv.Shape][]*buffer{}, plan: &Plan{m: m, e: e}}
-	if err := p.make(feed); err != nil {
+	if err := p.make(ctx, feed); err != nil {
 		p.plan.Close()
 		return nil, fmt.Errorf("%s: %w", m.path, err)
 	}
 	return p.plan, nil
 }
 
-func (p *planner) make(feed map[string]tensorio.Array) error {
+func (p *planner) make(ctx context.Context, feed map[string]tensorio.Array) error {
 	if err := p.shapes(feed); err != nil {
 		return err
 	}
 	p.placeParts()
 	p.countUses()
-	return p.build()
+	return p.build(ctx)
 }
 
 // shapes works every value's extents out.

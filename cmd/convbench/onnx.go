@@ -123,7 +123,7 @@ func (r *onnxRun) run(ctx context.Context, e *env, device string) (err error) {
 // on plans the model on one engine, holds it to the oracle, runs it and measures it.
 func (r *onnxRun) on(ctx context.Context, e *env, engine *vkconv.Engine, m *onnx.Model, all map[string]tensorio.Array) (map[string]tensorio.Array, error) {
 	e.progress("planning on %s", engine.Name())
-	p, err := m.Plan(engine, all, onnx.Options{})
+	p, err := m.Plan(ctx, engine, all, onnx.Options{})
 	for _, kind := range []error{conv.ErrShape, conv.ErrParams, conv.ErrUnsupported} {
 		if errors.Is(err, kind) {
 			return nil, badInput(err)

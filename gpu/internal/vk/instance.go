@@ -102,6 +102,21 @@ func (i *Instance) Messages() []string {
 	return i.said(0)
 }
 
+// MessagesFrom are those of [Instance.Messages] from the n-th on, of which the oldest may be dropped, and how many there
+// were in all; nothing after Close.
+func (i *Instance) MessagesFrom(n uint64) (lines []string, all uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ledger == nil {
+		return nil, n
+	}
+	all = uint64(C.vkx_written(i.ledger, 0))
+	if all == n {
+		return nil, n
+	}
+	return i.from(0, n, all), all
+}
+
 // Complaints are the loader's and drivers' own errors so far.
 func (i *Instance) Complaints() []string {
 	i.mu.Lock()
@@ -126,16 +141,18 @@ func (i *Instance) said(ring C.int) []string {
 	if i.ledger == nil {
 		return nil
 	}
-	var out []string
-	n := C.vkx_written(i.ledger, ring)
-	from := C.uint64_t(0)
-	if n > C.RING_LINES {
-		from = n - C.RING_LINES
-		out = append(out, fmt.Sprintf("(%d earlier messages were dropped)", from))
+	return i.from(ring, 0, uint64(C.vkx_written(i.ledger, ring)))
+}
+
+// from are a ring's lines first to n−1, as far as they are still there.
+func (i *Instance) from(ring C.int, first, n uint64) (out []string) {
+	if n-first > C.RING_LINES {
+		out = append(out, fmt.Sprintf("(%d earlier messages were dropped)", n-C.RING_LINES-first))
+		first = n - C.RING_LINES
 	}
 	line := make([]C.char, C.RING_WIDTH)
-	for ; from < n; from++ {
-		if C.vkx_line(i.ledger, ring, from, &line[0]) != 0 {
+	for ; first < n; first++ {
+		if C.vkx_line(i.ledger, ring, C.uint64_t(first), &line[0]) != 0 {
 			out = append(out, C.GoString(&line[0]))
 		}
 	}
