@@ -257,6 +257,8 @@ var golden = map[string][]string{
 		"show photo.png -o out.png -offsets nosuch.npz", "show photo.png -o out.png -offsets half.npz", "show photo.png -o out.png -offsets one.npz",
 		"show photo.png -o out.png -offsets two.npz", "show photo.png -o out.png -offsets two.npz -layers 3x3~*2", "show photo.png -o out.png -offsets two.npz -layers 3x3 -jump 10",
 		"show photo.png -o out.png -offsets two.npz -layers 3x3~*2 -jump 10 -group 2", "show photo.png -o out.png -group 1", "show photo.png -o out.png -offsets batch.npz -layers 3x3",
+		"show photo.png -o out.png -net nosuch.safetensors", "show photo.png -o out.png -net two.npz", "show photo.png -o out.png -net w.safetensors -at 3,3",
+		"show photo.png -o out.jpg -net w.safetensors", "show photo.png -o out.png -device cpu",
 	},
 	"badview": {
 		"view", "view photo.png photo.png", "view nosuch.png", "view text.png", "view photo.png -kernel blur", "view photo.png -deform melt",
