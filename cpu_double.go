@@ -148,6 +148,14 @@ func (o *cpuDouble) compute(t *[maxOperands][]float64) ([][]conv.Sum, error) {
 			return only(cpuref.GlobalPoolBackward(p, t[1]))
 		}
 		return only(cpuref.GlobalPool(p, t[1]))
+	case conv.Elementwise:
+		switch {
+		case p.Sum:
+			return only(cpuref.Add(t[1], t[2]))
+		case o.backward:
+			return only(cpuref.ActivationBackward(p.Activation, t[1], t[2]))
+		}
+		return only(cpuref.Activation(p.Activation, t[1]))
 	}
 	return nil, fmt.Errorf("%w: %T in float64", conv.ErrUnsupported, o.problem)
 }

@@ -109,6 +109,52 @@ func BatchNormBackward[T Float](b conv.BatchNorm, x, dy, weight, mean, variance 
 	return g
 }
 
+// BatchNormTrainedBackward is BatchNormBackward with the moments of a training pass
+// as float32 has them, off by εm and εv at most: r is off by ρ = (v − εv + Eps)^−½ − r,
+// each x̂ by ξ = (r + ρ)·εm + |x − mean|·ρ, dweight by ω = Σ|dy|·ξ, and dx by
+//
+//	|weight|·(ρ·(|dy| + |dbias|/M + |x̂·dweight|/M) + (r + ρ)·(ξ·|dweight| + (|x̂| + ξ)·ω)/M)
+//
+// besides what each is off by with exact moments.
+func BatchNormTrainedBackward[T Float](b conv.BatchNorm, x, dy, weight []T, t BatchNormTrained) Gradients {
+	double := func(in []T) []float64 {
+		out := make([]float64, len(in))
+		for i, v := range in {
+			out[i] = float64(v)
+		}
+		return out
+	}
+	exact := func(in []conv.Sum) []float64 {
+		out := make([]float64, len(in))
+		for i, v := range in {
+			out[i] = v.Value
+		}
+		return out
+	}
+	g := BatchNormBackward(b, double(x), double(dy), double(weight), exact(t.Mean), exact(t.Var))
+	m, more := float64(b.Count()), 1+conv.Gamma(BatchNormBackwardRoundings+2)
+	parallel(b.C, func(c int) {
+		off, offVar := t.Mean[c].Bound(MomentRoundings), t.Var[c].Bound(MomentRoundings)
+		r := b.Scale(t.Var[c].Value)
+		rho := b.Scale(t.Var[c].Value-offVar) - r
+		if !(rho < math.Inf(1)) { // no digit of the variance is sure
+			rho = math.Inf(1)
+		}
+		distance := func(i int) float64 { return math.Abs(float64(x[i]) - t.Mean[c].Value) }
+		xi := func(i int) float64 { return (r+rho)*off + distance(i)*rho }
+		var omega float64
+		overChannel(b, c, func(i int) { omega += math.Abs(float64(dy[i])) * xi(i) })
+		g.Weight[c].Slack += omega * more
+		dw, db := math.Abs(g.Weight[c].Value), math.Abs(g.Bias[c].Value)
+		overChannel(b, c, func(i int) {
+			xhat := distance(i) * r
+			g.X[i].Slack += math.Abs(float64(weight[c])) * more *
+				(rho*(math.Abs(float64(dy[i]))+db/m+xhat*dw/m) + (r+rho)*(xi(i)*dw+(xhat+xi(i))*omega)/m)
+		})
+	})
+	return g
+}
+
 // BatchNormBackwardRoundings are those inside a term: r twice (5 each), x − mean,
 // the quotient by M (5), and four products.
 const BatchNormBackwardRoundings = 20

@@ -24,6 +24,10 @@ const (
 	GlobalPool      Operator = "pool"              // PyTorch's adaptive_avg_pool2d to one pixel
 	Pyramid         Operator = "pyramid"           // Burt and Adelson's REDUCE, level after level
 	ASPP            Operator = "aspp"              // DeepLab v3's block
+
+	Activation Operator = "activation"
+	WindowPool Operator = "window_pool" // PyTorch's max_pool2d and avg_pool2d
+	BatchNorm  Operator = "batch_norm"  // training, and with given moments
 )
 
 // readers read what a case of each operator has.
@@ -31,6 +35,7 @@ var readers = map[Operator]func(*caseReader, *Case){
 	Conv: (*caseReader).conv, ConvTranspose: (*caseReader).transposed, DeformPack: (*caseReader).pack,
 	DCNv3: (*caseReader).dcn, DCNv4: (*caseReader).dcn, DeformRoIPool: (*caseReader).roiPool, DeformPSRoIPool: (*caseReader).psRoIPool,
 	Resize: (*caseReader).resize, GlobalPool: (*caseReader).globalPool, Pyramid: (*caseReader).pyramid, ASPP: (*caseReader).aspp,
+	Activation: (*caseReader).activation, WindowPool: (*caseReader).windowPool, BatchNorm: (*caseReader).batchNorm,
 }
 
 // Case is an operator's run made by another program: inputs, parameters, and
@@ -62,6 +67,15 @@ type Case struct {
 	ASPP    conv.ASPP
 	Filters []Filter // of an ASPP's layers, in the order of conv.ASPP.Layers
 
+	Activation       conv.Activation
+	WindowPool       conv.Pool
+	WindowPoolParams conv.PoolParams
+	BatchNorm        conv.BatchNorm // weight and bias are Weight and Bias
+	// RunningMean and RunningVar are a BatchNorm's before the training pass, NewMean
+	// and NewVar what it shall move them to, Given its output with the former.
+	RunningMean, RunningVar []float32
+	NewMean, NewVar, Given  []float64
+
 	// DeformPack's predictor: (2 or 3)·og·R·S × C × R × S, and as many biases.
 	OffsetWeight, OffsetBias []float32
 
@@ -73,7 +87,8 @@ type Case struct {
 	// printed digits of a published answer leave open. Usually 0.
 	Tolerance float64
 
-	Ignored []string // arrays in the archive that mean nothing here
+	shape   conv.Shape // of x
+	Ignored []string   // arrays in the archive that mean nothing here
 }
 
 // Filter is the weight and the bias of one layer of a block, and the gradients
@@ -104,6 +119,12 @@ func (c Case) Input() conv.Shape {
 		return c.Pyramid.Input()
 	case ASPP:
 		return c.ASPP.Input()
+	case Activation:
+		return c.shape
+	case WindowPool:
+		return c.WindowPool.Input()
+	case BatchNorm:
+		return c.BatchNorm.Input()
 	}
 	return c.Problem.Input()
 }
@@ -126,6 +147,12 @@ func (c Case) Output() conv.Shape {
 		return shapes[len(shapes)-1]
 	case ASPP:
 		return c.ASPP.Output()
+	case Activation:
+		return c.shape
+	case WindowPool:
+		return c.WindowPool.Output()
+	case BatchNorm:
+		return c.BatchNorm.Input()
 	}
 	return c.Problem.Output()
 }
@@ -163,6 +190,12 @@ func (c Case) Output() conv.Shape {
 //	pyramid         level1, level2, …, expected, in place of y; dlevel1, … in place of dy
 //	aspp            rates; activation (text, default identity); point_, dilated0_, …, pool_
 //	                and project_ weight and bias; dpoint_weight, … expected
+//	activation      activation, text; slope; min, max
+//	window_pool     kernel; stride (default the kernel), padding, dilation; maximum, ceil,
+//	                exclude (padding is not counted in a mean), each 0 or 1
+//	batch_norm      weight, bias, running_mean, running_var (C each); eps, momentum (default
+//	                PyTorch's); y of training, new_mean, new_var, given (y with the running
+//	                moments), dx, dweight, dbias of training, expected
 //
 // Inputs may be stored in any numeric type and order as long as float32 holds
 // every value exactly; expected values are taken as float64. stride, dilation
@@ -204,7 +237,7 @@ func (r *caseReader) read() (c Case) {
 	if c.X, x = r.tensor("x", true); r.err != nil {
 		return
 	}
-	r.x = x
+	r.x, c.shape = x, x
 	if read(r, &c); r.err != nil {
 		return
 	}

@@ -153,7 +153,7 @@ func TestReadCaseOperators(t *testing.T) {
 // Every outside case there is is read, and nothing in it is left aside.
 func TestReadOutsideCases(t *testing.T) {
 	var paths []string
-	for _, folder := range []string{"cases", "dcn", "known", "scales", "transposed"} {
+	for _, folder := range []string{"cases", "dcn", "known", "layers", "scales", "transposed"} {
 		found, err := filepath.Glob("../convtest/testdata/" + folder + "/*.npz")
 		if err != nil || len(found) < 20 {
 			t.Fatalf("%d cases in %s (%v)", len(found), folder, err)
@@ -162,9 +162,6 @@ func TestReadOutsideCases(t *testing.T) {
 	}
 	found := map[Operator]int{}
 	for _, path := range paths {
-		if filepath.Base(filepath.Dir(path)) == "layers" { // window pooling and others that have a test of their own
-			continue
-		}
 		c, err := ReadCase(path)
 		if err != nil {
 			t.Error(err)
@@ -242,7 +239,7 @@ func TestReadCaseRefusals(t *testing.T) {
 		"y of other shape":  {ordinary(), map[string]any{"y": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "y" has shape [1 6 4 4], must be [1 6 4 5]`},
 		"dy of other shape": {ordinary(), map[string]any{"dy": zeros(1, 6, 4, 4)}, conv.ErrShape, `array "dy" has shape`},
 		"not exact":         {ordinary(), map[string]any{"bias": Array{[]int{6}, []float64{0, 0.1, 0, 0, 0, 0}}}, ErrFormat, `array "bias" holds float64, and element 1, 0.1, is not a float32`},
-		"other operator":    {ordinary(), map[string]any{"op": Array{[]int{4}, []uint8("gemm")}}, conv.ErrUnsupported, `op is "gemm", only cases of aspp, conv, conv_transpose, dcnv3`},
+		"other operator":    {ordinary(), map[string]any{"op": Array{[]int{4}, []uint8("gemm")}}, conv.ErrUnsupported, `op is "gemm", only cases of activation, aspp, batch_norm, conv`},
 		"bad tolerance":     {ordinary(), map[string]any{"atol": Array{[]int{1}, []float64{-1}}}, ErrFormat, `array "atol" is [-1], must be one number`},
 		"mask alone":        {ordinary(), map[string]any{"mask": zeros(1, 9, 4, 5)}, conv.ErrShape, `"mask" is there without "offset"`},
 		"offset channels":   {deformable(), map[string]any{"offset": zeros(2, 20, 3, 3)}, conv.ErrShape, "offset has 20 channels, must be a multiple of 18 (2 × 9 taps)"},
@@ -298,4 +295,46 @@ func FuzzReadCase(f *testing.F) {
 			t.Errorf("%d and %d elements for %+v", len(c.X), len(c.Weight), c.Problem)
 		}
 	})
+}
+
+// Layers that lack what they need, or have what there is not.
+func TestReadCaseLayers(t *testing.T) {
+	text := func(s string) Array { return Array{[]int{len(s)}, []uint8(s)} }
+	norm := func() map[string]Array {
+		return map[string]Array{"op": text("batch_norm"), "x": zeros(2, 3, 4, 4), "weight": zeros(3), "bias": zeros(3),
+			"running_mean": zeros(3), "running_var": zeros(3)}
+	}
+	pool := func() map[string]Array {
+		return map[string]Array{"op": text("window_pool"), "x": zeros(1, 2, 5, 6), "kernel": int64s(3, 2), "maximum": int64s(1)}
+	}
+	c, err := ReadCase(write(t, pool()))
+	if err != nil || !c.WindowPool.Maximum || c.Output() != (conv.Shape{1, 2, 1, 3}) {
+		t.Errorf("%+v, %v", c.WindowPool, err)
+	}
+	if c, err = ReadCase(write(t, norm())); err != nil || c.BatchNorm.Eps != 1e-5 || c.Output() != c.Input() {
+		t.Errorf("%+v, %v", c.BatchNorm, err)
+	}
+	for _, wrong := range []struct {
+		base  map[string]Array
+		array string
+		to    Array
+		is    error
+		want  string
+	}{
+		{norm(), "running_var", zeros(2), conv.ErrShape, `array "running_var" has shape [2], must be [3]`},
+		{norm(), "x", zeros(1, 3, 1, 1), conv.ErrShape, "training takes at least 2"},
+		{norm(), "momentum", Array{[]int{1}, []float32{2}}, conv.ErrParams, "momentum is 2"},
+		{norm(), "weight", Array{}, ErrMissing, `array "weight" is missing`},
+		{pool(), "kernel", int64s(6, 2), conv.ErrShape, "6×2"},
+		{pool(), "kernel", Array{}, conv.ErrParams, "kernel is 0×0"},
+		{pool(), "exclude", int64s(1), conv.ErrParams, "padding is excluded"},
+		{pool(), "op", text("activation"), conv.ErrParams, ""},
+	} {
+		if wrong.base[wrong.array] = wrong.to; wrong.to.Data == nil {
+			delete(wrong.base, wrong.array)
+		}
+		if _, err := ReadCase(write(t, wrong.base)); !errors.Is(err, wrong.is) || !strings.Contains(err.Error(), wrong.want) {
+			t.Errorf("%s: %v, want … %s", wrong.array, err, wrong.want)
+		}
+	}
 }

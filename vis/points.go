@@ -14,10 +14,29 @@ type Points struct {
 	Title, Note string
 	Picture     image.Image
 	Levels      []Level
-	Jump        int         // pixels of the picture between neighbouring cells of the first level's input; 0 means 1
+	Cells       Cells       // where in the picture the first level's input lies
 	Outputs     [][2]int    // rows and columns of the last level's output
 	Arrows      bool        // from the regular grid to where the offsets lead
 	Crop        image.Point // half the size of a part about the outputs, in pixels; zero shows the whole picture
+}
+
+// Cells says where the cells of a map lie in a picture, in pixels: rows, columns.
+type Cells struct {
+	Step  [2]float64 // between neighbours; zeros mean that every pixel is a cell
+	First [2]float64 // where the middle of cell 0 lies, 0 being the middle of pixel 0
+}
+
+// Every is a map with a cell for jump×jump pixels, in their middle.
+func Every(jump int) Cells {
+	j, first := float64(jump), float64(jump-1)/2
+	return Cells{[2]float64{j, j}, [2]float64{first, first}}
+}
+
+func (c Cells) at(y, x float64) (Y, X float64) {
+	if c == (Cells{}) {
+		return y, x
+	}
+	return y*c.Step[0] + c.First[0], x*c.Step[1] + c.First[1]
 }
 
 // The colours of magma (Smith and van der Walt 2015) from where they show on a
@@ -42,13 +61,13 @@ type Spot struct {
 // Spots returns what an output samples, with what lies at one place, as far as
 // can be seen, together.
 func (p Points) Spots(output [2]int) []Spot {
-	jump := float64(max(p.Jump, 1))
-	at := func(cell float64) float64 { return cell*jump + (jump-1)/2 }
 	type key [4]int64
 	seen := map[key]int{}
 	var out []Spot
 	for _, s := range Trace(p.Levels, output[0], output[1]) {
-		one := Spot{at(s.X), at(s.Y), at(s.GridX), at(s.GridY), 1, s.Mask}
+		one := Spot{Paths: 1, Mask: s.Mask}
+		one.Y, one.X = p.Cells.at(s.Y, s.X)
+		one.FromY, one.FromX = p.Cells.at(s.GridY, s.GridX)
 		fine := func(v float64) int64 { return int64(math.Round(v * 64)) }
 		k := key{fine(one.X), fine(one.Y), fine(one.FromX), fine(one.FromY)}
 		if !p.displaced() { // then the way does not matter
@@ -141,8 +160,8 @@ func (p Points) middle(o [2]int) (x, y float64) {
 			at[axis] = at[axis]*float64(l.Stride[axis]) - float64(l.Padding[axis]) + float64(l.Dilation[axis]*(l.Kernel[axis]-1))/2
 		}
 	}
-	jump := float64(max(p.Jump, 1))
-	return at[1]*jump + (jump-1)/2, at[0]*jump + (jump-1)/2
+	y, x = p.Cells.at(at[0], at[1])
+	return x, y
 }
 
 const pointsBelow = 62

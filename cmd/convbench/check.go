@@ -29,11 +29,12 @@ ASCII bytes; and the expected y in float64, with a tolerance atol [1] besides th
 digits are few. With dy, the gradient by the output, the backward pass runs, too, against the
 expected dx, dweight, dbias, doffset and dmask. What the file does not expect is compared with
 the float64 oracle. op, as ASCII bytes, may name another operator: conv_transpose, with
-weight [C,K/groups,R,S] and output_padding [2], or deform_pack, with offset_weight,
-offset_bias and modulated [1] (forward only).
+weight [C,K/groups,R,S] and output_padding [2], deform_pack, with offset_weight, offset_bias
+and modulated [1], and the others of this library: go doc vkconv/tensorio.ReadCase has what
+each holds.
 
--random makes its own cases, half of them deformable, and half as many transposed ones, and
-compares output and gradients with the oracle.`,
+-random makes its own cases, as many of every operator, and compares output and gradients with
+the oracle.`,
 	examples: `
   convbench check convtest/testdata/cases
   convbench check -device cpu a.npz b.npz

@@ -31,8 +31,8 @@ the arrays images and labels.
 
 Ctrl-C keeps the state; the same command goes on from there, to the same bits as if nothing had
 happened. Written to the directory of -o: points.gif, the points of four held-out pictures as
-they learn; accuracy.svg and loss.svg; weights.safetensors of the first deformable network;
-state.npz to go on from.`,
+they learn; those pictures, held-out-1.png to -4; accuracy.svg and loss.svg; weights.safetensors
+of the first deformable network, for convbench show -net; state.npz to go on from.`,
 	examples: `
   convbench learn -o learned
   convbench learn -steps 300 -seeds 1 -kinds deformable -device cpu
@@ -147,6 +147,11 @@ func (l learning) draw(d learn.Data, curves []learn.Curve) error {
 		if c.Kind == "deformable" {
 			if err := write("points.gif", func(w io.Writer) error { return learn.Animate(w, d, c) }); err != nil {
 				return err
+			}
+			for i := range learn.Shown {
+				if err := tensorio.WriteImage(filepath.Join(l.out, fmt.Sprintf("held-out-%d.png", i+1)), learn.Picture(d, i)); err != nil {
+					return err
+				}
 			}
 			break
 		}

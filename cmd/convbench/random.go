@@ -50,6 +50,9 @@ var randomOperators = []randomOperator{
 		}
 		return a, c.Name, i
 	}},
+	{"activation", randomLayer(func(c convtest.LayerCase) bool { return c.Activation != nil })},
+	{"window pool", randomLayer(func(c convtest.LayerCase) bool { return c.Pool != nil })},
+	{"batch norm", randomLayer(func(c convtest.LayerCase) bool { return c.Norm != nil })},
 }
 
 // given is dy where there is a backward pass.
@@ -108,13 +111,23 @@ func randomScale(pool bool) func(uint64, int, bool) (subject, string, int) {
 	}
 }
 
+func randomLayer(takes func(convtest.LayerCase) bool) func(uint64, int, bool) (subject, string, int) {
+	return func(seed uint64, i int, backward bool) (subject, string, int) {
+		for ; ; i++ {
+			if c := convtest.RandomLayer(seed, i); takes(c) {
+				return layerOf(c, backward), c.Name, i
+			}
+		}
+	}
+}
+
 // The columns of the tables: the output and the gradients. Arrays of blocks,
 // which have several of a kind, share a column.
 var randomColumns = [...]string{"y", "dx", "dweight", "dbias", "doffset", "dmask"}
 
 func columnOf(name string) int {
 	switch {
-	case strings.HasPrefix(name, "level"):
+	case !isGradient(name):
 		name = "y"
 	case strings.HasSuffix(name, "_weight"):
 		name = "dweight"

@@ -82,9 +82,9 @@ func TestEveryDevice(t *testing.T) {
 			}
 			must(t, 0, []string{"t_s3x2_op2x1 ", "mmcv_deform_pack_v1", "mmcv_deform_roi_pool_2x2 ", "none outside its bound"},
 				"check", "-device", name, filepath.Join(cases, "../transposed"), filepath.Join(cases, "../known"))
-			must(t, 0, []string{"dcnv4_oob ", "psroipool_mask ", "aspp_rates ", "pyramid_2x2x1x5 ", "none outside its bound"},
-				"check", "-device", name, filepath.Join(cases, "../dcn"), filepath.Join(cases, "../scales"))
-			must(t, 0, []string{"deformable v2 ", "transposed ", "psroi pool ", "aspp "}, "check", "-device", name, "-random", "6")
+			must(t, 0, []string{"dcnv4_oob ", "psroipool_mask ", "aspp_rates ", "pyramid_2x2x1x5 ", "act_gelu ", "norm_2 ", "none outside its bound"},
+				"check", "-device", name, filepath.Join(cases, "../dcn"), filepath.Join(cases, "../scales"), filepath.Join(cases, "../layers"))
+			must(t, 0, []string{"deformable v2 ", "transposed ", "psroi pool ", "aspp ", "window pool ", "batch norm "}, "check", "-device", name, "-random", "6")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "swirl.png", "-deform", "swirl")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "edges.png", "-dilation", "4")
 			if infos != nil {
@@ -110,6 +110,22 @@ func TestNoDriver(t *testing.T) {
 	}
 	t.Setenv("VKCONV_DEVICE", "llvmpipe")
 	must(t, 2, []string{"stderr: convbench: "}, "check", "cases")
+}
+
+// A network trained on the spot is shown what it was trained on, and a photograph.
+func TestShowTrained(t *testing.T) {
+	files(t)
+	must(t, 0, []string{"of the grid's"}, "learn", "-device", "cpu", "-steps", "80", "-seeds", "1", "-kinds", "deformable", "-o", "learned")
+	net := []string{"-device", "cpu", "-net", "learned/weights.safetensors"}
+	must(t, 0, []string{"26×26 pixels, class ", "% sure", "lie on its map", "displaced by"}, append([]string{"show", "learned/held-out-4.png", "-o", "p.svg"}, net...)...)
+	must(t, 0, []string{"60×40 pixels, class "}, append([]string{"show", "photo.png", "-o", "p.png"}, net...)...)
+	drawn, err := os.ReadFile("p.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(drawn), "<title>row "); n < 1 || n > 9 {
+		t.Errorf("%d points are drawn", n)
+	}
 }
 
 func TestInterrupted(t *testing.T) {

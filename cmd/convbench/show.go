@@ -18,7 +18,7 @@ import (
 
 var showCommand = command{
 	name: "show", args: "IMAGE -o OUT.png",
-	short: "draw what a stack of layers samples on a photograph",
+	short: "draw what a stack of layers, or a trained network, samples on a photograph",
 	long: `Draws the places of a picture that an output of a stack samples, through every tap of every
 layer: 9³ = 729 through three of 3×3, as in figure 6 of Dai et al. 2017. Layers are written as
 for convbench explain. Deformable are those with the word deform, or without any such word all
@@ -31,11 +31,15 @@ show the masks, multiplied along the way, or where there are none how many ways 
 
 With -jump 16 the layers work on a feature map of a sixteenth of the picture's size.
 
+With -net the points are what a network that convbench learn trained makes of the picture, which
+it looks at as a whole, brought to the size that it was trained on; it says which class it sees.
+
 Deformations: ` + strings.Join(vis.Fields(), ", "),
 	examples: `
   convbench show photo.jpg -o points.png -layers "3x3 d4 *3"
   convbench show photo.jpg -o points.svg -deform swirl -jump 16 -at 320,200 -at 90,400
-  convbench show photo.jpg -o points.png -layers "3x3 d2, 3x3 deform" -offsets trained.npz -crop 40`,
+  convbench show photo.jpg -o points.png -layers "3x3 d2, 3x3 deform" -offsets trained.npz -crop 40
+  convbench show learned/held-out-1.png -o points.svg -net learned/weights.safetensors`,
 	setup: func(flags *flag.FlagSet) action {
 		s := show{pixels: texts{}}
 		flags.StringVar(&s.out, "o", "", "draw to this `file`, .png or .svg")
@@ -44,11 +48,19 @@ Deformations: ` + strings.Join(vis.Fields(), ", "),
 		flags.BoolVar(&s.plain, "plain", false, "without arrows")
 		flags.IntVar(&s.crop, "crop", 0, "show only so many `pixels` each way from the outputs; 0 means the whole picture")
 		s.sampling.flags(flags)
+		flags.StringVar(&s.net, "net", "", "show where the network of this .safetensors `file` of convbench learn samples")
+		device := deviceFlag(flags)
 		return func(ctx context.Context, e *env, args []string) error {
 			if len(args) != 1 {
 				return badInputf("show needs one picture, not %d (convbench show -h says more)", len(args))
 			}
-			s.image = args[0]
+			s.image, s.device = args[0], *device
+			if s.net != "" {
+				return s.runNet(ctx, e, flags)
+			}
+			if s.device != "" {
+				return badInputf("-device belongs to -net: without a network nothing is computed")
+			}
 			return badInput(s.run(e))
 		}
 	},
@@ -58,25 +70,48 @@ Deformations: ` + strings.Join(vis.Fields(), ", "),
 type show struct {
 	sampling
 	image, out, layers string
+	net, device        string
 	pixels             texts
 	plain              bool
 	crop               int
 }
 
-func (s *show) run(e *env) error {
+// open reads the picture, when all that is asked for can be drawn.
+func (s *show) open() (photo tensorio.Image, err error) {
 	extension := strings.ToLower(filepath.Ext(s.out))
 	switch {
 	case s.out == "":
-		return fmt.Errorf("show needs -o OUT.png")
+		return photo, fmt.Errorf("show needs -o OUT.png")
 	case extension != ".png" && extension != ".svg":
-		return fmt.Errorf("-o is %q, must end in .png or .svg", s.out)
+		return photo, fmt.Errorf("-o is %q, must end in .png or .svg", s.out)
 	case s.crop < 0:
-		return fmt.Errorf("-crop is %d, must be at least 0", s.crop)
+		return photo, fmt.Errorf("-crop is %d, must be at least 0", s.crop)
 	}
 	if err := writable(filepath.Dir(s.out)); err != nil {
-		return fmt.Errorf("cannot write -o %s: %w", s.out, err)
+		return photo, fmt.Errorf("cannot write -o %s: %w", s.out, err)
 	}
-	photo, err := tensorio.ReadImage(s.image)
+	return tensorio.ReadImage(s.image)
+}
+
+// write draws to the file, as its name says.
+func (s *show) write(e *env, points vis.Points) error {
+	err := error(nil)
+	if strings.ToLower(filepath.Ext(s.out)) == ".svg" {
+		err = tensorio.WriteFile(s.out, points.SVG)
+	} else {
+		var m image.Image
+		if m, err = points.Image(); err == nil {
+			err = tensorio.WriteFile(s.out, func(w io.Writer) error { return png.Encode(w, m) })
+		}
+	}
+	if err == nil {
+		fmt.Fprintf(e.stdout, "%s: %s\n", s.out, points.Note)
+	}
+	return err
+}
+
+func (s *show) run(e *env) error {
+	photo, err := s.open()
 	if err != nil {
 		return err
 	}
@@ -89,7 +124,7 @@ func (s *show) run(e *env) error {
 	if err != nil {
 		return err
 	}
-	points := vis.Points{Picture: photo.Picture(), Levels: levels, Jump: s.jump, Arrows: !s.plain, Crop: image.Pt(s.crop, s.crop)}
+	points := vis.Points{Picture: photo.Picture(), Levels: levels, Cells: vis.Every(s.jump), Arrows: !s.plain, Crop: image.Pt(s.crop, s.crop)}
 	outputs, err := s.outputs(levels, rows, columns)
 	if err != nil {
 		return err
@@ -100,9 +135,9 @@ func (s *show) run(e *env) error {
 		samples := vis.Trace(levels, o[0], o[1])
 		fmt.Fprintf(e.stdout, "output at row %d, column %d: %d of %d samples lie on the picture", o[0], o[1], len(samples), each)
 		if len(samples) > 0 {
-			far, mean := displacement(samples)
+			far, mean := displacement(points.Spots(o))
 			if what != "" {
-				fmt.Fprintf(e.stdout, ", displaced by %.1f pixels on average, %.1f at most", mean*float64(s.jump), far*float64(s.jump))
+				fmt.Fprintf(e.stdout, ", displaced by %.1f pixels on average, %.1f at most", mean, far)
 			}
 		}
 		fmt.Fprintln(e.stdout)
@@ -115,28 +150,17 @@ func (s *show) run(e *env) error {
 	if what != "" {
 		points.Note += "; " + what
 	}
-	if extension == ".svg" {
-		err = tensorio.WriteFile(s.out, points.SVG)
-	} else {
-		var m image.Image
-		if m, err = points.Image(); err == nil {
-			err = tensorio.WriteFile(s.out, func(w io.Writer) error { return png.Encode(w, m) })
-		}
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(e.stdout, "%s: %s\n", s.out, points.Note)
-	return nil
+	return s.write(e, points)
 }
 
-// displacement tells how far from the regular grid samples lie, in cells.
-func displacement(samples []vis.Sample) (far, mean float64) {
-	for _, s := range samples {
-		d := math.Hypot(s.Y-s.GridY, s.X-s.GridX)
-		far, mean = max(far, d), mean+d
+// displacement tells how far from the regular grid samples lie, in pixels.
+func displacement(spots []vis.Spot) (far, mean float64) {
+	paths := 0
+	for _, s := range spots {
+		d := math.Hypot(s.Y-s.FromY, s.X-s.FromX)
+		far, mean, paths = max(far, d), mean+d*float64(s.Paths), paths+s.Paths
 	}
-	return far, mean / float64(len(samples))
+	return far, mean / float64(max(paths, 1))
 }
 
 // outputs finds the outputs over the pixels that are named.

@@ -61,6 +61,12 @@ func subjectOf(c tensorio.Case, backward bool) subject {
 			a.add(f.Name, c.ASPP.Layers()[i], f.Weight, f.Bias)
 		}
 		return a
+	case tensorio.Activation:
+		return activation{c.Activation, c.Input(), c.X, c.DY}
+	case tensorio.WindowPool:
+		return windowPool{c.WindowPool, c.WindowPoolParams, c.X, c.DY}
+	case tensorio.BatchNorm:
+		return batchNorm{c.BatchNorm, c.X, c.Weight, c.Bias, c.RunningMean, c.RunningVar, c.DY}
 	case tensorio.DeformPack:
 		return pack{c.Problem, c.X, c.Weight, c.Bias, c.OffsetWeight, c.OffsetBias, c.DY}
 	}
@@ -70,7 +76,7 @@ func subjectOf(c tensorio.Case, backward bool) subject {
 // expectedOf are the values that a file expects, by their names.
 func expectedOf(c tensorio.Case) map[string][]float64 {
 	expected := map[string][]float64{"y": c.Y, "dx": c.DX, "dweight": c.DWeight, "dbias": c.DBias, "doffset": c.DOffset, "dmask": c.DMask,
-		"doffset_weight": c.DOffsetWeight, "doffset_bias": c.DOffsetBias}
+		"doffset_weight": c.DOffsetWeight, "doffset_bias": c.DOffsetBias, "given": c.Given, "new_mean": c.NewMean, "new_var": c.NewVar}
 	for i, level := range c.Levels {
 		expected[fmt.Sprintf("level%d", i+1)] = level
 	}

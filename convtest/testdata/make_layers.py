@@ -5,9 +5,9 @@
 
 Inputs are float32, results float64. Every file holds `op` (ASCII), x, dy, y, dx, and
 
-    act     activation (ASCII, conv.Activation's name), slope, min, max (float32 [1])
-    pool    kernel, stride, padding, dilation (int64 [2]), ceil, maximum, exclude (int64 [1])
-    norm    weight, bias, running_mean, running_var, eps, momentum (float32), dweight, dbias, new_mean, new_var, given (y in eval mode)
+    activation   activation (ASCII, conv.Activation's name), slope, min, max (float32 [1])
+    window_pool  kernel, stride, padding, dilation (int64 [2]), ceil, maximum, exclude (int64 [1])
+    batch_norm   weight, bias, running_mean, running_var, eps, momentum (float32), dweight, dbias, new_mean, new_var, given (y in eval mode)
 """
 
 import argparse
@@ -45,7 +45,7 @@ def activations(folder, rng):
         x = (3 * normal(rng, 1, 2, 5, 9))
         x.flat[:6] = [0, 6, -1.5, 2, 20, -20]
         one = lambda v: np.array([v], dtype=np.float32)
-        write(folder, "act_" + name, "act", activation=np.frombuffer(name.encode(), dtype=np.uint8), slope=one(0.125 if name == "leaky_relu" else 0),
+        write(folder, "act_" + name, "activation", activation=np.frombuffer(name.encode(), dtype=np.uint8), slope=one(0.125 if name == "leaky_relu" else 0),
               min=one(-1.5 if name == "clamp" else 0), max=one(2 if name == "clamp" else 0), **differentiate(f, x, normal(rng, *x.shape)))
 
 
@@ -66,7 +66,7 @@ def pools(folder, rng):
                 f = lambda t: F.avg_pool2d(t, kernel, stride, padding, bool(ceil), kind == "mean")
             dy = normal(rng, *f(double(x)).shape)
             pair = lambda *v: np.array(v, dtype=np.int64)
-            write(folder, f"pool_{kind}_{i}", "pool", kernel=pair(*kernel), stride=pair(*stride), padding=pair(*padding), dilation=pair(*dilation),
+            write(folder, f"pool_{kind}_{i}", "window_pool", kernel=pair(*kernel), stride=pair(*stride), padding=pair(*padding), dilation=pair(*dilation),
                   ceil=pair(ceil), maximum=pair(kind == "max"), exclude=pair(kind == "mean_exclude"), **differentiate(f, x, dy))
 
 
@@ -78,7 +78,7 @@ def norms(folder, rng):
         m, v, w, b = double(mean), double(var), double(weight).requires_grad_(), double(bias).requires_grad_()
         given = F.batch_norm(double(x), m, v, w, b, False, momentum, np.float32(eps)).detach().numpy()
         out = differentiate(lambda t: F.batch_norm(t, m, v, w, b, True, float(np.float32(momentum)), float(np.float32(eps))), x, dy)
-        write(folder, f"norm_{i}", "norm", weight=weight, bias=bias, running_mean=mean, running_var=var, eps=np.array([eps], dtype=np.float32),
+        write(folder, f"norm_{i}", "batch_norm", weight=weight, bias=bias, running_mean=mean, running_var=var, eps=np.array([eps], dtype=np.float32),
               momentum=np.array([momentum], dtype=np.float32), dweight=w.grad.numpy(), dbias=b.grad.numpy(), new_mean=m.numpy(), new_var=v.numpy(),
               given=given, **out)
 

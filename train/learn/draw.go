@@ -10,8 +10,20 @@ import (
 	"io"
 	"slices"
 
+	"vkconv/conv"
+	"vkconv/tensorio"
 	"vkconv/vis"
 )
+
+// Shown is how many held-out pictures the animation has.
+const Shown = 4
+
+// Picture is picture i of the animation, from the left.
+func Picture(d Data, i int) tensorio.Image {
+	m := tensorio.Image{Shape: conv.Shape{1, 3, Size, Size}, Pix: make([]float32, 3*Size*Size)}
+	d.Sample(HeldOut, i, m.Pix, make([]bool, Size*Size))
+	return m
+}
 
 const (
 	zoom   = 6 // screen pixels a pixel of a picture
@@ -57,9 +69,9 @@ const unchanged = 216
 
 func frame(b *batch, offsets []float32) *image.Paletted {
 	side := Size * zoom
-	m := image.NewPaletted(image.Rect(0, 0, shown*(side+margin)+margin, side+2*margin), colours)
+	m := image.NewPaletted(image.Rect(0, 0, Shown*(side+margin)+margin, side+2*margin), colours)
 	fill(m, m.Bounds(), color.White)
-	for i := range shown {
+	for i := range Shown {
 		left := margin + i*(side+margin)
 		picture, mask := b.pictures[i*3*Size*Size:][:3*Size*Size], b.masks[i]
 		// The noise would hide the object, which the net does not see either at a
@@ -77,8 +89,8 @@ func frame(b *batch, offsets []float32) *image.Paletted {
 		for at := range Size * Size {
 			var c [3]uint8
 			for j := range c { // in steps of the palette
-				if c[j] = uint8(51 * int(min(max(1+float64(picture[j*Size*Size+at]), 0), 2))); mask[at] {
-					c[j] = uint8(51 * int(min(max(2+3.2*mean[j]/inside, 0), 5)))
+				if c[j] = uint8(51 * int(min(max(8*float64(picture[j*Size*Size+at])-3, 0), 2))); mask[at] {
+					c[j] = uint8(51 * int(min(max(25.6*mean[j]/inside-10.8, 0), 5)))
 				}
 			}
 			x, y := left+at%Size*zoom, margin+at/Size*zoom

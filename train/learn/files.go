@@ -17,8 +17,9 @@ import (
 )
 
 // Set is a data set from files. Pictures are brought to the net's size, grey ones in
-// all three channels; what counts as the object is whatever differs from the
-// picture's edge by more than half of the most that anything does.
+// all three channels, and bytes to values up to 1, others that reach beyond 1 by the
+// largest; what counts as the object is whatever differs from the picture's edge by
+// more than half of the most that anything does.
 type Set struct {
 	names    []string
 	pictures [][]float32 // 3×Size×Size
@@ -63,10 +64,15 @@ func ReadSet(images, labels string, seed uint64) (*Set, error) {
 	if len(x.Shape) != 4 || len(classes) != x.Shape[0] || x.Shape[1] < 2 || x.Shape[2] < 2 || x.Shape[3] != 1 && x.Shape[3] != 3 {
 		return nil, fmt.Errorf("%w: images are %v and labels %v, must be N×H×W or N×H×W×3, and N", conv.ErrShape, x.Shape, y.Shape)
 	}
-	return newSet(values, x.Shape, classes, seed)
+	full := 1.0
+	if _, bytes := x.Data.([]uint8); bytes {
+		full = 255
+	}
+	return newSet(values, x.Shape, full, classes, seed)
 }
 
-func newSet(values []float64, shape []int, classes []int, seed uint64) (*Set, error) {
+// newSet takes pictures whose values reach from 0 to full, or beyond.
+func newSet(values []float64, shape []int, full float64, classes []int, seed uint64) (*Set, error) {
 	s := &Set{classes: classes, training: len(classes) * 4 / 5}
 	if s.training < Batch || len(classes)-s.training < Batch {
 		return nil, fmt.Errorf("%w: there are %d pictures, must be at least %d", conv.ErrShape, len(classes), 5*Batch)
@@ -81,7 +87,6 @@ func newSet(values []float64, shape []int, classes []int, seed uint64) (*Set, er
 	for c := range most + 1 {
 		s.names = append(s.names, strconv.Itoa(c))
 	}
-	full := 0.0
 	for _, v := range values {
 		if full = max(full, math.Abs(v)); math.IsNaN(v) || math.IsInf(v, 0) {
 			return nil, fmt.Errorf("%w: an image holds %g", conv.ErrShape, v)
@@ -89,7 +94,7 @@ func newSet(values []float64, shape []int, classes []int, seed uint64) (*Set, er
 	}
 	each := shape[1] * shape[2] * shape[3]
 	for i := range classes {
-		p, m := fit(values[i*each:][:each], shape[1], shape[2], shape[3], max(full, 1e-30))
+		p, m := fit(values[i*each:][:each], shape[1], shape[2], shape[3], full)
 		s.pictures, s.masks = append(s.pictures, p), append(s.masks, m)
 	}
 	s.order = rand.New(rand.NewPCG(seed, 0x5e7)).Perm(len(classes))

@@ -36,7 +36,7 @@ func FuzzIDX(f *testing.F) {
 		if a.Shape[1] < 2 || a.Shape[2] < 2 {
 			return
 		}
-		if _, err := newSet(values, a.Shape, make([]int, a.Shape[0]), 1); err != nil && !errors.Is(err, conv.ErrShape) {
+		if _, err := newSet(values, a.Shape, 255, make([]int, a.Shape[0]), 1); err != nil && !errors.Is(err, conv.ErrShape) {
 			t.Error(err)
 		}
 	})

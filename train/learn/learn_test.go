@@ -14,6 +14,8 @@ import (
 
 	"vkconv"
 	"vkconv/conv"
+	"vkconv/tensorio"
+	"vkconv/vis"
 )
 
 func engine(t *testing.T) *vkconv.Engine {
@@ -73,6 +75,78 @@ func TestInterrupted(t *testing.T) {
 	}
 	if m, err := gif.DecodeAll(&b); err != nil || len(m.Image) != Looks+1 {
 		t.Errorf("%v, an animation of %d frames, want %d", err, len(m.Image), Looks+1)
+	}
+}
+
+// What a net's file gives of a picture's file is what was measured while it learned,
+// to the bit.
+func TestSeen(t *testing.T) {
+	e, ctx := engine(t), context.Background()
+	o := Options{Data: Drawn{5}, Steps: 90, Seeds: 1, Kinds: []string{"deformable"}, Weights: filepath.Join(t.TempDir(), "w.safetensors")}
+	curves, err := Run(ctx, e, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Load(e, o.Weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if strings.Join(n.Names, " ") != "red green blue" {
+		t.Errorf("the classes are %v", n.Names)
+	}
+	last, moved := curves[0].frames[Looks], 0
+	for i := range Shown {
+		path := filepath.Join(t.TempDir(), "m.png")
+		if err := tensorio.WriteImage(path, Picture(o.Data, i)); err != nil {
+			t.Fatal(err)
+		}
+		m, err := tensorio.ReadImage(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, err := n.See(ctx, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := points(last, i)
+		for q, s := range vis.Trace([]vis.Level{seen.Level}, 0, 0) {
+			if s.Y != s.GridY || s.X != s.GridX {
+				moved++
+			}
+			y, x := s.Y*seen.Cells.Step[0]+seen.Cells.First[0]+0.5, s.X*seen.Cells.Step[1]+seen.Cells.First[1]+0.5
+			if math.Abs(y-want[q].Y) > 1e-9 || math.Abs(x-want[q].X) > 1e-9 {
+				t.Errorf("picture %d, point %d is at %g, %g, was at %v", i, q, x, y, want[q])
+			}
+		}
+		sum := 0.0
+		for _, s := range seen.Shares {
+			sum += s
+		}
+		if math.Abs(sum-1) > 1e-12 || len(seen.Shares) != 3 {
+			t.Errorf("shares %v", seen.Shares)
+		}
+	}
+	if moved < 9 {
+		t.Errorf("%d points moved", moved)
+	}
+	big, err := n.See(ctx, tensorio.Image{Shape: conv.Shape{1, 1, 52, 104}, Pix: make([]float32, 52*104)})
+	if want := (vis.Cells{Step: [2]float64{8, 16}, First: [2]float64{8.5, 17.5}}); err != nil || big.Cells != want {
+		t.Errorf("cells of 52×104 pixels are %v, want %v (%v)", big.Cells, want, err)
+	}
+	if _, err := n.See(ctx, tensorio.Image{Shape: conv.Shape{1, 3, 1, 9}, Pix: make([]float32, 27)}); !errors.Is(err, conv.ErrShape) {
+		t.Errorf("a picture of one row: %v", err)
+	}
+	plain, err := New(e, "plain", 3, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	if err := save(ctx, plain, o.Weights, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(e, o.Weights); !errors.Is(err, conv.ErrShape) {
+		t.Errorf("a plain net: %v", err)
 	}
 }
 
@@ -141,7 +215,7 @@ func TestReadSet(t *testing.T) {
 	for i := range 100 {
 		class := s.Sample(Training, i, picture, mask)
 		at := map[int]int{0: 8*Size + 8, 1: 18*Size + 18}[class]
-		if !mask[at] || picture[at] != 1 || mask[0] {
+		if !mask[at] || picture[at] != 200./255 || mask[0] {
 			t.Fatalf("picture %d of class %d: object %v, value %g", i, class, mask[at], picture[at])
 		}
 	}

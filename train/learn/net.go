@@ -18,7 +18,15 @@ const Batch = 16
 const (
 	grid  = 3 // points of the layer along a side
 	reach = 2 // cells between them, unless the layer is plain
+
+	mapSide = 5 // cells of the layer's map along a side
 )
+
+// wide spreads the layer's points over its map.
+var wide = conv.Params{Dilation: [2]int{reach, reach}}
+
+// offsetLayer is the one that gives the offsets.
+const offsetLayer = "look.conv_offset"
 
 // pixel is where in a picture cell c of the layer's map lies: the stem makes a cell
 // of four pixels, the first one four pixels from the edge.
@@ -33,7 +41,6 @@ func pixel(c float64) float64 { return 4*c + 4.5 }
 // dilated, they spread over the picture; deformable, they start there and move.
 func New(e *vkconv.Engine, kind string, classes int, seed uint64) (*train.Net, error) {
 	norm := func(name string) train.Layer { return train.BatchNorm(name, conv.BatchNormParams{}) }
-	wide := conv.Params{Dilation: [2]int{reach, reach}}
 	var look train.Layer
 	switch kind {
 	case "plain":

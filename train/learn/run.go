@@ -23,7 +23,7 @@ type Options struct {
 	Seeds int    // nets of each kind
 	Kinds []string
 	State string // the file of the checkpoint
-	// Weights is the file for those of the first deformable net, .npz or .safetensors.
+	// Weights is the file for those of the first deformable net, which [Load] reads.
 	Weights string
 	// Progress is told of every step; accuracy is the latest on held-out pictures.
 	Progress func(kind string, seed, step int, loss, accuracy float64)
@@ -46,9 +46,6 @@ const Looks = 24
 
 // heldOut is how many batches accuracy and distances are measured on.
 const heldOut = 16
-
-// shown is how many held-out pictures the animation has.
-const shown = 4
 
 // lookAt tells whether a net is looked at behind step, of steps.
 func lookAt(step, steps int) bool { return step*Looks/steps != (step-1)*Looks/steps }
@@ -130,7 +127,7 @@ func (r *runner) one(ctx context.Context) error {
 		return err
 	}
 	if kind == "deformable" && seed == 1 && r.Weights != "" {
-		if err := n.Save(work, r.Weights); err != nil {
+		if err := save(work, n, r.Weights, r.Data.Names()); err != nil {
 			return err
 		}
 	}
@@ -148,7 +145,7 @@ func (r *runner) look(ctx context.Context, n *train.Net, batches int) error {
 	c := &r.now
 	c.Accuracy = append(c.Accuracy, accuracy)
 	if offsets != nil {
-		c.Distances, c.frames = append(c.Distances, ratio), append(c.frames, offsets[:shown*2*grid*grid])
+		c.Distances, c.frames = append(c.Distances, ratio), append(c.frames, offsets[:Shown*2*grid*grid])
 	}
 	return nil
 }
@@ -257,7 +254,7 @@ func (r *runner) load() error {
 		if frames, err = a[key+"frames"].Float32(); err != nil || len(heldOut) != 1 {
 			return fmt.Errorf("%w: %s: the curves are cut", conv.ErrShape, r.State)
 		}
-		const each = shown * 2 * grid * grid
+		const each = Shown * 2 * grid * grid
 		for ; len(frames) >= each; frames = frames[each:] {
 			c.frames = append(c.frames, frames[:each])
 		}

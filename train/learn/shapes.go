@@ -13,8 +13,8 @@ const Size = 26
 
 // Data gives pictures with their classes, number i of a split always the same.
 type Data interface {
-	// Sample fills picture, 3×Size×Size, and mask, true where the object is, and
-	// returns the object's class.
+	// Sample fills picture, 3×Size×Size from 0 to 1, and mask, true where the object
+	// is, and returns the object's class.
 	Sample(split uint64, i int, picture []float32, mask []bool) int
 	// Names are the classes.
 	Names() []string
@@ -43,7 +43,8 @@ var arms = [][]float64{{0, 2}, {0, 1}, {0, 1, 2}, {0, 1, 2, 3}}
 
 // What makes it hard.
 const (
-	noise  = 1.0 // standard deviation, of a stroke's brightness
+	stroke = 0.125        // how much brighter than the mean, of values from 0 to 1
+	noise  = 1.0 * stroke // standard deviation
 	dots   = 3
 	jitter = 6.0 // pixels off the middle, at most
 	long   = 4.0 // arms in pixels, at least; twice as long at most
@@ -69,11 +70,11 @@ func (d Drawn) Sample(split uint64, i int, picture []float32, mask []bool) int {
 		mask[at] = near[at] <= 0
 	}
 	for j := range picture {
-		picture[j] = float32(noise * r.NormFloat64())
+		picture[j] = float32(0.5 + noise*r.NormFloat64())
 	}
 	paint := func(colour, at int, cover float64) {
 		if cover > 0 {
-			picture[colour*Size*Size+at] += float32(min(cover, 1))
+			picture[colour*Size*Size+at] += float32(stroke * min(cover, 1))
 		}
 	}
 	for at, n := range near {
@@ -87,6 +88,9 @@ func (d Drawn) Sample(split uint64, i int, picture []float32, mask []bool) int {
 		for at := range near {
 			paint(colour, at, 2-math.Hypot(float64(at/Size)+0.5-y, float64(at%Size)+0.5-x))
 		}
+	}
+	for j, v := range picture { // as a file of 8 bits a channel holds it
+		picture[j] = float32(math.Round(255*float64(min(max(v, 0), 1)))) / 255
 	}
 	return class
 }
