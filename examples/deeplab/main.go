@@ -133,8 +133,8 @@ func on(e *vkconv.Engine, file *tensorio.Safetensors, layers string, x []float32
 	device, wall = device[1:], wall[1:] // the first warms up
 	slices.Sort(device)
 	slices.Sort(wall)
-	fmt.Printf("  %d layers on %d×%d pixels: %.4g ms on the device (from %.4g to %.4g), %.4g ms in all, medians of %d; %.1f MiB\n", len(n.Steps), shape[3], shape[2],
-		device[runs/2], device[0], device[runs-1], wall[runs/2], runs, float64(e.Memory().InUse)/(1<<20))
+	fmt.Printf("  %d layers on %d×%d pixels: %.4g ms on the device (from %.4g to %.4g), %.4g ms in all, medians of %d; %.3g GFLOP/s, %.1f MiB\n",
+		len(n.Steps), shape[3], shape[2], device[runs/2], device[0], device[runs-1], wall[runs/2], runs, float64(n.FLOPs)/1e6/device[runs/2], float64(e.Memory().InUse)/(1<<20))
 	logits, err := n.Read(ctx, "out")
 	if err != nil {
 		return nil, err
