@@ -76,6 +76,15 @@ func (p *Pyramid) Run(ctx context.Context, levels []*Tensor, x *Tensor) error {
 	})
 }
 
+// Workspace returns the bytes of device memory that a run uses beyond its tensors.
+func (p *Pyramid) Workspace() int64 {
+	n := p.edge.bytes()
+	for _, l := range p.levels {
+		n += l.Workspace()
+	}
+	return n
+}
+
 // Close gives the plans' memory back when the work queued so far is done with it.
 func (p *Pyramid) Close() {
 	for _, l := range p.levels {
