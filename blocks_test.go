@@ -373,10 +373,27 @@ func TestBlocksBackwardMisuse(t *testing.T) {
 		_, noBias := e.NewDeformPackBackward(small, vkconv.PackWeights{Weight: one(9), Offset: one(18 * 9)}, conv.Shape{1, 1, 3, 3}, conv.Params{Padding: conv.Pad(1)}, conv.Deform{})
 		_, noRate := e.NewASPPBackward(small, vkconv.ASPPParams{Channels: 1, Out: 1}, weights)
 		_, noLevel := e.NewPyramidBackward(small, 0)
+		half, err := e.NewASPPBackward(small, vkconv.ASPPParams{Channels: 1, Out: 1, Rates: []int{2}}, weights, vkconv.Stored(conv.Float16))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer half.Close()
+		narrow := func() *vkconv.Tensor { return tensorAs(t, e, conv.Float16, small, make([]float64, 9)) }
+		_, atomics := e.NewASPP(small, vkconv.ASPPParams{Channels: 1, Out: 1, Rates: []int{2}}, weights, vkconv.Atomics())
+		_, winograd := e.NewPyramid(small, 1, vkconv.AllowWinograd())
+		_, double := e.NewPyramidBackward(small, 1, vkconv.Weights64(nil, nil))
+		_, noType := e.NewPyramid(small, 1, vkconv.Stored(9))
 		for _, c := range []struct {
 			err, kind error
 			says      string
 		}{
+			{atomics, conv.ErrUnsupported, "ASPP takes no option but Stored"},
+			{winograd, conv.ErrUnsupported, "a pyramid takes no option but Stored"},
+			{double, conv.ErrUnsupported, "pyramid backward takes no option but Stored"},
+			{noType, conv.ErrParams, "element type is 9"},
+			{half.Run(ctx, vkconv.ASPPGradients{X: narrow()}, x, narrow()), conv.ErrShape, "input holds float32, the layer was made for float16"},
+			{half.Run(ctx, vkconv.ASPPGradients{X: x}, narrow(), narrow()), conv.ErrShape, "gradient by the input holds float32"},
+			{half.Run(ctx, vkconv.ASPPGradients{Point: vkconv.FilterGradients{Weight: narrow()}}, narrow(), narrow()), conv.ErrShape, "gradient by the weight is 1×1×3×3"},
 			{pack.Run(ctx, vkconv.PackGradients{X: wrong}, x, dy), conv.ErrShape, "gradient by the input"},
 			{pack.Run(ctx, vkconv.PackGradients{Offset: wrong}, x, dy), conv.ErrShape, "predictor: "},
 			{pack.Run(ctx, vkconv.PackGradients{}, nil, dy), conv.ErrShape, "input is nil"},
