@@ -139,6 +139,14 @@ func (e *edge) slot(name string, t *Tensor, want conv.Shape, narrow bool) (*edge
 	return s, nil
 }
 
+// toFilter is to of the gradients by a convolution's weight and bias.
+func (e *edge) toFilter(g FilterGradients, weight conv.Shape) (_ FilterGradients, err error) {
+	if g.Weight, err = e.to("gradient by the weight", g.Weight, weight); err == nil {
+		g.Bias, err = e.to("gradient by the bias", g.Bias, conv.Shape{1, weight[0], 1, 1})
+	}
+	return g, err
+}
+
 // bytes is the workspace in use.
 func (e *edge) bytes() (n int64) {
 	if e == nil {

@@ -347,7 +347,11 @@ func (b *Double) planConvBackward(m maker, p conv.Problem) error {
 			last = 8
 			at, mask, err = samplingSpans(p, t[6].Tensor, t[7].Tensor)
 		}
-		x, e := doubles("x", t[5].Tensor, p.Input().Len())
+		var x span // which dx alone does not need
+		var e error
+		if deformable || t[1].wants() {
+			x, e = doubles("x", t[5].Tensor, p.Input().Len())
+		}
 		dy, e2 := doubles("dy", t[last].Tensor, p.Output().Len())
 		if err = errors.Join(err, e, e2); err != nil {
 			return err
