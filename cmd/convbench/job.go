@@ -17,8 +17,8 @@ var mainCommand = command{
 	short: "verify and time a built-in set of layers",
 	long: `Runs a built-in set of layers (3×3 against 9×9 kernels, dilations 1, 2 and 4, the rates of
 atrous spatial pyramid pooling, deformable convolution v1 and v2, and backward the gradients
-of a dilated and a deformable layer) on the best Vulkan device and on the CPU. Every element of every result is compared with a float64 oracle first; only
-then is anything timed.
+of a dilated and a deformable layer) on the best Vulkan device and on the CPU. Every element
+of every result is compared with a float64 oracle first; only then is anything timed.
 
 The table has for each layer: its device time between two timestamps (median, and half the
 distance between the quartiles), its wall time, GFLOP/s (2 for a multiply-add of direct
