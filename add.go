@@ -15,12 +15,12 @@ type Add struct {
 }
 
 // NewAdd plans the sum of tensors of that shape. Errors match [conv.ErrShape] where
-// the argument is at fault.
-func (e *Engine) NewAdd(x conv.Shape) (*Add, error) {
+// the argument is at fault. [Stored] is an option of it.
+func (e *Engine) NewAdd(x conv.Shape, options ...LayerOption) (*Add, error) {
 	if err := x.Check("input"); err != nil {
 		return nil, err
 	}
-	u, err := e.planSingle("add", true, func() (operator, error) { return e.back.add(x.Len()) })
+	u, err := e.planSingle("add", true, double{conv.Elementwise{Shape: x, Sum: true}, false}, options, func() (operator, error) { return e.back.add(x.Len()) })
 	if err != nil {
 		return nil, err
 	}
@@ -40,23 +40,24 @@ type Activation struct {
 }
 
 // NewActivation plans an activation of tensors of shape x. Errors match
-// [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault.
-func (e *Engine) NewActivation(x conv.Shape, a conv.Activation) (*Activation, error) {
-	u, err := e.planActivation("activation", x, a, false)
+// [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault. [Stored] is
+// an option of it.
+func (e *Engine) NewActivation(x conv.Shape, a conv.Activation, options ...LayerOption) (*Activation, error) {
+	u, err := e.planActivation("activation", x, a, false, options)
 	if err != nil {
 		return nil, err
 	}
 	return &Activation{u, x}, nil
 }
 
-func (e *Engine) planActivation(name string, x conv.Shape, a conv.Activation, backward bool) (unweighted, error) {
+func (e *Engine) planActivation(name string, x conv.Shape, a conv.Activation, backward bool, options []LayerOption) (unweighted, error) {
 	if err := a.Validate(); err != nil {
 		return unweighted{}, err
 	}
 	if err := x.Check("input"); err != nil {
 		return unweighted{}, err
 	}
-	return e.planSingle(name, backward, func() (operator, error) { return e.back.activation(x, a, backward) })
+	return e.planSingle(name, backward, double{conv.Elementwise{Shape: x, Activation: a}, backward}, options, func() (operator, error) { return e.back.activation(x, a, backward) })
 }
 
 // Run queues y = a(x). Both may be channels of wider tensors.
@@ -72,8 +73,8 @@ type ActivationBackward struct {
 
 // NewActivationBackward plans the gradient of an activation, with the arguments of
 // [Engine.NewActivation]. What it is at kinks, [conv.Activation.Derivative] says.
-func (e *Engine) NewActivationBackward(x conv.Shape, a conv.Activation) (*ActivationBackward, error) {
-	u, err := e.planActivation("activation backward", x, a, true)
+func (e *Engine) NewActivationBackward(x conv.Shape, a conv.Activation, options ...LayerOption) (*ActivationBackward, error) {
+	u, err := e.planActivation("activation backward", x, a, true, options)
 	if err != nil {
 		return nil, err
 	}

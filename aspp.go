@@ -22,6 +22,7 @@ import (
 // and all of it is queued at once. Batch norm is for the caller to fold into
 // weights and biases.
 type ASPP struct {
+	block
 	branches []*Conv2D // 1×1, dilated
 	pool     *GlobalPool
 	pooled   *Conv2D
@@ -49,14 +50,21 @@ type ASPPWeights struct {
 }
 
 // NewASPP plans an ASPP for inputs of shape x (N×C×H×W). Errors match
-// [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault.
-func (e *Engine) NewASPP(x conv.Shape, params ASPPParams, weights ASPPWeights) (*ASPP, error) {
-	a, err := e.newASPPParts(x, params, weights)
+// [conv.ErrParams] or [conv.ErrShape] where the arguments are at fault. [Stored] is
+// an option of it: of 16-bit tensors all inside, the concatenation too, stays float32.
+func (e *Engine) NewASPP(x conv.Shape, params ASPPParams, weights ASPPWeights, options ...LayerOption) (*ASPP, error) {
+	b, err := e.newBlock("ASPP", options)
 	if err != nil {
 		return nil, err
 	}
+	weights = b.aspp(weights)
+	a, err := e.newASPPParts(b.typ, x, params, weights)
+	if err != nil {
+		return nil, err
+	}
+	a.block = b
 	f := weights.Project
-	a.project, err = e.NewConv2D(a.cat.shape, f.Weight, f.Bias, conv.Shape{params.Out, a.cat.shape[1], 1, 1}, asppLayer(params, 1, 1))
+	a.project, err = e.NewConv2D(a.cat.shape, f.Weight, f.Bias, conv.Shape{params.Out, a.cat.shape[1], 1, 1}, asppLayer(params, 1, 1), a.stored())
 	if err != nil {
 		a.Close()
 		return nil, fmt.Errorf("projection: %w", err)
@@ -69,15 +77,15 @@ func asppLayer(params ASPPParams, size, rate int) conv.Params {
 	return conv.Params{Dilation: [2]int{rate, rate}, Padding: conv.Pad(rate * (size / 2)), Activation: params.Activation}
 }
 
-// newASPPParts plans all of an ASPP but the projection.
-func (e *Engine) newASPPParts(x conv.Shape, params ASPPParams, weights ASPPWeights) (*ASPP, error) {
+// newASPPParts plans all of an ASPP but the projection, with tensors of a type inside.
+func (e *Engine) newASPPParts(t conv.Type, x conv.Shape, params ASPPParams, weights ASPPWeights) (*ASPP, error) {
 	if params.Channels < 1 || params.Out < 1 {
 		return nil, fmt.Errorf("%w: an ASPP has %d channels a branch and %d outputs, both must be at least 1", conv.ErrParams, params.Channels, params.Out)
 	}
 	if len(weights.Dilated) != len(params.Rates) {
 		return nil, fmt.Errorf("%w: there are %d dilated weights for %d rates, must be as many", conv.ErrShape, len(weights.Dilated), len(params.Rates))
 	}
-	a := &ASPP{}
+	a := &ASPP{block: block{typ: t}}
 	if err := a.plan(e, x, params, weights); err != nil {
 		a.Close()
 		return nil, err
@@ -87,7 +95,7 @@ func (e *Engine) newASPPParts(x conv.Shape, params ASPPParams, weights ASPPWeigh
 
 func (a *ASPP) plan(e *Engine, x conv.Shape, params ASPPParams, weights ASPPWeights) (err error) {
 	plan := func(name string, in conv.Shape, f Filter, k, size, rate int) (*Conv2D, error) {
-		l, err := e.NewConv2D(in, f.Weight, f.Bias, conv.Shape{k, in[1], size, size}, asppLayer(params, size, rate))
+		l, err := e.NewConv2D(in, f.Weight, f.Bias, conv.Shape{k, in[1], size, size}, asppLayer(params, size, rate), a.stored())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -111,23 +119,23 @@ func (a *ASPP) plan(e *Engine, x conv.Shape, params ASPPParams, weights ASPPWeig
 			return err
 		}
 	}
-	if a.pool, err = e.NewGlobalPool(x); err != nil {
+	if a.pool, err = e.NewGlobalPool(x, a.stored()); err != nil {
 		return err
 	}
-	if a.mean, err = e.NewTensor(a.pool.p.Output()); err != nil {
+	if a.mean, err = e.NewTensorAs(a.typ, a.pool.p.Output()); err != nil {
 		return err
 	}
 	if a.pooled, err = plan("image pooling", a.mean.shape, weights.Pool, params.Channels, 1, 1); err != nil {
 		return err
 	}
-	if a.meanOut, err = e.NewTensor(a.pooled.p.Output()); err != nil {
+	if a.meanOut, err = e.NewTensorAs(a.typ, a.pooled.p.Output()); err != nil {
 		return err
 	}
-	if a.spread, err = e.NewResize(a.meanOut.shape, x[2], x[3], false); err != nil {
+	if a.spread, err = e.NewResize(a.meanOut.shape, x[2], x[3], false, a.stored()); err != nil {
 		return err
 	}
 	n := len(a.branches) + 1
-	if a.cat, err = e.NewTensor(conv.Shape{x[0], n * params.Channels, x[2], x[3]}); err != nil {
+	if a.cat, err = e.NewTensorAs(a.typ, conv.Shape{x[0], n * params.Channels, x[2], x[3]}); err != nil {
 		return err
 	}
 	for i := range n {
@@ -147,10 +155,20 @@ func (a *ASPP) Output() conv.Shape { return a.project.p.Output() }
 func (a *ASPP) Run(ctx context.Context, y, x *Tensor) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.runParts(ctx, x); err != nil {
-		return err
-	}
-	return a.project.Run(ctx, y, a.cat)
+	return a.edge.run(ctx, func() error {
+		x, err := a.edge.in(ctx, "input", x, a.pool.p.Input())
+		if err != nil {
+			return err
+		}
+		y, err := a.edge.to("output", y, a.Output())
+		if err != nil {
+			return err
+		}
+		if err := a.runParts(ctx, x); err != nil {
+			return err
+		}
+		return a.project.Run(ctx, y, a.cat)
+	})
 }
 
 // runParts queues the concatenation.
@@ -178,6 +196,7 @@ func (a *ASPP) SetWeights(weights ASPPWeights) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	weights = a.aspp(weights)
 	err := errors.Join(a.branches[0].SetWeights(weights.Point.Weight, weights.Point.Bias),
 		a.pooled.SetWeights(weights.Pool.Weight, weights.Pool.Bias), a.project.SetWeights(weights.Project.Weight, weights.Project.Bias))
 	for i, f := range weights.Dilated {
@@ -190,7 +209,7 @@ func (a *ASPP) SetWeights(weights ASPPWeights) error {
 // output and weights: the concatenation, the pooled values before and behind
 // their convolution, and what the layers take.
 func (a *ASPP) Workspace() int64 {
-	n := 4 * int64(a.cat.shape.Len()+a.mean.shape.Len()+a.meanOut.shape.Len())
+	n := bytes(a.cat, a.mean, a.meanOut) + a.edge.bytes()
 	for _, l := range append([]*Conv2D{a.pooled, a.project}, a.branches...) {
 		if l != nil { // a backward pass has no projection forward
 			n += l.Workspace()
@@ -212,9 +231,6 @@ func (a *ASPP) Close() {
 	if a.spread != nil {
 		a.spread.Close()
 	}
-	for _, t := range []*Tensor{a.mean, a.meanOut, a.cat} {
-		if t != nil {
-			t.Free()
-		}
-	}
+	free(a.mean, a.meanOut, a.cat)
+	a.edge.close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"vkconv/conv"
@@ -37,6 +38,7 @@ type ASPPGradients struct {
 // Activations are gone through as in [Engine.NewConv2DBackward]. All of it is
 // queued at once.
 type ASPPBackward struct {
+	block
 	forward  *ASPP // without the projection
 	project  *Conv2DBackward
 	branches []*Conv2DBackward
@@ -54,12 +56,17 @@ type ASPPBackward struct {
 
 // NewASPPBackward plans the gradients of an ASPP, with the arguments of
 // [Engine.NewASPP]. A run gives the same bits every time.
-func (e *Engine) NewASPPBackward(x conv.Shape, params ASPPParams, weights ASPPWeights) (*ASPPBackward, error) {
-	forward, err := e.newASPPParts(x, params, weights)
+func (e *Engine) NewASPPBackward(x conv.Shape, params ASPPParams, weights ASPPWeights, options ...LayerOption) (*ASPPBackward, error) {
+	b, err := e.newBlock("ASPP backward", options)
 	if err != nil {
 		return nil, err
 	}
-	a := &ASPPBackward{forward: forward}
+	weights = b.aspp(weights)
+	forward, err := e.newASPPParts(b.typ, x, params, weights)
+	if err != nil {
+		return nil, err
+	}
+	a := &ASPPBackward{block: b, forward: forward}
 	if err := a.plan(e, x, params, weights); err != nil {
 		a.Close()
 		return nil, err
@@ -73,14 +80,14 @@ func (a *ASPPBackward) plan(e *Engine, x conv.Shape, params ASPPParams, weights 
 			return nil
 		}
 		var l *Conv2DBackward
-		if l, err = e.NewConv2DBackward(in, f.Weight, conv.Shape{k, in[1], size, size}, asppLayer(params, size, rate), ForwardBias(f.Bias)); err != nil {
+		if l, err = e.NewConv2DBackward(in, f.Weight, conv.Shape{k, in[1], size, size}, asppLayer(params, size, rate), ForwardBias(f.Bias), a.stored()); err != nil {
 			err = fmt.Errorf("%s: %w", name, err)
 		}
 		return l
 	}
 	tensor := func(s conv.Shape) (t *Tensor) {
 		if err == nil {
-			t, err = e.NewTensor(s)
+			t, err = e.NewTensorAs(a.typ, s)
 		}
 		return t
 	}
@@ -108,16 +115,16 @@ func (a *ASPPBackward) plan(e *Engine, x conv.Shape, params ASPPParams, weights 
 	if err != nil {
 		return err
 	}
-	if a.move, err = e.NewActivation(a.dpart.shape, conv.Activation{}); err != nil {
+	if a.move, err = e.NewActivation(a.dpart.shape, conv.Activation{}, a.stored()); err != nil {
 		return err
 	}
-	if a.spread, err = e.NewResizeBackward(f.meanOut.shape, x[2], x[3], false); err != nil {
+	if a.spread, err = e.NewResizeBackward(f.meanOut.shape, x[2], x[3], false, a.stored()); err != nil {
 		return err
 	}
-	if a.pool, err = e.NewGlobalPoolBackward(x); err != nil {
+	if a.pool, err = e.NewGlobalPoolBackward(x, a.stored()); err != nil {
 		return err
 	}
-	a.sum, err = e.NewAdd(x)
+	a.sum, err = e.NewAdd(x, a.stored())
 	return err
 }
 
@@ -128,6 +135,46 @@ func (a *ASPPBackward) Run(ctx context.Context, g ASPPGradients, x, dy *Tensor) 
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.edge.run(ctx, func() error {
+		g, x, dy, err := a.inside(ctx, g, x, dy)
+		if err != nil {
+			return err
+		}
+		return a.run(ctx, g, x, dy)
+	})
+}
+
+// inside are the tensors that the layers run on.
+func (a *ASPPBackward) inside(ctx context.Context, g ASPPGradients, x, dy *Tensor) (_ ASPPGradients, _, _ *Tensor, err error) {
+	if a.edge == nil {
+		return g, x, dy, nil
+	}
+	if x, err = a.edge.in(ctx, "input", x, a.pool.p.Input()); err != nil {
+		return g, x, dy, err
+	}
+	if dy, err = a.edge.in(ctx, "dy", dy, a.project.p.Output()); err != nil {
+		return g, x, dy, err
+	}
+	if g.X, err = a.edge.to("gradient by the input", g.X, a.pool.p.Input()); err != nil {
+		return g, x, dy, err
+	}
+	g.Dilated = slices.Clone(g.Dilated)
+	for i, l := range a.layers() {
+		of := [...]*FilterGradients{&g.Point, &g.Pool, &g.Project}[max(0, i-len(a.branches)+1)]
+		if i > 0 && i < len(a.branches) {
+			if g.Dilated == nil {
+				continue
+			}
+			of = &g.Dilated[i-1]
+		}
+		if *of, err = a.edge.toFilter(*of, l.p.Weight()); err != nil {
+			return g, x, dy, err
+		}
+	}
+	return g, x, dy, nil
+}
+
+func (a *ASPPBackward) run(ctx context.Context, g ASPPGradients, x, dy *Tensor) error {
 	if err := a.forward.runParts(ctx, x); err != nil {
 		return err
 	}
@@ -211,6 +258,7 @@ func (a *ASPPBackward) SetWeights(weights ASPPWeights) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	weights = a.aspp(weights)
 	filters := append(append([]Filter{weights.Point}, weights.Dilated...), weights.Pool, weights.Project)
 	var errs []error
 	for i, l := range a.layers() {
@@ -230,12 +278,9 @@ func (a *ASPPBackward) SetWeights(weights ASPPWeights) error {
 // and weights: the concatenation and its gradient, three tensors like the input,
 // and what the layers take.
 func (a *ASPPBackward) Workspace() int64 {
-	n := a.forward.Workspace() + a.spread.Workspace() + a.pool.Workspace()
+	n := bytes(a.tensors()...) + a.edge.bytes() + a.forward.Workspace() + a.spread.Workspace() + a.pool.Workspace()
 	for _, l := range a.layers() {
 		n += l.Workspace()
-	}
-	for _, t := range a.tensors() {
-		n += 4 * int64(t.shape.Len())
 	}
 	return n
 }
@@ -265,4 +310,5 @@ func (a *ASPPBackward) Close() {
 		a.sum.Close()
 	}
 	free(a.tensors()...)
+	a.edge.close()
 }

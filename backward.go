@@ -51,9 +51,13 @@ func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape,
 	params.Activation = conv.Activation{}
 	p := whole
 	p.Activation = conv.Activation{}
+	edge, weight, options, err := e.edged(a, weight, options)
+	if err != nil {
+		return nil, err
+	}
 	l, err := e.plan("conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.conv2DBackward(p, weight) })
-	g, err := e.newGradient(l, err, p.Output(), a, options, func(bias []float32) (*layer, error) {
-		l, err := e.NewConv2D(x, weight, bias, w, params)
+	g, err := e.newGradient(l, err, p.Output(), a, edge, options, func(bias []float32, options ...LayerOption) (*layer, error) {
+		l, err := e.NewConv2D(x, weight, bias, w, params, options...)
 		if err != nil {
 			return nil, err
 		}
@@ -69,21 +73,31 @@ func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape,
 // Run queues the gradients by the input x, the weight and the bias, given dy,
 // the gradient by the output.
 func (l *Conv2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
-	return l.differentiate(ctx, dy, func(again *layer, z *Tensor) error { return (&Conv2D{again}).Run(ctx, z, x) },
-		func(dy *Tensor) error { return l.linear(ctx, g, operand{"input", x, l.p.Input(), input}, dy) })
+	return l.edge.run(ctx, func() error {
+		t, err := l.edge.all(ctx, l.operands(g, operand{"input", x, l.p.Input(), input}, dy))
+		if err != nil {
+			return err
+		}
+		return l.differentiate(ctx, t[6], func(again *layer, z *Tensor) error { return (&Conv2D{again}).Run(ctx, z, t[5]) },
+			func(dy *Tensor) error {
+				return l.run(ctx, l.operands(gradientsOf(t), operand{"input", t[5], l.p.Input(), input}, dy)...)
+			})
+	})
 }
 
 // inputGradient queues the gradient by the input alone, which needs no input.
 func (l *Conv2DBackward) inputGradient(ctx context.Context, dx, dy *Tensor) error {
-	return l.linear(ctx, Gradients{X: dx}, operand{"input", nil, l.p.Input(), wish}, dy)
+	return l.run(ctx, l.operands(Gradients{X: dx}, operand{"input", nil, l.p.Input(), wish}, dy)...)
 }
 
-// linear queues the gradients of what is before the activation.
-func (l *Conv2DBackward) linear(ctx context.Context, g Gradients, x operand, dy *Tensor) error {
+// operands are those of the pass, in its order.
+func (l *Conv2DBackward) operands(g Gradients, x operand, dy *Tensor) []operand {
 	p := l.p
-	return l.run(ctx, append(g.operands(p.Input(), p.Weight(), p.K, conv.Shape{}, conv.Shape{}),
-		x, operand{"dy", dy, p.Output(), input})...)
+	return append(g.operands(p.Input(), p.Weight(), p.K, conv.Shape{}, conv.Shape{}), x, operand{"dy", dy, p.Output(), input})
 }
+
+// gradientsOf are a pass's first operands.
+func gradientsOf(t [maxOperands]*Tensor) Gradients { return Gradients{t[0], t[1], t[2], t[3], t[4]} }
 
 // DeformConv2DBackward is a planned backward pass of [DeformConv2D].
 type DeformConv2DBackward struct{ gradient }
@@ -102,11 +116,15 @@ func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.
 	params.Activation = conv.Activation{}
 	p := whole
 	p.Activation = conv.Activation{}
+	edge, weight, options, err := e.edged(a, weight, options)
+	if err != nil {
+		return nil, err
+	}
 	l, err := e.plan("deform_conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) {
 		return e.back.deformConv2DBackward(p, weight, optionsOf(options).atomics)
 	})
-	g, err := e.newGradient(l, err, p.Output(), a, options, func(bias []float32) (*layer, error) {
-		l, err := e.NewDeformConv2D(x, weight, bias, w, params, d)
+	g, err := e.newGradient(l, err, p.Output(), a, edge, options, func(bias []float32, options ...LayerOption) (*layer, error) {
+		l, err := e.NewDeformConv2D(x, weight, bias, w, params, d, options...)
 		if err != nil {
 			return nil, err
 		}
@@ -122,13 +140,22 @@ func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.
 // Run queues the gradients by x, weight, bias, offset and mask, given dy, the
 // gradient by the output. mask is nil for a layer without one.
 func (l *DeformConv2DBackward) Run(ctx context.Context, g Gradients, x, offset, mask, dy *Tensor) error {
+	return l.edge.run(ctx, func() error {
+		t, err := l.edge.all(ctx, l.operands(g, x, offset, mask, dy))
+		if err != nil {
+			return err
+		}
+		return l.differentiate(ctx, t[8], func(again *layer, z *Tensor) error { return (&DeformConv2D{again}).Run(ctx, z, t[5], t[6], t[7]) },
+			func(dy *Tensor) error { return l.run(ctx, l.operands(gradientsOf(t), t[5], t[6], t[7], dy)...) })
+	})
+}
+
+// operands are those of the pass, in its order.
+func (l *DeformConv2DBackward) operands(g Gradients, x, offset, mask, dy *Tensor) []operand {
 	p := l.p
-	return l.differentiate(ctx, dy, func(again *layer, z *Tensor) error { return (&DeformConv2D{again}).Run(ctx, z, x, offset, mask) },
-		func(dy *Tensor) error {
-			return l.run(ctx, append(g.operands(p.Input(), p.Weight(), p.K, p.Offset(), maskShape(p)),
-				operand{"input", x, p.Input(), input}, operand{"offset", offset, p.Offset(), input},
-				operand{"mask", mask, maskShape(p), input}, operand{"dy", dy, p.Output(), input})...)
-		})
+	return append(g.operands(p.Input(), p.Weight(), p.K, p.Offset(), maskShape(p)),
+		operand{"input", x, p.Input(), input}, operand{"offset", offset, p.Offset(), input},
+		operand{"mask", mask, maskShape(p), input}, operand{"dy", dy, p.Output(), input})
 }
 
 // maskShape is the mask's shape, zero for a problem without one.

@@ -27,7 +27,7 @@ func (e *Engine) planBatchNorm(pass normPass, x conv.Shape, params conv.BatchNor
 	if err != nil {
 		return normalization{}, err
 	}
-	u, err := e.planSingle("batch norm", true, func() (operator, error) { return e.back.batchNorm(b, pass) })
+	u, err := e.planSingle("batch norm", true, double{}, nil, func() (operator, error) { return e.back.batchNorm(b, pass) })
 	return normalization{u, b}, err
 }
 

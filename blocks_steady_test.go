@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"vkconv"
+	"vkconv/conv"
 	"vkconv/convtest"
 )
 
@@ -14,9 +15,8 @@ func TestBlocksSteady(t *testing.T) {
 	onEach(t, func(t *testing.T, e *vkconv.Engine) {
 		defer otherWork(t, e)()
 		for i := range 1 + convtest.Cases(20)/20 {
-			for _, b := range []*blockCase{packBackward(t, e, convtest.RandomPack(convtest.Seed()+3, i)),
-				asppBackward(t, e, convtest.RandomASPP(convtest.Seed()+3, i)), pyramidBackward(t, e, convtest.RandomPyramid(convtest.Seed()+3, i))} {
-				var first [][]float32
+			for _, b := range blocksOf(t, e, conv.Float32, convtest.Seed()+3, i) {
+				var first [][]float64
 				for round := range 20 {
 					b.poison(t, e)
 					if err := b.run(); err != nil {
@@ -27,7 +27,7 @@ func TestBlocksSteady(t *testing.T) {
 						first = got
 					}
 					for j := range got {
-						if !slices.EqualFunc(got[j], first[j], bits) {
+						if !slices.EqualFunc(got[j], first[j], bits64) {
 							t.Fatalf("%s: %s has other bits in round %d", b.name, b.wishes[j].name, round)
 						}
 					}

@@ -123,3 +123,10 @@ func (c hostCast) cast(to, from storage) error {
 	}
 	return nil
 }
+
+func (c *cpu) roofline(ctx context.Context) (Roofline, error) {
+	if err := ctx.Err(); err != nil {
+		return Roofline{}, err
+	}
+	return Roofline{Float32: 1e9 * fast.PeakOf(c.pool.Workers()), Command: fast.CopyRate(c.pool.Workers())}, nil
+}

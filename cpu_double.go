@@ -113,6 +113,9 @@ func (o *cpuDouble) compute(t *[maxOperands][]float64) ([][]conv.Sum, error) {
 			return grads(cpuref.DeformConv2DBackward(p, t[5], t[6], t[7], o.weight, t[8]))
 		case o.backward:
 			p.Bias = t[2] != nil
+			if t[5] == nil { // which dx alone does not need
+				t[5] = make([]float64, p.Input().Len())
+			}
 			return grads(cpuref.Conv2DBackward(p, t[5], o.weight, t[6]))
 		case p.Deformable():
 			return only(cpuref.DeformConv2D(p, t[1], t[2], t[3], o.weight, o.bias))
@@ -148,6 +151,14 @@ func (o *cpuDouble) compute(t *[maxOperands][]float64) ([][]conv.Sum, error) {
 			return only(cpuref.GlobalPoolBackward(p, t[1]))
 		}
 		return only(cpuref.GlobalPool(p, t[1]))
+	case conv.Elementwise:
+		switch {
+		case p.Sum:
+			return only(cpuref.Add(t[1], t[2]))
+		case o.backward:
+			return only(cpuref.ActivationBackward(p.Activation, t[1], t[2]))
+		}
+		return only(cpuref.Activation(p.Activation, t[1]))
 	}
 	return nil, fmt.Errorf("%w: %T in float64", conv.ErrUnsupported, o.problem)
 }

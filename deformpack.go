@@ -14,6 +14,7 @@ import (
 // them from the input, and for v2 the mask behind a sigmoid. It is mmcv's
 // DeformConv2dPack (v1) and ModulatedDeformConv2dPack (v2).
 type DeformPack struct {
+	block
 	predictor
 	deform *DeformConv2D
 
@@ -38,14 +39,20 @@ type PackWeights struct {
 
 // NewDeformPack plans a layer for inputs of shape x (N×C×H×W) with a weight of
 // shape w (K×C/groups×R×S). An activation in params goes behind the deformable
-// convolution. Errors are those of [Engine.NewDeformConv2D].
-func (e *Engine) NewDeformPack(x conv.Shape, weights PackWeights, w conv.Shape, params conv.Params, d conv.Deform) (*DeformPack, error) {
-	deform, err := e.NewDeformConv2D(x, weights.Weight, weights.Bias, w, params, d)
+// convolution. Errors are those of [Engine.NewDeformConv2D]. [Stored] is an option of
+// it: of 16-bit tensors what is predicted stays float32.
+func (e *Engine) NewDeformPack(x conv.Shape, weights PackWeights, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformPack, error) {
+	b, err := e.newBlock("DeformPack", options)
 	if err != nil {
 		return nil, err
 	}
-	l := &DeformPack{deform: deform}
-	if err := l.predictor.plan(e, deform.p, weights, params, conv.Activation{Kind: conv.Sigmoid}); err != nil {
+	weights = b.pack(weights)
+	deform, err := e.NewDeformConv2D(x, weights.Weight, weights.Bias, w, params, d, b.stored())
+	if err != nil {
+		return nil, err
+	}
+	l := &DeformPack{block: b, deform: deform}
+	if err := l.predictor.plan(e, b.typ, deform.p, weights, params, conv.Activation{Kind: conv.Sigmoid}); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -54,7 +61,7 @@ func (e *Engine) NewDeformPack(x conv.Shape, weights PackWeights, w conv.Shape, 
 
 // plan makes the convolutions that predict for a problem, and the tensors that
 // they fill; the activation is that behind the mask.
-func (l *predictor) plan(e *Engine, p conv.Problem, weights PackWeights, params conv.Params, behind conv.Activation) (err error) {
+func (l *predictor) plan(e *Engine, typ conv.Type, p conv.Problem, weights PackWeights, params conv.Params, behind conv.Activation) (err error) {
 	offsets, masks := p.Offset()[1], 0
 	if p.Mask {
 		masks = p.MaskShape()[1]
@@ -66,11 +73,11 @@ func (l *predictor) plan(e *Engine, p conv.Problem, weights PackWeights, params 
 	predict := params
 	predict.Groups, predict.Activation = 1, conv.Activation{}
 	part := func(from, to int, params conv.Params) (*Conv2D, *Tensor, error) {
-		l, err := e.NewConv2D(p.Input(), weights.Offset[from*each:to*each], weights.OffsetBias[from:to], conv.Shape{to - from, p.C, p.R, p.S}, params)
+		l, err := e.NewConv2D(p.Input(), weights.Offset[from*each:to*each], weights.OffsetBias[from:to], conv.Shape{to - from, p.C, p.R, p.S}, params, Stored(typ))
 		if err != nil {
 			return nil, nil, err
 		}
-		t, err := e.NewTensor(l.p.Output())
+		t, err := e.NewTensorAs(typ, l.p.Output())
 		return l, t, err
 	}
 	if l.offset, l.offsetTensor, err = part(0, offsets, predict); err != nil {
@@ -132,9 +139,9 @@ func (l *predictor) setWeights(p conv.Problem, weights PackWeights) error {
 }
 
 func (l *predictor) workspace() int64 {
-	n := l.offset.Workspace() + 4*int64(l.offsetTensor.shape.Len())
+	n := l.offset.Workspace() + bytes(l.offsetTensor, l.maskTensor)
 	if l.mask != nil {
-		n += l.mask.Workspace() + 4*int64(l.maskTensor.shape.Len())
+		n += l.mask.Workspace()
 	}
 	return n
 }
@@ -152,10 +159,20 @@ func (l *predictor) close() {
 func (l *DeformPack) Run(ctx context.Context, y, x *Tensor) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.predict(ctx, x); err != nil {
-		return err
-	}
-	return l.deform.Run(ctx, y, x, l.offsetTensor, l.maskTensor)
+	return l.edge.run(ctx, func() error {
+		x, err := l.edge.in(ctx, "input", x, l.deform.p.Input())
+		if err != nil {
+			return err
+		}
+		y, err := l.edge.to("output", y, l.deform.p.Output())
+		if err != nil {
+			return err
+		}
+		if err := l.predict(ctx, x); err != nil {
+			return err
+		}
+		return l.deform.Run(ctx, y, x, l.offsetTensor, l.maskTensor)
+	})
 }
 
 // SetWeights replaces the weights for the runs queued from then on. After an
@@ -163,19 +180,24 @@ func (l *DeformPack) Run(ctx context.Context, y, x *Tensor) error {
 func (l *DeformPack) SetWeights(weights PackWeights) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	weights = l.pack(weights)
 	return errors.Join(l.setWeights(l.deform.p, weights), l.deform.SetWeights(weights.Weight, weights.Bias))
 }
 
 // Workspace returns the bytes of device memory that a run uses beyond input,
 // output and weights: what is predicted, and what the layers take.
-func (l *DeformPack) Workspace() int64 { return l.workspace() + l.deform.Workspace() }
+func (l *DeformPack) Workspace() int64 {
+	return l.workspace() + l.deform.Workspace() + l.edge.bytes()
+}
 
 // Offsets returns the tensors that the latest run predicted, the mask nil for
-// v1. They belong to the layer; the next run overwrites them.
+// v1, float64 for a layer of such tensors and float32 for all others. They belong to
+// the layer; the next run overwrites them.
 func (l *DeformPack) Offsets() (offset, mask *Tensor) { return l.offsetTensor, l.maskTensor }
 
 // Close gives the plans' memory back when the work queued so far is done with it.
 func (l *DeformPack) Close() {
 	l.close()
 	l.deform.Close()
+	l.edge.close()
 }

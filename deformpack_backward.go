@@ -23,6 +23,7 @@ type PackGradients struct{ X, Weight, Bias, Offset, OffsetBias *Tensor }
 // where the predictor's path goes through the gradients by the offset and, behind
 // the sigmoid's slope, by the mask. All of it is queued at once.
 type DeformPackBackward struct {
+	block
 	predictor // its mask before the sigmoid
 	deform    *DeformConv2DBackward
 	predictBy *Conv2DBackward // of offsets and masks together
@@ -43,12 +44,17 @@ type DeformPackBackward struct {
 // [Engine.NewConv2DBackward]. A run gives the same bits every time. Where
 // predicted offsets are whole pixels, as with the zero weights that training
 // starts from, gradients by them are as [Engine.NewDeformConv2DBackward] says.
-func (e *Engine) NewDeformPackBackward(x conv.Shape, weights PackWeights, w conv.Shape, params conv.Params, d conv.Deform) (*DeformPackBackward, error) {
-	deform, err := e.NewDeformConv2DBackward(x, weights.Weight, w, params, d, ForwardBias(weights.Bias))
+func (e *Engine) NewDeformPackBackward(x conv.Shape, weights PackWeights, w conv.Shape, params conv.Params, d conv.Deform, options ...LayerOption) (*DeformPackBackward, error) {
+	b, err := e.newBlock("DeformPack backward", options)
 	if err != nil {
 		return nil, err
 	}
-	l := &DeformPackBackward{deform: deform}
+	weights = b.pack(weights)
+	deform, err := e.NewDeformConv2DBackward(x, weights.Weight, w, params, d, ForwardBias(weights.Bias), b.stored())
+	if err != nil {
+		return nil, err
+	}
+	l := &DeformPackBackward{block: b, deform: deform}
 	if err := l.plan(e, weights, params); err != nil {
 		l.Close()
 		return nil, err
@@ -59,20 +65,20 @@ func (e *Engine) NewDeformPackBackward(x conv.Shape, weights PackWeights, w conv
 func (l *DeformPackBackward) plan(e *Engine, weights PackWeights, params conv.Params) error {
 	p := l.deform.p
 	params.Activation = conv.Activation{}
-	if err := l.predictor.plan(e, p, weights, params, conv.Activation{}); err != nil {
+	if err := l.predictor.plan(e, l.typ, p, weights, params, conv.Activation{}); err != nil {
 		return err
 	}
 	params.Groups = 1
 	var err error
-	if l.predictBy, err = e.NewConv2DBackward(p.Input(), weights.Offset, conv.Shape{predicted(p), p.C, p.R, p.S}, params); err != nil {
+	if l.predictBy, err = e.NewConv2DBackward(p.Input(), weights.Offset, conv.Shape{predicted(p), p.C, p.R, p.S}, params, l.stored()); err != nil {
 		return fmt.Errorf("predictor: %w", err)
 	}
-	if l.sum, err = e.NewAdd(p.Input()); err != nil {
+	if l.sum, err = e.NewAdd(p.Input(), l.stored()); err != nil {
 		return err
 	}
 	make := func(t **Tensor, s conv.Shape) {
 		if err == nil {
-			*t, err = e.NewTensor(s)
+			*t, err = e.NewTensorAs(l.typ, s)
 		}
 	}
 	make(&l.dpredicted, l.predictBy.p.Output())
@@ -91,10 +97,10 @@ func (l *DeformPackBackward) plan(e *Engine, weights PackWeights, params conv.Pa
 		return err
 	}
 	sigmoid := conv.Activation{Kind: conv.Sigmoid}
-	if l.sigmoid, err = e.NewActivation(p.MaskShape(), sigmoid); err != nil {
+	if l.sigmoid, err = e.NewActivation(p.MaskShape(), sigmoid, l.stored()); err != nil {
 		return err
 	}
-	if l.slope, err = e.NewActivationBackward(p.MaskShape(), sigmoid); err != nil {
+	if l.slope, err = e.NewActivationBackward(p.MaskShape(), sigmoid, l.stored()); err != nil {
 		return err
 	}
 	split := p.Offset()[1]
@@ -102,7 +108,7 @@ func (l *DeformPackBackward) plan(e *Engine, weights PackWeights, params conv.Pa
 		if l.parts[i], err = l.dpredicted.Channels(at[0], at[1]); err != nil {
 			return err
 		}
-		if l.moves[i], err = e.NewActivation(l.parts[i].shape, conv.Activation{}); err != nil {
+		if l.moves[i], err = e.NewActivation(l.parts[i].shape, conv.Activation{}, l.stored()); err != nil {
 			return err
 		}
 	}
@@ -116,6 +122,39 @@ func (l *DeformPackBackward) Problem() conv.Problem { return l.deform.p }
 func (l *DeformPackBackward) Run(ctx context.Context, g PackGradients, x, dy *Tensor) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.edge.run(ctx, func() error {
+		g, x, dy, err := l.inside(ctx, g, x, dy)
+		if err != nil {
+			return err
+		}
+		return l.run(ctx, g, x, dy)
+	})
+}
+
+// inside are the tensors that the layers run on.
+func (l *DeformPackBackward) inside(ctx context.Context, g PackGradients, x, dy *Tensor) (_ PackGradients, _, _ *Tensor, err error) {
+	p := l.deform.p
+	if x, err = l.edge.in(ctx, "input", x, p.Input()); err != nil {
+		return g, x, dy, err
+	}
+	if dy, err = l.edge.in(ctx, "dy", dy, p.Output()); err != nil {
+		return g, x, dy, err
+	}
+	if g.X, err = l.edge.to("gradient by the input", g.X, p.Input()); err != nil {
+		return g, x, dy, err
+	}
+	filter, err := l.edge.toFilter(FilterGradients{g.Weight, g.Bias}, p.Weight())
+	if err != nil {
+		return g, x, dy, err
+	}
+	predictor, err := l.edge.toFilter(FilterGradients{g.Offset, g.OffsetBias}, l.predictBy.p.Weight())
+	if err != nil {
+		return g, x, dy, fmt.Errorf("predictor: %w", err)
+	}
+	return PackGradients{g.X, filter.Weight, filter.Bias, predictor.Weight, predictor.Bias}, x, dy, nil
+}
+
+func (l *DeformPackBackward) run(ctx context.Context, g PackGradients, x, dy *Tensor) error {
 	p := l.deform.p
 	if err := l.predict(ctx, x); err != nil {
 		return err
@@ -163,6 +202,7 @@ func (l *DeformPackBackward) Run(ctx context.Context, g PackGradients, x, dy *Te
 func (l *DeformPackBackward) SetWeights(weights PackWeights) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	weights = l.pack(weights)
 	p := l.deform.p
 	if err := l.setWeights(p, weights); err != nil {
 		return err
@@ -177,13 +217,7 @@ func (l *DeformPackBackward) SetWeights(weights PackWeights) error {
 // Workspace returns the bytes of device memory that a run uses beyond tensors
 // and weights.
 func (l *DeformPackBackward) Workspace() int64 {
-	n := l.workspace() + l.deform.Workspace() + l.predictBy.Workspace() + l.sum.Workspace()
-	for _, t := range l.tensors() {
-		if t != nil {
-			n += 4 * int64(t.shape.Len())
-		}
-	}
-	return n
+	return l.workspace() + l.deform.Workspace() + l.predictBy.Workspace() + l.sum.Workspace() + bytes(l.tensors()...) + l.edge.bytes()
 }
 
 // tensors are those of the layer, each once.
@@ -214,4 +248,5 @@ func (l *DeformPackBackward) Close() {
 		l.slope.Close()
 	}
 	free(l.tensors()...)
+	l.edge.close()
 }

@@ -2,7 +2,6 @@ package vkconv
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"vkconv/conv"
@@ -10,7 +9,8 @@ import (
 
 // ForwardBias gives a backward pass the bias of the layer that it
 // differentiates. It matters where params have an activation: what its slope is
-// depends on what the layer gave before it. Without this option there is none.
+// depends on what the layer gave before it. Without this option there is none;
+// [Weights64] takes its place in float64.
 func ForwardBias(bias []float32) LayerOption {
 	return func(o *layerOptions) { o.forwardBias = bias }
 }
@@ -20,10 +20,12 @@ func ForwardBias(bias []float32) LayerOption {
 //
 //	z = layer(x)        dz = dy · a'(z)
 //
-// and dz takes the place of dy. a' at kinks is [conv.Activation.Derivative].
+// and dz takes the place of dy. a' at kinks is [conv.Activation.Derivative]. Of 16-bit
+// tensors z and dz stay float32; of float64 ones all is in float64.
 type gradient struct {
 	*layer
 	through *through // nil without an activation
+	edge    *edge    // with one, of 16-bit tensors
 }
 
 // through takes a gradient through the activation behind a layer.
@@ -37,25 +39,23 @@ type through struct {
 
 // newGradient puts the activation a, if it is one, behind the backward pass l of
 // a layer whose outputs have that shape; again plans the layer without it.
-func (e *Engine) newGradient(l *layer, err error, shape conv.Shape, a conv.Activation, options []LayerOption,
-	again func(bias []float32) (*layer, error)) (g gradient, _ error) {
+func (e *Engine) newGradient(l *layer, err error, shape conv.Shape, a conv.Activation, edge *edge, options []LayerOption,
+	again func(bias []float32, options ...LayerOption) (*layer, error)) (g gradient, _ error) {
 	if err != nil || a.Kind == conv.Identity {
 		return gradient{layer: l}, err
 	}
-	g = gradient{l, &through{}}
-	o := optionsOf(options)
-	switch t := g.through; {
-	case o.stored != conv.Float32:
-		err = fmt.Errorf("%w: a gradient goes through an activation (%v) of float32 tensors only, not of %v", conv.ErrUnsupported, a.Kind, o.stored)
-	default:
-		if t.again, err = again(o.forwardBias); err != nil {
-			break
-		}
-		if t.slope, err = e.NewActivationBackward(shape, a); err != nil {
-			break
-		}
-		if t.z, err = e.NewTensor(shape); err == nil {
-			t.dz, err = e.NewTensor(shape)
+	g = gradient{l, &through{}, edge}
+	t, o := g.through, optionsOf(options)
+	stored := []LayerOption{Stored(o.stored)}
+	if o.double {
+		stored = append(stored, Weights64(o.weight64, o.bias64))
+	}
+	if t.again, err = again(o.forwardBias, stored...); err == nil {
+		t.slope, err = e.NewActivationBackward(shape, a, Stored(o.stored))
+	}
+	for _, to := range []**Tensor{&t.z, &t.dz} {
+		if err == nil {
+			*to, err = e.NewTensorAs(o.stored, shape)
 		}
 	}
 	if err != nil {
@@ -89,10 +89,39 @@ func (g gradient) SetWeights(weight, bias []float32) error {
 	if g.through == nil {
 		return g.layer.SetWeights(weight, bias)
 	}
+	weight, bias = g.edge.round(weight), g.edge.round(bias)
 	if err := g.through.again.SetWeights(weight, bias); err != nil {
 		return err
 	}
 	return g.layer.SetWeights(weight, nil)
+}
+
+// SetWeights64 is SetWeights in float64, of a pass made with Stored([conv.Float64]).
+func (g gradient) SetWeights64(weight, bias []float64) error {
+	switch {
+	case g.through == nil:
+		return g.layer.SetWeights64(weight, bias)
+	case g.edge != nil:
+		return errWeights64(g.edge.t)
+	}
+	if err := g.through.again.SetWeights64(weight, bias); err != nil {
+		return err
+	}
+	return g.layer.SetWeights64(weight, nil)
+}
+
+// SetWeightsFrom is SetWeights with tensors on the device, see [Conv2D.SetWeightsFrom].
+func (g gradient) SetWeightsFrom(weight, bias *Tensor) error {
+	switch {
+	case g.through == nil:
+		return g.layer.SetWeightsFrom(weight, bias)
+	case g.edge != nil:
+		return errTakesNone(g.edge.t)
+	}
+	if err := g.through.again.SetWeightsFrom(weight, bias); err != nil {
+		return err
+	}
+	return g.layer.SetWeightsFrom(weight, nil)
 }
 
 // Workspace returns the bytes of device memory that a run uses beyond inputs,
@@ -100,7 +129,7 @@ func (g gradient) SetWeights(weight, bias []float32) error {
 func (g gradient) Workspace() int64 {
 	n := g.layer.Workspace()
 	if t := g.through; t != nil {
-		n += t.again.Workspace() + t.slope.Workspace() + 4*int64(t.z.shape.Len()+t.dz.shape.Len())
+		n += t.again.Workspace() + t.slope.Workspace() + t.z.bytes() + t.dz.bytes() + g.edge.bytes()
 	}
 	return n
 }
@@ -119,6 +148,7 @@ func (g gradient) Close() {
 		t.slope.Close()
 	}
 	free(t.z, t.dz)
+	g.edge.close()
 }
 
 // free frees those tensors that there are.

@@ -122,6 +122,9 @@ const (
 	input role = iota
 	output
 	wish // an output that need not be given
+	// Of float32 whatever the layer's tensors are, see [edge].
+	wideInput
+	wideOutput
 )
 
 // maxOperands is what the widest operator has: five gradients, x, offset, mask, dy.
@@ -188,6 +191,8 @@ func (l *layer) check(o operand) error {
 		return fmt.Errorf("%w: %s was given, but the layer was made without one", conv.ErrShape, o.name)
 	case o.t.engine != l.engine:
 		return fmt.Errorf("%w: %s belongs to another engine", conv.ErrShape, o.name)
+	case (o.role == wideInput || o.role == wideOutput) && o.t.typ == conv.Float32 && o.t.shape == o.want:
+		return nil
 	case o.t.typ != l.typ:
 		return fmt.Errorf("%w: %s holds %v, the layer was made for %v", conv.ErrShape, o.name, o.t.typ, l.typ)
 	case o.t.shape != o.want:

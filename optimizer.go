@@ -15,7 +15,7 @@ type weightTaker interface {
 // SetWeightsFrom is SetWeights with tensors on the device, for the runs queued from
 // then on, so that weights which are trained there stay there: weight has the
 // weight's shape, bias is 1×K×1×1, nil for a layer without one and for a backward
-// pass. On a GPU the weights are laid out by a kernel, by a table of 4 bytes a
+// pass unless that has [ForwardBias]. On a GPU the weights are laid out by a kernel, by a table of 4 bytes a
 // weight that the first call makes. Layers of other types than float32, transposed
 // convolutions on a GPU and layers computed in pieces answer [conv.ErrUnsupported].
 func (l *layer) SetWeightsFrom(weight, bias *Tensor) error {
@@ -24,7 +24,7 @@ func (l *layer) SetWeightsFrom(weight, bias *Tensor) error {
 		biases = conv.Shape{1, l.biases, 1, 1}
 	}
 	if l.typ != conv.Float32 {
-		return fmt.Errorf("%w: a layer of %v tensors takes no weights from the device", conv.ErrUnsupported, l.typ)
+		return errTakesNone(l.typ)
 	}
 	return l.on(func(op operator, stores []storage) error {
 		for i, name := range []string{"weight", "bias"} {
@@ -38,6 +38,10 @@ func (l *layer) SetWeightsFrom(weight, bias *Tensor) error {
 		}
 		return to.takeWeights(stores[0], stores[1])
 	}, operand{"weight", weight, l.p.Weight(), input}, operand{"bias", bias, biases, input})
+}
+
+func errTakesNone(t conv.Type) error {
+	return fmt.Errorf("%w: a layer of %v tensors takes no weights from the device", conv.ErrUnsupported, t)
 }
 
 // step is where an optimizer stands.
@@ -68,7 +72,7 @@ func (e *Engine) NewSGD(parameters conv.Shape, o conv.SGD) (*SGD, error) {
 	if err := parameters.Check("parameters"); err != nil {
 		return nil, err
 	}
-	u, err := e.planSingle("sgd", true, func() (operator, error) { return e.back.sgd(parameters.Len(), o) })
+	u, err := e.planSingle("sgd", true, double{}, nil, func() (operator, error) { return e.back.sgd(parameters.Len(), o) })
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +104,7 @@ func (e *Engine) NewAdam(parameters conv.Shape, o conv.Adam) (*Adam, error) {
 	if err := parameters.Check("parameters"); err != nil {
 		return nil, err
 	}
-	u, err := e.planSingle("adam", true, func() (operator, error) { return e.back.adam(parameters.Len(), o) })
+	u, err := e.planSingle("adam", true, double{}, nil, func() (operator, error) { return e.back.adam(parameters.Len(), o) })
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +147,7 @@ func (e *Engine) NewCrossEntropy(x conv.Shape) (*CrossEntropy, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := e.planSingle("cross-entropy", true, func() (operator, error) { return e.back.crossEntropy(c) })
+	u, err := e.planSingle("cross-entropy", true, double{}, nil, func() (operator, error) { return e.back.crossEntropy(c) })
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,9 @@ import (
 // Of Float16 and BFloat16 weights and biases are rounded to t, products and sums
 // are in float32, results are rounded to t once; [conv.Type.Stored] bounds that.
 // It halves the memory of what lies between layers. To compute, the operands are
-// widened into a workspace that belongs to the layer, see Workspace.
+// widened into a workspace that belongs to the layer, see Workspace. A backward pass
+// through an activation rounds its gradients alone: what it runs again stays float32;
+// and so does everything inside an [ASPP], [DeformPack] or [Pyramid].
 //
 // Of [conv.Float64] everything is in float64, within [conv.Sum.Bound64]; weights
 // may be given so by [Weights64]. It is for checking, not for speed: on a device

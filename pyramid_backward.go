@@ -14,6 +14,7 @@ import (
 //
 //	tₗ = dₗ + Rᵀ(tₗ₊₁)        dx = Rᵀ(t₁)
 type PyramidBackward struct {
+	block
 	p      conv.Pyramid
 	levels []*Conv2DBackward
 	sums   []*Add // of each level but the topmost
@@ -24,12 +25,16 @@ type PyramidBackward struct {
 
 // NewPyramidBackward plans the gradient of a pyramid, with the arguments of
 // [Engine.NewPyramid]. A run gives the same bits every time.
-func (e *Engine) NewPyramidBackward(x conv.Shape, levels int) (*PyramidBackward, error) {
+func (e *Engine) NewPyramidBackward(x conv.Shape, levels int, options ...LayerOption) (*PyramidBackward, error) {
+	b, err := e.newBlock("pyramid backward", options)
+	if err != nil {
+		return nil, err
+	}
 	q, err := conv.NewPyramid(x, levels)
 	if err != nil {
 		return nil, err
 	}
-	p := &PyramidBackward{p: q}
+	p := &PyramidBackward{block: b, p: q}
 	if err := p.plan(e); err != nil {
 		p.Close()
 		return nil, err
@@ -40,7 +45,7 @@ func (e *Engine) NewPyramidBackward(x conv.Shape, levels int) (*PyramidBackward,
 func (p *PyramidBackward) plan(e *Engine) error {
 	weight := p.p.Weight()
 	for i, q := range p.p.Levels {
-		l, err := e.NewConv2DBackward(q.Input(), weight, q.Weight(), levelParams(q))
+		l, err := e.NewConv2DBackward(q.Input(), weight, q.Weight(), levelParams(q), p.stored())
 		if err != nil {
 			return err
 		}
@@ -48,13 +53,13 @@ func (p *PyramidBackward) plan(e *Engine) error {
 		if i == len(p.p.Levels)-1 {
 			return nil
 		}
-		sum, err := e.NewAdd(q.Output())
+		sum, err := e.NewAdd(q.Output(), p.stored())
 		if err != nil {
 			return err
 		}
 		p.sums = append(p.sums, sum)
 		for _, to := range []*[]*Tensor{&p.below, &p.totals} {
-			t, err := e.NewTensor(q.Output())
+			t, err := e.NewTensorAs(p.typ, q.Output())
 			if err != nil {
 				return err
 			}
@@ -75,6 +80,25 @@ func (p *PyramidBackward) Run(ctx context.Context, dx *Tensor, dlevels []*Tensor
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.edge.run(ctx, func() error {
+		dx, err := p.edge.to("dx", dx, p.p.Input())
+		if err != nil {
+			return err
+		}
+		inside := make([]*Tensor, len(dlevels))
+		for i, d := range dlevels {
+			if d == nil {
+				continue
+			}
+			if inside[i], err = p.edge.in(ctx, "dy", d, p.p.Levels[i].Output()); err != nil {
+				return fmt.Errorf("level %d: %w", i+1, err)
+			}
+		}
+		return p.run(ctx, dx, inside)
+	})
+}
+
+func (p *PyramidBackward) run(ctx context.Context, dx *Tensor, dlevels []*Tensor) error {
 	var above *Tensor // what came down to the level
 	for i := len(p.levels) - 1; i >= 0; i-- {
 		total := dlevels[i]
@@ -111,10 +135,7 @@ func (p *PyramidBackward) Workspace() (n int64) {
 	for _, l := range p.levels {
 		n += l.Workspace()
 	}
-	for i := range p.totals {
-		n += 4 * int64(p.below[i].shape.Len()+p.totals[i].shape.Len())
-	}
-	return n
+	return n + bytes(p.below...) + bytes(p.totals...) + p.edge.bytes()
 }
 
 // Close gives the plans' memory back when the work queued so far is done with it.
@@ -127,4 +148,5 @@ func (p *PyramidBackward) Close() {
 	}
 	free(p.below...)
 	free(p.totals...)
+	p.edge.close()
 }

@@ -62,6 +62,9 @@ func (e *Engine) TensorOf(s conv.Shape, data []float32) (*Tensor, error) {
 // Shape returns the tensor's shape.
 func (t *Tensor) Shape() conv.Shape { return t.shape }
 
+// bytes is the memory that the tensor takes.
+func (t *Tensor) bytes() int64 { return t.typ.Bytes() * int64(t.shape.Len()) }
+
 // Type returns how the tensor stores its elements.
 func (t *Tensor) Type() conv.Type { return t.typ }
 

@@ -58,9 +58,13 @@ func (e *Engine) NewConvTranspose2DBackward(x conv.Shape, weight []float32, w co
 	params.Activation = conv.Activation{}
 	t := whole
 	t.Activation = conv.Activation{}
+	edge, weight, options, err := e.edged(a, weight, options)
+	if err != nil {
+		return nil, err
+	}
 	l, err := e.plan("conv_transpose2d backward", t.Of, double{t, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
-	g, err := e.newGradient(l, err, t.Output(), a, options, func(bias []float32) (*layer, error) {
-		l, err := e.NewConvTranspose2D(x, weight, bias, w, params, outputPadding)
+	g, err := e.newGradient(l, err, t.Output(), a, edge, options, func(bias []float32, options ...LayerOption) (*layer, error) {
+		l, err := e.NewConvTranspose2D(x, weight, bias, w, params, outputPadding, options...)
 		if err != nil {
 			return nil, err
 		}
@@ -78,9 +82,18 @@ func (l *ConvTranspose2DBackward) Problem() conv.Transposed { return l.t }
 // Run queues the gradients by the input x, the weight and the bias, given dy,
 // the gradient by the output.
 func (l *ConvTranspose2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
-	return l.differentiate(ctx, dy, func(again *layer, z *Tensor) error { return (&ConvTranspose2D{again, l.t}).Run(ctx, z, x) },
-		func(dy *Tensor) error {
-			return l.run(ctx, append(g.operands(l.t.Input(), l.t.Weight(), l.t.Output()[1], conv.Shape{}, conv.Shape{}),
-				operand{"input", x, l.t.Input(), input}, operand{"dy", dy, l.t.Output(), input})...)
-		})
+	return l.edge.run(ctx, func() error {
+		t, err := l.edge.all(ctx, l.operands(g, x, dy))
+		if err != nil {
+			return err
+		}
+		return l.differentiate(ctx, t[6], func(again *layer, z *Tensor) error { return (&ConvTranspose2D{again, l.t}).Run(ctx, z, t[5]) },
+			func(dy *Tensor) error { return l.run(ctx, l.operands(gradientsOf(t), t[5], dy)...) })
+	})
+}
+
+// operands are those of the pass, in its order.
+func (l *ConvTranspose2DBackward) operands(g Gradients, x, dy *Tensor) []operand {
+	return append(g.operands(l.t.Input(), l.t.Weight(), l.t.Output()[1], conv.Shape{}, conv.Shape{}),
+		operand{"input", x, l.t.Input(), input}, operand{"dy", dy, l.t.Output(), input})
 }

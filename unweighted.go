@@ -45,10 +45,9 @@ func (e *Engine) planUnweighted(name string, as double, options []LayerOption, m
 	return unweighted{l}, nil
 }
 
-// planSingle is planUnweighted for operators that are in float32 alone. Those of
-// whole tensors take no channels.
-func (e *Engine) planSingle(name string, whole bool, make func() (operator, error)) (unweighted, error) {
-	u, err := e.planUnweighted(name, double{}, nil, make)
+// planSingle is planUnweighted where operators of whole tensors take no channels.
+func (e *Engine) planSingle(name string, whole bool, as double, options []LayerOption, make func() (operator, error)) (unweighted, error) {
+	u, err := e.planUnweighted(name, as, options, make)
 	if err == nil && whole {
 		u.l.views = 0
 	}

@@ -92,6 +92,9 @@ type Engine struct {
 	mu     sync.RWMutex // held for reading while a call is under way
 	back   backend
 	closed bool
+
+	measuring sync.Mutex // held while roof is measured
+	roof      Roofline   // zero until then
 }
 
 // Open opens a device. Where Options.Device and $VKCONV_DEVICE name none and
@@ -240,6 +243,7 @@ type backend interface {
 	flush() error
 	wait(ctx context.Context) error
 	time(ctx context.Context, f func() error) (Timing, error)
+	roofline(ctx context.Context) (Roofline, error)
 	close() error
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"vkconv/conv"
 	"vkconv/gpu"
+	"vkconv/kernels"
 )
 
 // maxQueued is how many layers are queued before a submission is made of them
@@ -208,3 +209,8 @@ func (t *deviceTensor) download(ctx context.Context, dst []byte) error {
 
 // free waits for nothing: streams that use the buffer keep its memory.
 func (t *deviceTensor) free() { t.buf.Free() }
+
+func (v *vulkan) roofline(ctx context.Context) (Roofline, error) {
+	p, err := kernels.MeasurePeaks(ctx, v.dev)
+	return Roofline{Float32: p.Float32, Float16: p.Float16, Read: p.Read, Copy: p.Copy, Command: p.Command, Shared: p.Shared}, err
+}

@@ -19,7 +19,7 @@ func (e *Engine) planWindow(name string, p conv.Pool, err error, backward bool) 
 	if err != nil {
 		return window{}, err
 	}
-	u, err := e.planSingle(name, p.Maximum && backward, func() (operator, error) { return e.back.window(p, backward) })
+	u, err := e.planSingle(name, p.Maximum && backward, double{}, nil, func() (operator, error) { return e.back.window(p, backward) })
 	return window{u, p}, err
 }
 

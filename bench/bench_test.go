@@ -100,12 +100,16 @@ func TestRunAndTable(t *testing.T) {
 		t.Errorf("measured on %v, %v", r.GPU, r.CPU)
 	}
 	var out bytes.Buffer
-	table := Table{W: &out}
+	table := Table{W: &out, Roofs: map[string]vkconv.Roofline{r.Main().Engine: {Float32: 1e15, Memory: 1e15}}}
 	table.Row(r)
+	table.Roofs = nil
 	table.Row(r)
 	lines := strings.Split(out.String(), "\n")
 	if len(lines) != 6 || lines[2] != "group" || !strings.Contains(lines[3], "  all kinds     2×3×9×8 → 2×4×6") {
 		t.Errorf("table is\n%s", &out)
+	}
+	if strings.Count(lines[3], "%") != 2 || strings.Count(lines[4], "%") != 1 {
+		t.Errorf("shares of a roofline: first told, then not\n%s", &out)
 	}
 	for _, l := range lines {
 		if n := utf8.RuneCountInString(l); n > 80 {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"vkconv"
 )
 
 // reportVersion is that of the JSON form; another is refused.
@@ -22,6 +24,8 @@ type Report struct {
 	Seed    uint64    `json:"seed"`
 	Offsets string    `json:"offsets"` // how the offsets of deformable layers are distributed
 	Rows    []Row     `json:"rows"`
+	// Roofs are the devices' peaks by name, where they were measured.
+	Roofs map[string]vkconv.Roofline `json:"roofs,omitempty"`
 }
 
 // Row is what one device did with one case. Times are in nanoseconds.

@@ -146,6 +146,46 @@ func TestReportForms(t *testing.T) {
 	}
 }
 
+// conv2's row has 1500 GFLOP/s and 500 GB/s in 2 µs.
+func TestReportShares(t *testing.T) {
+	r := reports([]int64{1000, 2000, 4000}, ns(2000, 10))
+	row := r.Rows[0]
+	cell := func() string {
+		var text bytes.Buffer
+		if err := r.WriteCSV(&text); err != nil {
+			t.Fatal(err)
+		}
+		records, err := csv.NewReader(&text).ReadAll()
+		if err != nil || records[0][len(records[0])-1] != "roofline_share" {
+			t.Fatalf("%v, %v", records, err)
+		}
+		return records[1][len(records[1])-1]
+	}
+	if got := r.Limit(row); got != "–" || cell() != "" {
+		t.Errorf("without a roofline the share is %q, %q", got, cell())
+	}
+	for _, c := range []struct {
+		roof        vkconv.Roofline
+		limit, cell string
+	}{
+		{vkconv.Roofline{Float32: 2e12, Memory: 2e12}, "75% of FMA", "0.75"},
+		{vkconv.Roofline{Float32: 2e13, Memory: 2e12}, "25% of memory", "0.25"},
+		{vkconv.Roofline{Float32: 1e14, Memory: 1e14}, "1.5% of FMA", "0.015"},
+	} {
+		r.Roofs = map[string]vkconv.Roofline{row.Device: c.roof}
+		if got := r.Limit(row); got != c.limit || cell() != c.cell {
+			t.Errorf("%+v: the share is %q, %q, want %q, %q", c.roof, got, cell(), c.limit, c.cell)
+		}
+	}
+	var text bytes.Buffer
+	if err := r.WriteJSON(&text); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := ReadReport(&text); err != nil || again.Roofs[row.Device] != r.Roofs[row.Device] {
+		t.Errorf("read back: %+v, %v", again.Roofs, err)
+	}
+}
+
 // Every pass and kind on every engine, the copies too; and a wrong oracle noticed.
 func TestKindsAndSamples(t *testing.T) {
 	b := engines(t)

@@ -7,30 +7,34 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"vkconv"
 	"vkconv/conv"
 )
 
-// The table's columns and their widths; with the gaps 79 characters, what fits
+// The table's columns and their widths; with the gaps 80 characters, what fits
 // any terminal.
 var columns = []struct {
 	head  [2]string
 	width int // negative: to the left
 }{
 	{[2]string{"", "case"}, -15},
-	{[2]string{"", "shape"}, -16},
+	{[2]string{"", "shape"}, -15},
 	{[2]string{"device", "ms"}, 6},
 	{[2]string{"", "±"}, 4},
-	{[2]string{"wall", "ms"}, 6},
-	{[2]string{"", "GFLOP/s"}, 7},
+	{[2]string{"wall", "ms"}, 5},
+	{[2]string{"GFLOP", "/s"}, 5},
 	{[2]string{"", "GB/s"}, 5},
+	{[2]string{"of", "roof"}, 5},
 	{[2]string{"times", "CPU"}, 5},
-	{[2]string{"error /", "bound"}, 7},
+	{[2]string{"err. /", "bound"}, 6},
 }
 
 // Table writes results as a table of at most 80 columns. A row may be written
 // as soon as its result is there.
 type Table struct {
-	W     io.Writer
+	W io.Writer
+	// Roofs are the engines' peaks by name; without, the share of the roof is not told.
+	Roofs map[string]vkconv.Roofline
 	group string
 	begun bool
 }
@@ -57,11 +61,15 @@ func (t *Table) Row(r Result) {
 	if s := r.Speedup(); s > 0 {
 		speedup = significant(s)
 	}
+	share := "–"
+	if roof := t.Roofs[m.Engine]; roof.Known() {
+		share = percent(roof.Share(r.Cost.FLOPs(), r.Cost.Bytes, m.Device.Median))
+	}
 	t.line([]string{
 		"  " + r.Case.Name, r.Shape,
 		significant(milliseconds(m.Device.Median)), fmt.Sprintf("%.0f%%", 100*m.Device.Spread()), significant(milliseconds(m.Wall.Median)),
 		significant(float64(r.Cost.FLOPs()) / seconds / 1e9), significant(float64(r.Cost.Bytes) / seconds / 1e9),
-		speedup, fmt.Sprintf("%.3f", m.Worst),
+		share, speedup, fmt.Sprintf("%.3f", m.Worst),
 	})
 }
 

@@ -15,7 +15,7 @@ func (r Report) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	c.Write([]string{"set", "name", "kind", "pass", "shape", "descriptor_dilation_from_0", "times", "device", "driver", "algorithm",
 		"runs", "device_ms", "device_p95_ms", "device_spread", "wall_ms", "wall_p95_ms", "upload_ms", "download_ms", "plan_ms",
-		"gflop_per_s", "gb_per_s", "flops", "bytes", "outside", "error_of_bound", "compared_one_in"})
+		"gflop_per_s", "gb_per_s", "flops", "bytes", "outside", "error_of_bound", "compared_one_in", "roofline_share"})
 	ms := func(t time.Duration) string { return strconv.FormatFloat(float64(t)/1e6, 'g', 6, 64) }
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
 	for _, row := range r.Rows {
@@ -24,7 +24,7 @@ func (r Report) WriteCSV(w io.Writer) error {
 			strconv.Itoa(d.N), ms(d.Median), ms(d.P95), number(d.Spread()), ms(wall.Median), ms(wall.P95),
 			ms(time.Duration(row.UploadNS)), ms(time.Duration(row.DownloadNS)), ms(time.Duration(row.PlanNS)),
 			number(row.GFLOPs(d.Median)), number(row.GBs(d.Median)), strconv.FormatInt(row.FLOPs, 10), strconv.FormatInt(row.Bytes, 10),
-			number(row.Outside), number(row.Worst), strconv.Itoa(row.Every)})
+			number(row.Outside), number(row.Worst), strconv.Itoa(row.Every), r.share(row)})
 	}
 	c.Flush()
 	return c.Error()

@@ -91,9 +91,9 @@ func (a Activation) Eval(x float64) float64 {
 	return x
 }
 
-// flushed is what x times a subnormal loses where a device makes that zero, the
-// smallest normal number being least.
-func flushed(x, least float64) float64 { return math.Min(math.Abs(x), 1e3) * least }
+// flushed is what a subnormal, and x times a subnormal, lose where a device makes
+// that zero, the smallest normal number being least.
+func flushed(x, least float64) float64 { return (1 + math.Min(math.Abs(x), 1e3)) * least }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
@@ -112,9 +112,8 @@ func (a Activation) Apply(s Sum) Sum { return a.apply(s, Roundoff, tiny) }
 // the reference's low part along the tangent.
 func (a Activation) Apply64(s Sum) Sum {
 	x, low := s.Value, s.Low
-	s.Slack = 0
 	y := a.apply(s, Roundoff64, 0x1p-1022)
-	y.Slack *= 2
+	y.Slack += a.apply(Sum{Value: x}, Roundoff64, 0x1p-1022).Slack
 	const h = 0x1p-20
 	switch {
 	case a.Kind == SiLU || a.Kind == GELU || a.Kind == Sigmoid: // low·h² is far below the slack
@@ -135,13 +134,13 @@ func (a Activation) apply(s Sum, u, least float64) Sum {
 	case Identity:
 		return s
 	case LeakyReLU:
-		slack = u * math.Abs(y)
+		slack = u*math.Abs(y) + least
 	case SiLU: // steepest where x·(1−σ)·σ + σ peaks, 1.09984
 		steepest, slack = 1.1, math.Abs(y)*(2*(3+2*math.Abs(x))+9)*u+flushed(x, least)
 	case GELU: // 1.12890 at √2
 		steepest, slack = 1.13, (4*math.Abs(x)+4*math.Abs(y))*u+flushed(x, least)
 	case Sigmoid:
-		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*u
+		steepest, slack = 0.25, y*(2*(3+2*math.Abs(x))+8)*u+least
 	}
 	s.Value, s.Abs, s.Slope, s.Slack = y, s.Abs*steepest, s.Slope*steepest, s.Slack*steepest
 	if !math.IsNaN(slack) {

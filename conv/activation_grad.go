@@ -50,7 +50,17 @@ func density(x float64) float64 { return math.Exp(-x*x/2) / math.Sqrt(2*math.Pi)
 // computation of it: what [Activation.Apply] says of exp, quotients and erf holds
 // here. The exponent of GELU's density, −x²/2, is rounded, which counts by its size.
 // Where a piece is flat the result is 0, whatever dy is.
-func (a Activation) ApplyBackward(x, dy float64) Sum {
+func (a Activation) ApplyBackward(x, dy float64) Sum { return a.applyBackward(x, dy, Roundoff, tiny) }
+
+// ApplyBackward64 is [Activation.ApplyBackward] for float64 computations, with
+// float64's u, twice as in [Activation.Apply64].
+func (a Activation) ApplyBackward64(x, dy float64) Sum {
+	s := a.applyBackward(x, dy, Roundoff64, 0x1p-1022)
+	s.Slack *= 2
+	return s
+}
+
+func (a Activation) applyBackward(x, dy, u, least float64) Sum {
 	d := a.Derivative(x)
 	var s Sum
 	if d == 0 {
@@ -61,18 +71,18 @@ func (a Activation) ApplyBackward(x, dy float64) Sum {
 	slack := 0.0
 	switch a.Kind {
 	case Sigmoid:
-		slack = d * (exp + 10) * Roundoff
+		slack = d * (exp + 10) * u
 	case SiLU:
-		slack = (sigmoid(x) + math.Abs(limited(x))*bell(x)) * (exp + 14) * Roundoff
+		slack = (sigmoid(x) + math.Abs(limited(x))*bell(x)) * (exp + 14) * u
 	case GELU:
 		exp = 2 * (3 + x*x)
-		slack = (8 + math.Abs(limited(x))*density(x)*(exp+x*x+10)) * Roundoff
+		slack = (8 + math.Abs(limited(x))*density(x)*(exp+x*x+10)) * u
 	default:
 		return s
 	}
 	if !math.IsNaN(slack) && !math.IsInf(slack, 0) {
 		s.Slack = slack * math.Abs(dy)
 	}
-	s.Slack += (1 + math.Abs(limited(x))) * math.Abs(dy) * tiny
+	s.Slack += (1 + math.Abs(limited(x))) * math.Abs(dy) * least
 	return s
 }

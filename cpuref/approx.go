@@ -6,12 +6,37 @@ import (
 	"vkconv/conv"
 )
 
-// A block is a chain of operators. What a float32 computation hands from one to
-// the next is off a little, and the next carries that on. This file bounds it.
+// A block is a chain of operators. What a computation hands from one to the next is
+// off a little, and the next carries that on. This file bounds it, for computations
+// in the type of the data: float32, or float64. Of the latter the oracle is one
+// itself, and off by as much: [Twice] allows for both.
 
-// Approx is a tensor in float64 and how far a float32 computation's own may be
-// off from it, element by element. The zero Approx is an absent tensor.
+// Approx is a tensor in float64 and how far a computation's own may be off from it,
+// element by element. The zero Approx is an absent tensor.
 type Approx struct{ Value, Off []float64 }
+
+// chain bounds a chain of computations in float32, or where it is true in float64.
+type chain bool
+
+func chainOf[T Float]() chain { return chain(wide[T]()) }
+
+func (c chain) bound(s conv.Sum, roundings int) float64 {
+	if c {
+		return s.Bound64(roundings)
+	}
+	return s.Bound(roundings)
+}
+
+// Twice are the sums of a block for a float64 computation that is compared with the
+// oracle's: either may be off by the bound.
+func Twice(sums []conv.Sum, roundings int) []conv.Sum {
+	out := make([]conv.Sum, len(sums))
+	for i, s := range sums {
+		out[i] = s
+		out[i].Slack += s.Bound64(roundings)
+	}
+	return out
+}
 
 // Exactly is a tensor that a computation has as it is.
 func Exactly[T Float](v []T) Approx {
@@ -25,13 +50,13 @@ func Exactly[T Float](v []T) Approx {
 	return a
 }
 
-// ApproxOf is what a float32 computation has of sums.
-func ApproxOf(sums []conv.Sum, roundings int) Approx {
+// approx is what a computation has of sums.
+func (c chain) approx(sums []conv.Sum, roundings int) Approx {
 	a := Approx{make([]float64, len(sums)), make([]float64, len(sums))}
 	for i, s := range sums {
 		a.Value[i] = s.Value
 		if s.Abs != 0 || s.Slack != 0 { // nothing but zeros is exact
-			a.Off[i] = s.Bound(roundings)
+			a.Off[i] = c.bound(s, roundings)
 		}
 	}
 	return a
@@ -62,9 +87,8 @@ func carry(sums, upper []conv.Sum) []conv.Sum {
 	for i, s := range sums {
 		u := upper[i]
 		out[i] = conv.Sum{Value: s.Value, Abs: u.Abs, Slope: s.Slope, Terms: s.Terms, Slack: u.Slack}
-		if u.Abs != s.Abs {
-			out[i].Slack += u.Abs - s.Abs + 1e-14*u.Abs // the difference is rounded itself
-		}
+		// The difference of two sums, which are rounded themselves.
+		out[i].Slack += max(0, u.Abs-s.Abs) + 2*conv.Roundoff64*float64(s.Terms+conv.SampleRoundings)*u.Abs
 	}
 	return out
 }
@@ -100,10 +124,14 @@ func convolve[T Float](p conv.Problem, x Approx, f Filter[T]) []conv.Sum {
 }
 
 // activated applies an activation to what a layer computed.
-func activated(a conv.Activation, sums []conv.Sum) []conv.Sum {
+func (c chain) activated(a conv.Activation, sums []conv.Sum) []conv.Sum {
 	out := make([]conv.Sum, len(sums))
 	for i, s := range sums {
-		out[i] = a.Apply(s)
+		if c {
+			out[i] = a.Apply64(s)
+		} else {
+			out[i] = a.Apply(s)
+		}
 	}
 	return out
 }
@@ -113,13 +141,16 @@ func activated(a conv.Activation, sums []conv.Sum) []conv.Sum {
 // nearer than z is off, by the jump there.
 //
 //	|σ″| ≤ √3/18    |(x·σ)″| ≤ ½    |(x·Φ)″| ≤ 2/√(2π)
-func throughActivation(a conv.Activation, z, dy Approx) Approx {
+func (c chain) throughActivation(a conv.Activation, z, dy Approx) Approx {
 	if a.Kind == conv.Identity {
 		return dy
 	}
 	out := Approx{make([]float64, len(dy.Value)), make([]float64, len(dy.Value))}
 	for i, v := range z.Value {
 		s := a.ApplyBackward(v, dy.Value[i])
+		if c {
+			s = a.ApplyBackward64(v, dy.Value[i])
+		}
 		at := a.Derivative(v)
 		slack := 0.0
 		switch a.Kind {
@@ -138,7 +169,7 @@ func throughActivation(a conv.Activation, z, dy Approx) Approx {
 			}
 		}
 		out.Value[i] = s.Value
-		out.Off[i] = s.Bound(conv.ProductRoundings) + (math.Abs(dy.Value[i])+dy.Off[i])*slack*1.01 + dy.Off[i]*math.Abs(at)*1.01
+		out.Off[i] = c.bound(s, conv.ProductRoundings) + (math.Abs(dy.Value[i])+dy.Off[i])*slack*1.01 + dy.Off[i]*math.Abs(at)*1.01
 	}
 	return out
 }

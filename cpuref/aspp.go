@@ -3,7 +3,7 @@ package cpuref
 import "vkconv/conv"
 
 // ASPP computes the block that [conv.ASPPParams] describes, with the filters of
-// its layers in the order of [conv.ASPP.Layers]. Errors of a float32 computation
+// its layers in the order of [conv.ASPP.Layers]. Errors of a computation in T
 // are bounded with [conv.ProductRoundings]; they hold those of all layers.
 func ASPP[T Float](p conv.ASPP, x []T, filters []Filter[T]) []conv.Sum {
 	return newASPP(p, x, filters).y
@@ -18,21 +18,21 @@ type asppRun struct {
 
 func newASPP[T Float](p conv.ASPP, x []T, filters []Filter[T]) (r asppRun) {
 	check("x", x, p.Input())
-	f := p.Project.Activation
+	f, c := p.Project.Activation, chainOf[T]()
 	r.in = Exactly(x)
 	layer := func(i int, q conv.Problem, x Approx) []conv.Sum {
 		z := convolve(q, x, filters[i])
-		r.z = append(r.z, ApproxOf(z, conv.ProductRoundings))
-		return activated(f, z)
+		r.z = append(r.z, c.approx(z, conv.ProductRoundings))
+		return c.activated(f, z)
 	}
 	var parts []Approx
 	for i, q := range p.Branches {
-		parts = append(parts, ApproxOf(layer(i, q, r.in), conv.ProductRoundings))
+		parts = append(parts, c.approx(layer(i, q, r.in), conv.ProductRoundings))
 	}
-	r.mean = ApproxOf(GlobalPool(p.Mean, x), conv.PoolRoundings)
-	r.meanOut = ApproxOf(layer(len(parts), p.Pool, r.mean), conv.ProductRoundings)
+	r.mean = c.approx(GlobalPool(p.Mean, x), conv.PoolRoundings)
+	r.meanOut = c.approx(layer(len(parts), p.Pool, r.mean), conv.ProductRoundings)
 	spread := carry(Resize(p.Spread, r.meanOut.Value), Resize(p.Spread, r.meanOut.upper()))
-	parts = append(parts, ApproxOf(spread, conv.ResizeRoundings))
+	parts = append(parts, c.approx(spread, conv.ResizeRoundings))
 	r.cat = concatenate(p.Project.N, parts)
 	r.y = layer(len(parts), p.Project, r.cat)
 	return r

@@ -19,12 +19,12 @@ type ASPPGradients struct {
 func ASPPBackward[T Float](p conv.ASPP, x []T, filters []Filter[T], dy []T) (g ASPPGradients) {
 	check("dy", dy, p.Output())
 	r := newASPP(p, x, filters)
-	f, n := p.Project.Activation, len(p.Branches)
+	f, n, c := p.Project.Activation, len(p.Branches), chainOf[T]()
 	g.Filters = make([]FilterGradients, n+2)
 	layer := func(i int, q conv.Problem, x, dy Approx) Approx {
-		b := convolveBackward(q, x, filters[i].Weight, throughActivation(f, r.z[i], dy))
+		b := convolveBackward(q, x, filters[i].Weight, c.throughActivation(f, r.z[i], dy))
 		g.Filters[i] = FilterGradients{b.Weight, b.Bias}
-		return ApproxOf(b.X, conv.ProductRoundings)
+		return c.approx(b.X, conv.ProductRoundings)
 	}
 	dcat := layer(n+1, p.Project, r.cat, Exactly(dy))
 	var paths []Approx
@@ -39,9 +39,9 @@ func ASPPBackward[T Float](p conv.ASPP, x []T, filters []Filter[T], dy []T) (g A
 	}
 	last := part(n)
 	spread := carry(ResizeBackward(p.Spread, last.Value), ResizeBackward(p.Spread, last.upper()))
-	dmean := layer(n, p.Pool, r.mean, ApproxOf(spread, conv.ResizeRoundings))
+	dmean := layer(n, p.Pool, r.mean, c.approx(spread, conv.ResizeRoundings))
 	mean := carry(GlobalPoolBackward(p.Mean, dmean.Value), GlobalPoolBackward(p.Mean, dmean.upper()))
-	g.X = together(append(paths, ApproxOf(mean, conv.PoolRoundings))...)
+	g.X = together(append(paths, c.approx(mean, conv.PoolRoundings))...)
 	return g
 }
 
@@ -52,32 +52,4 @@ func convolveBackward[T Float](q conv.Problem, x Approx, weight []T, dy Approx) 
 	w := Exactly(weight)
 	g, upper := Conv2DBackward(q, x.Value, w.Value, dy.Value), Conv2DBackward(q, x.upper(), w.upper(), dy.upper())
 	return Gradients{X: carry(g.X, upper.X), Weight: carry(g.Weight, upper.Weight), Bias: carry(g.Bias, upper.Bias)}
-}
-
-// ActivatedBackward differentiates [Conv2D] or, of a deformable problem,
-// [DeformConv2D] through the activation behind it. Errors of a float32 computation
-// are bounded with [conv.SampleRoundings].
-func ActivatedBackward[T Float](p conv.Problem, x, offset, mask, weight, bias, dy []T) Gradients {
-	q := p
-	q.Activation = conv.Activation{}
-	in, at, m, w := Exactly(x), Exactly(offset), Exactly(mask), Exactly(weight)
-	var z []conv.Sum
-	roundings := conv.ProductRoundings
-	if p.Deformable() {
-		z, roundings = DeformConv2D(q, x, offset, mask, weight, bias), conv.SampleRoundings
-	} else {
-		z = Conv2D(q, x, weight, bias)
-	}
-	dz := throughActivation(p.Activation, ApproxOf(z, roundings), Exactly(dy))
-	if !p.Deformable() {
-		return convolveBackward(q, in, weight, dz)
-	}
-	q.Bias = true
-	g := DeformConv2DBackward(q, in.Value, at.Value, m.Value, w.Value, dz.Value)
-	upper := DeformConv2DBackward(q, in.upper(), at.Value, m.upper(), w.upper(), dz.upper())
-	out := Gradients{X: carry(g.X, upper.X), Weight: carry(g.Weight, upper.Weight), Bias: carry(g.Bias, upper.Bias), Offset: carry(g.Offset, upper.Offset)}
-	if p.Mask {
-		out.Mask = carry(g.Mask, upper.Mask)
-	}
-	return out
 }

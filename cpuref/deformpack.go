@@ -13,12 +13,12 @@ import (
 //
 // with f the activation. The predictor has the kernel, stride, padding and
 // dilation of p and one group; its outputs are the channels of the offset and
-// behind them those of the mask. Errors of a float32 computation are bounded with
+// behind them those of the mask. Errors of a computation in T are bounded with
 // [conv.SampleRoundings]; they hold those of the predicted offsets, as long as
 // these are [PredictedClear].
 func DeformPack[T Float](p conv.Problem, x []T, filter, predictor Filter[T]) []conv.Sum {
 	r := newPack(p, x, filter, predictor)
-	return activated(p.Activation, r.z)
+	return chainOf[T]().activated(p.Activation, r.z)
 }
 
 // PredictedClear reports whether no predicted offset of a [DeformPack] is so
@@ -56,13 +56,13 @@ func predictorOf(p conv.Problem) conv.Problem {
 
 // predict computes offsets and masks.
 func predict[T Float](r *packRun, predictor Filter[T]) {
-	p := r.p
+	p, c := r.p, chainOf[T]()
 	sums := convolve(predictorOf(p), r.in, predictor)
-	r.offset = ApproxOf(channels(sums, p.N, 0, p.Offset()[1], p.Ho*p.Wo), conv.ProductRoundings)
+	r.offset = c.approx(channels(sums, p.N, 0, p.Offset()[1], p.Ho*p.Wo), conv.ProductRoundings)
 	if p.Mask {
 		z := channels(sums, p.N, p.Offset()[1], p.Offset()[1]+p.MaskShape()[1], p.Ho*p.Wo)
-		r.logits = ApproxOf(z, conv.ProductRoundings)
-		r.mask = ApproxOf(activated(conv.Activation{Kind: conv.Sigmoid}, z), conv.ProductRoundings)
+		r.logits = c.approx(z, conv.ProductRoundings)
+		r.mask = c.approx(c.activated(conv.Activation{Kind: conv.Sigmoid}, z), conv.ProductRoundings)
 	}
 }
 
@@ -115,25 +115,25 @@ type PackGradients struct {
 }
 
 // DeformPackBackward differentiates [DeformPack]: dx along the samples and along
-// the predictor, through offsets and mask. Errors of a float32 computation are
+// the predictor, through offsets and mask. Errors of a computation in T are
 // bounded with [conv.SampleRoundings]; the sums hold those of everything before,
 // as long as the offsets are [PredictedClear].
 func DeformPackBackward[T Float](p conv.Problem, x []T, filter, predictor Filter[T], dy []T) (g PackGradients) {
 	check("dy", dy, p.Output())
-	r := newPack(p, x, filter, predictor)
-	dz := throughActivation(p.Activation, ApproxOf(r.z, conv.SampleRoundings), Exactly(dy))
+	r, c := newPack(p, x, filter, predictor), chainOf[T]()
+	dz := c.throughActivation(p.Activation, c.approx(r.z, conv.SampleRoundings), Exactly(dy))
 	q := p
 	q.Activation, q.Bias = conv.Activation{}, true
 	exact := deformGrad[float64]{q, r.in.Value, r.offset.Value, r.mask.Value, r.weight.Value, dz.Value, nil}.all(1)
 	upper := deformGrad[float64]{q, r.in.upper(), r.offset.Value, r.mask.upper(), r.weight.upper(), dz.upper(), r.offset.Off}.all(1)
 	g.Filter = FilterGradients{carry(exact.Weight, upper.Weight), carry(exact.Bias, upper.Bias)}
-	parts := []Approx{ApproxOf(carry(exact.Offset, upper.Offset), conv.SampleRoundings)}
+	parts := []Approx{c.approx(carry(exact.Offset, upper.Offset), conv.SampleRoundings)}
 	if p.Mask {
-		dmask := ApproxOf(carry(exact.Mask, upper.Mask), conv.SampleRoundings)
-		parts = append(parts, throughActivation(conv.Activation{Kind: conv.Sigmoid}, r.logits, dmask))
+		dmask := c.approx(carry(exact.Mask, upper.Mask), conv.SampleRoundings)
+		parts = append(parts, c.throughActivation(conv.Activation{Kind: conv.Sigmoid}, r.logits, dmask))
 	}
 	b := convolveBackward(predictorOf(p), r.in, predictor.Weight, concatenate(p.N, parts))
 	g.Predictor = FilterGradients{b.Weight, b.Bias}
-	g.X = together(ApproxOf(carry(exact.X, upper.X), conv.SampleRoundings), ApproxOf(b.X, conv.ProductRoundings))
+	g.X = together(c.approx(carry(exact.X, upper.X), conv.SampleRoundings), c.approx(b.X, conv.ProductRoundings))
 	return g
 }

@@ -7,11 +7,11 @@ import "vkconv/conv"
 // [conv.ProductRoundings]; they hold what the levels below were off.
 func Pyramid[T Float](p conv.Pyramid, x []T) (levels [][]conv.Sum) {
 	check("x", x, p.Input())
-	below, filter := Exactly(x), Filter[float32]{Weight: p.Weight()}
+	below, filter, c := Exactly(x), Filter[float32]{Weight: p.Weight()}, chainOf[T]()
 	for _, q := range p.Levels {
 		sums := convolve(q, below, filter)
 		levels = append(levels, sums)
-		below = ApproxOf(sums, conv.ProductRoundings)
+		below = c.approx(sums, conv.ProductRoundings)
 	}
 	return levels
 }
@@ -24,14 +24,14 @@ func Pyramid[T Float](p conv.Pyramid, x []T) (levels [][]conv.Sum) {
 //
 // Bounded like [Pyramid].
 func PyramidBackward[T Float](p conv.Pyramid, dlevels [][]T) (dx []conv.Sum) {
-	w := Exactly(p.Weight())
+	w, c := Exactly(p.Weight()), chainOf[T]()
 	var above Approx
 	for l := len(p.Levels) - 1; l >= 0; l-- {
 		q := p.Levels[l]
 		total := above
 		if dlevels[l] != nil {
 			check("gradient by a level", dlevels[l], q.Output())
-			total = ApproxOf(together(Exactly(dlevels[l]), above), conv.ProductRoundings)
+			total = c.approx(together(Exactly(dlevels[l]), above), conv.ProductRoundings)
 			if above.Value == nil {
 				total = Exactly(dlevels[l])
 			}
@@ -41,7 +41,7 @@ func PyramidBackward[T Float](p conv.Pyramid, dlevels [][]T) (dx []conv.Sum) {
 		}
 		zeros := make([]float64, q.Input().Len())
 		dx = carry(Conv2DBackward(q, zeros, w.Value, total.Value).X, Conv2DBackward(q, zeros, w.upper(), total.upper()).X)
-		above = ApproxOf(dx, conv.ProductRoundings)
+		above = c.approx(dx, conv.ProductRoundings)
 	}
 	if dx == nil {
 		dx = make([]conv.Sum, p.Input().Len())

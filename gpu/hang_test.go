@@ -3,8 +3,10 @@
 package gpu_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +17,9 @@ import (
 )
 
 // hang opens a device with a short patience and gives it more to do than it can finish meanwhile.
-func hang(t *testing.T, i gpu.Info, patience time.Duration) (*gpu.Device, *gpu.Submission) {
+func hang(t *testing.T, i gpu.Info, patience time.Duration, log *slog.Logger) (*gpu.Device, *gpu.Submission) {
 	t.Helper()
-	d := must[*gpu.Device](t)(gpu.Open(gpu.Options{Device: i.Name, CacheDir: "off", HangTimeout: patience}))
+	d := must[*gpu.Device](t)(gpu.Open(gpu.Options{Device: i.Name, CacheDir: "off", HangTimeout: patience, Log: log}))
 	p := must[*gpu.Pipeline](t)(d.Pipeline(module(t, "spin"), nil))
 	const n = 1 << 13 // × 60,000 rounds: 0.4 s on llvmpipe, 2.5 s on SwiftShader
 	x := buffer(t, d, slices.Repeat([]uint32{1}, n)...)
@@ -29,7 +31,8 @@ func hang(t *testing.T, i gpu.Info, patience time.Duration) (*gpu.Device, *gpu.S
 func TestHang(t *testing.T) {
 	for _, i := range gputest.List(t) {
 		t.Run(i.Name, func(t *testing.T) {
-			d, u := hang(t, i, 20*time.Millisecond)
+			var said bytes.Buffer
+			d, u := hang(t, i, 20*time.Millisecond, slog.New(slog.NewTextHandler(&said, nil)))
 			start := time.Now()
 			err := u.Wait(context.Background())
 			wants(t, "wait", err, gpu.ErrDeviceLost, "HangTimeout of 20ms")
@@ -43,6 +46,9 @@ func TestHang(t *testing.T) {
 			}
 			_, err = d.NewBuffer(4)
 			wants(t, "after Close", err, gpu.ErrClosed)
+			if n := strings.Count(said.String(), "level=ERROR msg=lost"); n != 1 { // however many calls fail
+				t.Errorf("the loss was logged %d times: %s", n, said.String())
+			}
 		})
 	}
 }
@@ -51,7 +57,7 @@ func TestHang(t *testing.T) {
 func TestHangThatEnds(t *testing.T) {
 	for _, i := range gputest.List(t) {
 		t.Run(i.Name, func(t *testing.T) {
-			d, u := hang(t, i, 5*time.Millisecond)
+			d, u := hang(t, i, 5*time.Millisecond, nil)
 			wants(t, "wait", u.Wait(context.Background()), gpu.ErrDeviceLost, "HangTimeout")
 			for !d.Settled() {
 				time.Sleep(20 * time.Millisecond)

@@ -5,6 +5,7 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"vkconv/conv"
@@ -31,15 +32,17 @@ type Double struct {
 //	backward  dx, dweight, dbias, doffset, dmask, x, offset, mask, dy   of a convolution
 //	          dx, doffset, dmask, x, [rois,] offset, mask, dy          of DCN and RoI pooling
 //	          dx, dy                                                   of resize and pooling
+//	          dx, x, dy                                                of an activation
+//	y, a, b                                                            of a sum
 //
 // with offset and mask left out of ordinary and transposed convolutions. Those
 // that an operator does not have, and gradients that are not wanted, are zero.
 // Only the first two may be ranges of channels, where [Double.Views] says so.
 type DoubleTensors [9]View
 
-// NewDouble plans a [conv.Problem], [conv.Transposed], [conv.DCN],
-// [conv.RoIPool], [conv.Resize] or [conv.GlobalPool]. weight and bias are those of a
-// convolution; backward bias is nil. Without double precision in the device's
+// NewDouble plans a [conv.Problem], [conv.Transposed], [conv.DCN], [conv.RoIPool],
+// [conv.Resize], [conv.GlobalPool] or [conv.Elementwise]. weight and bias are those
+// of a convolution; backward bias is nil. Without double precision in the device's
 // shaders the error matches [conv.ErrUnsupported], beyond its limits
 // [gpu.ErrTooLarge].
 func NewDouble(d *gpu.Device, problem any, backward bool, weight, bias []float64) (*Double, error) {
@@ -71,6 +74,16 @@ func newDouble(m maker, problem any, backward bool, weight, bias []float64) (*Do
 		var s *scaler
 		s, err = newScaler(m, "pool", p.Input(), p.Output(), backward, true, float64s)
 		err = b.planScale(&Resize{s}, err)
+	case conv.Elementwise:
+		if backward || p.Sum {
+			err = b.planPair(m, p)
+			break
+		}
+		// An activation is that of a depthwise convolution with ones.
+		x := p.Shape
+		weight = slices.Repeat([]float64{1}, x[1])
+		err = b.planConv(m, conv.Problem{N: x[0], C: x[1], H: x[2], W: x[3], K: x[1], R: 1, S: 1, Ho: x[2], Wo: x[3], StrideY: 1, StrideX: 1,
+			DilationY: 1, DilationX: 1, Groups: x[1], Activation: p.Activation}, false)
 	default:
 		err = fmt.Errorf("kernels: %w: %T in float64", conv.ErrUnsupported, problem)
 	}
@@ -334,7 +347,11 @@ func (b *Double) planConvBackward(m maker, p conv.Problem) error {
 			last = 8
 			at, mask, err = samplingSpans(p, t[6].Tensor, t[7].Tensor)
 		}
-		x, e := doubles("x", t[5].Tensor, p.Input().Len())
+		var x span // which dx alone does not need
+		var e error
+		if deformable || t[1].wants() {
+			x, e = doubles("x", t[5].Tensor, p.Input().Len())
+		}
 		dy, e2 := doubles("dy", t[last].Tensor, p.Output().Len())
 		if err = errors.Join(err, e, e2); err != nil {
 			return err

@@ -54,3 +54,18 @@ func (b *Double) planScale(plan *Resize, err error) error {
 	b.record = func(s *gpu.Stream, t *DoubleTensors) error { return plan.Record(s, t[0], t[1]) }
 	return nil
 }
+
+// planPair plans a pass of two tensors, element by element.
+func (b *Double) planPair(m maker, p conv.Elementwise) error {
+	m.traits.StorageRange *= 2 // below, elements are two float32 wide
+	values := map[string]int{"activation": int(p.Activation.Kind), "gradient": 1}
+	if p.Sum {
+		values["gradient"] = 0
+	}
+	values["low"], values["high"] = activationParameters(p.Activation)
+	n := p.Shape.Len()
+	f, err := newFlat(m, "double_pair", n, []string{"a", "b", "y"}, []int{2 * n, 2 * n, 2 * n}, values)
+	b.describe = "double_pair"
+	b.record = func(s *gpu.Stream, t *DoubleTensors) error { return f.record(s, t[1].Tensor, t[2].Tensor, t[0].Tensor) }
+	return err
+}

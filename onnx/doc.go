@@ -16,7 +16,7 @@
 //	Conv ConvTranspose DeformConv           1-D (but DeformConv) and 2-D, everything but
 //	                                        negative padding; weights known when planned
 //	BatchNormalization                      of inference
-//	Relu LeakyRelu Clip Sigmoid Gelu        Gelu without an approximation
+//	Relu LeakyRelu Clip Sigmoid Gelu Swish  Gelu without an approximation; x·Sigmoid(x) is a Swish
 //	Add Mul                                 with constants, one or one a channel; Add of equal shapes
 //	Concat Slice                            of channels
 //	GlobalAveragePool GlobalMaxPool AveragePool MaxPool

@@ -56,6 +56,36 @@ func (p *planner) fuse(nodes []*node, outputs []Value) []*node {
 	return fused
 }
 
+// swish makes ONNX's Swish of x·Sigmoid(x), which is how PyTorch exports a SiLU,
+// where nothing else reads the sigmoid.
+func (p *planner) swish(nodes []*node) []*node {
+	from, reads := map[string]*node{}, map[string]int{} // sigmoids by their outputs
+	for _, n := range nodes {
+		if n.op == "Sigmoid" {
+			from[n.outputs[0]] = n
+		}
+		for _, in := range n.inputs {
+			reads[in]++
+		}
+	}
+	for _, v := range p.m.outputs {
+		reads[v.Name]++
+	}
+	gone := map[*node]bool{}
+	out := slices.Clone(nodes)
+	for i, n := range nodes {
+		for at := range n.inputs {
+			s := from[n.inputs[at]]
+			if n.op != "Mul" || s == nil || s.inputs[0] != n.inputs[1-at] || reads[s.outputs[0]] != 1 {
+				continue
+			}
+			gone[s] = true
+			out[i] = &node{op: "Swish", name: n.name, inputs: s.inputs, outputs: n.outputs, opset: n.opset}
+		}
+	}
+	return slices.DeleteFunc(out, func(n *node) bool { return gone[n] })
+}
+
 // scales tells whether a node only multiplies channels by constants and adds some.
 func (p *planner) scales(n *node) bool {
 	switch n.op {

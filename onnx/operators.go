@@ -50,6 +50,7 @@ func init() {
 		"Sigmoid":   {inputs: [2]int{1, 1}, attributes: attributes{"consumed_inputs": asInts}, infer: inferScale},
 		"LeakyRelu": {inputs: [2]int{1, 1}, attributes: attributes{"alpha": asFloat, "consumed_inputs": asInts}, infer: inferScale},
 		"Gelu":      {inputs: [2]int{1, 1}, attributes: attributes{"approximate": asText}, check: checkGelu, infer: inferScale},
+		"Swish":     {inputs: [2]int{1, 1}, attributes: attributes{"alpha": asFloat}, check: checkSwish, infer: inferScale},
 		"Clip": {inputs: [2]int{1, 3}, attributes: attributes{"min": asFloat, "max": asFloat, "consumed_inputs": asInts},
 			constants: []int{1, 2}, infer: inferScale},
 
@@ -112,6 +113,13 @@ func checkBatchNorm(n *node) (what []string) {
 func checkGelu(n *node) []string {
 	if mode := n.text("approximate", "none"); mode != "none" {
 		return []string{fmt.Sprintf("approximate %.40q", mode)}
+	}
+	return nil
+}
+
+func checkSwish(n *node) []string {
+	if alpha := n.float("alpha", 1); alpha != 1 {
+		return []string{fmt.Sprintf("alpha %g", alpha)}
 	}
 	return nil
 }

@@ -167,7 +167,7 @@ func (p *planner) shapes(feed map[string]tensorio.Array) error {
 	if err := p.feed(feed); err != nil {
 		return err
 	}
-	nodes := p.m.nodes
+	nodes := p.swish(p.m.nodes)
 	if !p.options.NoFusion {
 		// Constants first: what is folded must be known.
 		for _, n := range nodes {

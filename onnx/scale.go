@@ -98,6 +98,8 @@ func (p *planner) activation(n *node) (a conv.Activation, err error) {
 		a.Kind = conv.Sigmoid
 	case "Gelu":
 		a.Kind = conv.GELU
+	case "Swish":
+		a.Kind = conv.SiLU
 	case "LeakyRelu":
 		a.Kind, a.Slope = conv.LeakyReLU, n.float("alpha", 0.01)
 	case "Clip":
@@ -144,7 +146,7 @@ func (p *planner) limit(n *node, i int, name string, missing float32) (float32, 
 // isActivation and isAffine tell what fuse may put behind a layer.
 func isActivation(op string) bool {
 	switch op {
-	case "Relu", "Sigmoid", "Gelu", "LeakyRelu", "Clip":
+	case "Relu", "Sigmoid", "Gelu", "LeakyRelu", "Swish", "Clip":
 		return true
 	}
 	return false

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"vkconv"
 	"vkconv/bench"
 	"vkconv/conv"
 	"vkconv/vis"
@@ -45,11 +46,9 @@ func (p Peak) Known() bool { return p.FLOPs > 0 && p.Bytes > 0 }
 func (p Peak) GFLOPs() float64 { return p.FLOPs / 1e9 }
 func (p Peak) GBs() float64    { return p.Bytes / 1e9 }
 
-// Share is which part of what the roofline allows (Williams et al. 2009, "Roofline: an
-// insightful visual performance model") work of this cost reached.
+// Share is which part of what the roofline allows work of this cost reached.
 func (p Peak) Share(c conv.Cost, took time.Duration) float64 {
-	least := max(float64(c.FLOPs())/p.FLOPs, float64(c.Bytes)/p.Bytes)
-	return least / took.Seconds()
+	return vkconv.Roofline{Float32: p.FLOPs, Memory: p.Bytes}.Share(c.FLOPs(), c.Bytes, took)
 }
 
 // Dilations are layers that cost the same but for their dilation.

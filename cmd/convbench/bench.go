@@ -144,7 +144,7 @@ func (f *benchFlags) run(ctx context.Context, e *env, args []string) error {
 			return badInput(err)
 		}
 		if f.format == "table" {
-			report.WriteTable(e.stdout, nil)
+			report.WriteTable(e.stdout, limits(report))
 		}
 	} else {
 		cases, err := f.cases(args)
@@ -379,7 +379,13 @@ func (f *benchFlags) measure(ctx context.Context, e *env, cases []bench.Case, of
 		shown = e.stdout
 		f.introduce(e, gpu, cpu, why, offsets, cases)
 	}
-	table := bench.Wide{W: shown}
+	e.progress("measuring the roofline")
+	report.Roofs, err = b.MeasureRoofs(ctx)
+	e.progress("")
+	if err != nil {
+		return report, err
+	}
+	table := bench.Wide{W: shown, Peak: report.Limit}
 	wrong, worst, sampled := 0, 0.0, 0
 	for i, c := range cases {
 		e.progress("%d of %d: %s %s", i+1, len(cases), c.Set, c.Name)
@@ -415,6 +421,14 @@ func (f *benchFlags) measure(ctx context.Context, e *env, cases []bench.Case, of
 		return report, &failure{status: statusWrong}
 	}
 	return report, nil
+}
+
+// limits is what a report knows of rooflines, nil where that is nothing.
+func limits(r bench.Report) func(bench.Row) string {
+	if len(r.Roofs) == 0 {
+		return nil
+	}
+	return r.Limit
 }
 
 // introduce says what is measured on what.

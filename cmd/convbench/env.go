@@ -129,7 +129,7 @@ type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{mainCommand, benchCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
+	return []command{mainCommand, benchCommand, rooflineCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {
@@ -188,14 +188,16 @@ func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
 
 // help writes a command's help.
 func (c command) help(w io.Writer, flags *flag.FlagSet) {
-	fmt.Fprintf(w, "usage: %s\n\n%s\n", strings.Join(strings.Fields(flags.Name()+" [flags] "+c.args), " "), strings.TrimSpace(c.long))
+	fmt.Fprintf(w, "usage: %s\n\n%s\n", c.usage(), strings.TrimSpace(c.long))
 	if c.name == "" {
 		fmt.Fprintf(w, "\nCommands (convbench COMMAND -h says more):\n")
 		for _, c := range shown()[1:] {
 			fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
 		}
 	}
-	fmt.Fprintf(w, "\nFlags:\n")
+	if c.flagged() {
+		fmt.Fprintf(w, "\nFlags:\n")
+	}
 	flags.VisitAll(func(f *flag.Flag) {
 		kind, usage := flag.UnquoteUsage(f)
 		line := "  -" + f.Name
@@ -213,7 +215,11 @@ func (c command) help(w io.Writer, flags *flag.FlagSet) {
 	if c.examples != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", strings.Trim(c.examples, "\n"))
 	}
-	fmt.Fprintf(w, "\nThe exit status is 0 if all is well, %d if a result is wrong or a device fails, %d if the input\nis at fault.\n", statusWrong, statusBadInput)
+	slower := ""
+	if c.name == "bench" {
+		slower = fmt.Sprintf(", %d if -compare found a layer slower", statusSlower)
+	}
+	fmt.Fprintf(w, "\nThe exit status is 0 if all is well, %d if a result is wrong or a device fails, %d if the input\nis at fault%s.\n", statusWrong, statusBadInput, slower)
 }
 
 // nan is the default of a number that is not given.

@@ -27,9 +27,12 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`CPU, \d+ threads?`), "CPU, # threads"},
 	// a row of the table of times, from the device's time on
-	{regexp.MustCompile(`(→ [\d×]+) +[\d.]+ +\d+% +[\d.]+ +[\d.]+ +[\d.]+ +\S+ +[\d.]+`), "$1 # #% # # # # #"},
+	{regexp.MustCompile(`(→ [\d×]+) +[\d.]+ +\d+% +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+% +\S+ +[\d.]+`), "$1 # #% # # # #% # #"},
 	// the same of bench, which keeps more times apart, up to the error's share
 	{regexp.MustCompile(`(→ [\d×]+) +[\d.]+ +[\d.]+ +\d+% +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+`), "$1 # # #% # # # # # # #"},
+	{regexp.MustCompile(`(→ [\d× #%]+#) +[\d.]+% of (FMA|memory)`), "$1 #% of its roof"},
+	{regexp.MustCompile(`(?m)^(roof   |  roofline:) .*`), "$1 #"},
+	{regexp.MustCompile(`(?m)^(  [a-z0-9]+(?: [a-z]+)?) +[\d.]+ (GFLOP/s|GB/s)`), "$1 # $2"},
 	{regexp.MustCompile(`take .* together, .* GFLOP/s`), "take # together, # GFLOP/s"},
 	{regexp.MustCompile(`pure Go, [\w ]+`), "pure Go, #"},
 	{regexp.MustCompile(` *\d+(\.\d+)? ms\b`), " # ms"},
@@ -199,6 +202,7 @@ var golden = map[string][]string{
 		"bench -load old.json -compare old.json", "bench -load slower.json -compare old.json", "bench -load slower.json -compare old.json -threshold 0.3",
 		"bench -load slower.json -compare old.json -format csv",
 	},
+	"roofline": {"roofline -device cpu", "roofline now", "roofline -device nosuchdevice"},
 	"badbench": {
 		"bench", "bench -set nosuch", "bench -set resnet50 -batch layers.bench", "bench -set resnet50 -match nosuchlayer", "bench -set resnet50 -match (",
 		"bench ic3ih8oc4", "bench ic3ih8oc4kh9", "bench -batch nosuch.bench", "bench -batch text.png", "bench -x 1x4x9 -k 6", "bench -x 1x4x9x9", "bench -x 1x4x9x9 -k 6 -pad -1",

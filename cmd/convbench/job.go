@@ -17,13 +17,15 @@ var mainCommand = command{
 	short: "verify and time a built-in set of layers",
 	long: `Runs a built-in set of layers (3×3 against 9×9 kernels, dilations 1, 2 and 4, the rates of
 atrous spatial pyramid pooling, deformable convolution v1 and v2, and backward the gradients
-of a dilated and a deformable layer) on the best Vulkan device and on the CPU. Every element of every result is compared with a float64 oracle first; only
-then is anything timed.
+of a dilated and a deformable layer) on the best Vulkan device and on the CPU. Every element
+of every result is compared with a float64 oracle first; only then is anything timed.
 
 The table has for each layer: its device time between two timestamps (median, and half the
 distance between the quartiles), its wall time, GFLOP/s (2 for a multiply-add of direct
-convolution, sampling not counted), GB/s (every tensor read or written once), how many times
-faster than the CPU path, and the largest error as a share of its bound: up to 1 is right.`,
+convolution, sampling not counted), GB/s (every tensor read or written once), its share of the
+device's own roofline, min(peak, intensity × bandwidth), which is measured first (see convbench
+roofline), how many times faster than the CPU path, and the largest error as a share of its
+bound: up to 1 is right.`,
 	examples: `
   convbench
   convbench -device cpu
@@ -69,10 +71,19 @@ func runBench(ctx context.Context, e *env, device string, cases []bench.Case, bu
 	if gpu == nil {
 		adviseIfNone(e, device)
 	}
-	fmt.Fprintln(e.stdout)
-
 	b := bench.Bench{GPU: gpu, CPU: cpu, Budget: budget, Seed: seed}
-	table := bench.Table{W: e.stdout}
+	e.progress("measuring the roofline")
+	roofs, err := b.MeasureRoofs(ctx)
+	e.progress("")
+	if err != nil {
+		return err
+	}
+	main := cpu
+	if gpu != nil {
+		main = gpu
+	}
+	fmt.Fprintf(e.stdout, "roof    %s\n\n", bench.RoofLine(roofs[main.Name()]))
+	table := bench.Table{W: e.stdout, Roofs: roofs}
 	worst, wrong := 0.0, 0
 	for i, c := range cases {
 		e.progress("%d of %d: %s", i+1, len(cases), c.Name)

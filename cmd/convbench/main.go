@@ -2,6 +2,7 @@
 // Vulkan device and on the CPU, each checking the other, and measures them.
 //
 //	convbench                     verify and time a built-in set of layers
+//	convbench roofline            the device's own peaks, which tables give shares of
 //	convbench devices             what Vulkan devices there are, and which is used
 //	convbench check FILE.npz…     run cases made by another program
 //	convbench check -random 1000  run random cases

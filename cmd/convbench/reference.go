@@ -55,7 +55,17 @@ func shown() (list []command) {
 
 // usage is a command's first line.
 func (c command) usage() string {
-	return strings.Join(strings.Fields("convbench "+c.name+" [flags] "+c.args), " ")
+	flags := ""
+	if c.flagged() {
+		flags = " [flags] "
+	}
+	return strings.Join(strings.Fields("convbench "+c.name+flags+" "+c.args), " ")
+}
+
+// flagged reports whether a command has flags.
+func (c command) flagged() (any bool) {
+	c.declared().VisitAll(func(*flag.Flag) { any = true })
+	return any
 }
 
 // declared are a command's flags.

@@ -24,8 +24,8 @@ dilations and one at several sizes, plain and deformable. Writes one HTML page, 
 times, errors as a share of their bound, speed over the CPU path, rate against intensity, and
 cost against dilation and size. The page needs no network and no script.
 
-With -gflops and -gbs, the device's peaks, it also tells which share of its roofline each layer
-reaches.`,
+It also tells which share of its roofline each layer reaches: the device's peaks are measured as
+convbench roofline does, or given with -gflops and -gbs.`,
 	examples: `
   convbench report -o report.html
   convbench report -o cpu.html -device cpu -gflops 350 -gbs 40`,
@@ -35,7 +35,7 @@ reaches.`,
 		flags.StringVar(&r.pattern, "run", "", "of the built-in set, run only the cases whose group or name matches this `regexp`")
 		flags.DurationVar(&r.budget, "budget", bench.DefaultBudget, "how long to repeat a case on each device: a `duration`")
 		flags.Uint64Var(&r.seed, "seed", 1, "the `number` that random data starts from")
-		flags.Float64Var(&r.gflops, "gflops", 0, "the most `GFLOP/s` that the device does")
+		flags.Float64Var(&r.gflops, "gflops", 0, "the most `GFLOP/s` that the device does; without, it is measured")
 		flags.Float64Var(&r.gbs, "gbs", 0, "the most `GB/s` that its memory gives")
 		r.device = deviceFlag(flags)
 		return func(ctx context.Context, e *env, args []string) error {
@@ -114,6 +114,16 @@ func (r *reporting) run(ctx context.Context, e *env) (err error) {
 		page.Peak = report.Peak{FLOPs: r.gflops * 1e9, Bytes: r.gbs * 1e9, From: "as given with -gflops and -gbs"}
 	}
 	b := bench.Bench{GPU: gpu, CPU: cpu, Budget: r.budget, Seed: r.seed}
+	if r.gflops == 0 {
+		e.progress("measuring the roofline")
+		roofs, err := b.MeasureRoofs(ctx)
+		e.progress("")
+		if err != nil {
+			return err
+		}
+		roof := roofs[page.Device]
+		page.Peak = report.Peak{FLOPs: roof.Float32, Bytes: roof.Memory, From: "measured by micro-kernels"}
+	}
 	if page.Main, err = r.measure(ctx, e, b, cases, &page); err != nil {
 		return err
 	}

@@ -57,32 +57,40 @@ func recorded(layers *tensorio.Safetensors, name string, s conv.Shape) ([]float3
 	return a.Float32()
 }
 
-// EndToEnd runs the whole network on PyTorch's input and returns the largest error of
-// its output against PyTorch's in float64, and that of PyTorch's own float32.
-func EndToEnd(ctx context.Context, n *Network, layers *tensorio.Safetensors) (ours, theirs, largest float64, err error) {
+// End is how the output of the whole network compares with PyTorch's in float64.
+type End struct {
+	Ours, Theirs float64 // largest error, and that of PyTorch's own float32
+	Largest      float64 // value
+	Same         float64 // pixels of the same class, in a hundred
+}
+
+// EndToEnd runs the whole network on PyTorch's input.
+func EndToEnd(ctx context.Context, n *Network, layers *tensorio.Safetensors) (end End, err error) {
 	x, err := recorded(layers, "input", n.Shape("input"))
 	if err != nil {
-		return 0, 0, 0, err
+		return End{}, err
 	}
 	want, err := recorded(layers, "out", n.Shape("out"))
 	if err != nil {
-		return 0, 0, 0, err
+		return End{}, err
 	}
 	if err := n.Upload(x); err != nil {
-		return 0, 0, 0, err
+		return End{}, err
 	}
 	if err := n.Run(ctx); err != nil {
-		return 0, 0, 0, err
+		return End{}, err
 	}
 	got, err := n.Read(ctx, "out")
 	if err != nil {
-		return 0, 0, 0, err
+		return End{}, err
 	}
 	for i, v := range got {
-		ours, largest = max(ours, math.Abs(float64(v)-float64(want[i]))), max(largest, math.Abs(float64(want[i])))
+		w := float64(want[i])
+		end.Ours, end.Largest = max(end.Ours, math.Abs(float64(v)-w)), max(end.Largest, math.Abs(w))
 	}
-	theirs, err = strconv.ParseFloat(layers.Metadata()["float32"], 64)
-	return ours, theirs, largest, err
+	end.Same = agreement(classes(got, n.Shape("out")), classes(want, n.Shape("out")))
+	end.Theirs, err = strconv.ParseFloat(layers.Metadata()["float32"], 64)
+	return end, err
 }
 
 // compare shows both.
@@ -115,7 +123,7 @@ func compare(ctx context.Context, e *vkconv.Engine, file *tensorio.Safetensors, 
 	if !worst.OK() {
 		return fmt.Errorf("%s: element %d is %g, PyTorch's is %g, allowed is %.3g", worst.Layer, worst.Index, worst.Got, worst.Want, worst.Bound)
 	}
-	ours, theirs, largest, err := EndToEnd(ctx, n, layers)
+	end, err := EndToEnd(ctx, n, layers)
 	if err != nil {
 		return err
 	}
@@ -123,6 +131,7 @@ func compare(ctx context.Context, e *vkconv.Engine, file *tensorio.Safetensors, 
 	if every > 1 {
 		fmt.Printf("  (of large layers one value in up to %d was compared)\n", every)
 	}
-	fmt.Printf("  end to end off by up to %.2g of %.3g, PyTorch's own float32 by %.2g\n", ours, largest, theirs)
+	fmt.Printf("  end to end off by up to %.2g of %.3g, PyTorch's own float32 by %.2g; PyTorch's class at %.3f %% of the pixels\n",
+		end.Ours, end.Largest, end.Theirs, end.Same)
 	return nil
 }

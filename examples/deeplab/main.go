@@ -2,7 +2,7 @@
 // picture: on every Vulkan device there is and on the CPU, each timed, and held
 // against PyTorch layer by layer.
 //
-//	go run ./examples/deeplab                            # a slim one whose weights are here, on a drawn scene
+//	go run ./examples/deeplab                            # a slim one whose weights are here, on a photograph
 //	go run ./examples/deeplab -picture photo.jpg -o labels.png
 //	go run ./examples/deeplab -weights full.safetensors -layers full_layers.safetensors
 //
@@ -31,16 +31,20 @@ func main() {
 	log.SetFlags(0)
 	weights := flag.String("weights", "", "take the weights from this `file` by testdata/export.py")
 	layers := flag.String("layers", "", "compare every layer with this `file` of PyTorch's")
-	picture := flag.String("picture", "", "segment this `file`; without it a drawn scene")
+	picture := flag.String("picture", "", "segment this `file`; without it a photograph that is here")
 	device := flag.String("device", "", "run on this `device` alone; without it on all")
+	runs := flag.Int("runs", 5, "time this `number` of runs, behind one that warms up")
 	out := flag.String("o", "", "paint the classes into this .png `file`")
 	flag.Parse()
-	if err := run(*weights, *layers, *picture, *device, *out); err != nil {
+	if err := run(*weights, *layers, *picture, *device, *out, *runs); err != nil {
 		log.Fatal("deeplab: ", err)
 	}
 }
 
-func run(weights, layers, picture, device, out string) error {
+func run(weights, layers, picture, device, out string, runs int) error {
+	if runs < 1 {
+		return fmt.Errorf("-runs is %d, must be at least 1", runs)
+	}
 	file, err := tensorio.NewSafetensors("slim.safetensors", slim)
 	if weights != "" {
 		file, err = tensorio.OpenSafetensors(weights)
@@ -49,11 +53,9 @@ func run(weights, layers, picture, device, out string) error {
 		return err
 	}
 	defer file.Close()
-	scene := Scene(192, 256)
-	if picture != "" {
-		if scene, err = tensorio.ReadImage(picture); err != nil {
-			return err
-		}
+	scene, err := Picture(picture)
+	if err != nil {
+		return err
 	}
 	names, err := engines(device)
 	if err != nil {
@@ -65,20 +67,14 @@ func run(weights, layers, picture, device, out string) error {
 		if err != nil {
 			return err
 		}
-		got, err := on(e, file, layers, Normalize(scene), scene.Shape)
+		got, err := on(e, file, layers, Normalize(scene), scene.Shape, runs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Name(), err)
 		}
 		if labels == nil {
 			labels = got
 		} else {
-			same := 0
-			for i, l := range got {
-				if l == labels[i] {
-					same++
-				}
-			}
-			fmt.Printf("  the same class as on the first device at %.3f %% of the pixels\n", 100*float64(same)/float64(len(got)))
+			fmt.Printf("  the same class as on the first device at %.3f %% of the pixels\n", agreement(got, labels))
 		}
 		if err := e.Close(); err != nil {
 			return err
@@ -109,7 +105,7 @@ func engines(device string) ([]string, error) {
 }
 
 // on runs the network on one device and returns the class of every pixel.
-func on(e *vkconv.Engine, file *tensorio.Safetensors, layers string, x []float32, shape conv.Shape) ([]int, error) {
+func on(e *vkconv.Engine, file *tensorio.Safetensors, layers string, x []float32, shape conv.Shape, runs int) ([]int, error) {
 	ctx := context.Background()
 	fmt.Printf("%s, %s\n", e.Name(), e.Driver())
 	if layers != "" {
@@ -126,16 +122,19 @@ func on(e *vkconv.Engine, file *tensorio.Safetensors, layers string, x []float32
 	if err := n.Upload(x); err != nil {
 		return nil, err
 	}
-	var took []float64
-	for range 4 { // the first warms up
+	var device, wall []float64
+	for range 1 + runs {
 		t, err := e.Time(ctx, func() error { return n.Run(ctx) })
 		if err != nil {
 			return nil, err
 		}
-		took = append(took, t.Device.Seconds()*1e3)
+		device, wall = append(device, t.Device.Seconds()*1e3), append(wall, t.Wall.Seconds()*1e3)
 	}
-	slices.Sort(took[1:])
-	fmt.Printf("  %d layers on %d×%d pixels: %.4g ms, median of 3; %.1f MiB on the device\n", len(n.Steps), shape[3], shape[2], took[2], float64(e.Memory().InUse)/(1<<20))
+	device, wall = device[1:], wall[1:] // the first warms up
+	slices.Sort(device)
+	slices.Sort(wall)
+	fmt.Printf("  %d layers on %d×%d pixels: %.4g ms on the device (from %.4g to %.4g), %.4g ms in all, medians of %d; %.3g GFLOP/s, %.1f MiB\n",
+		len(n.Steps), shape[3], shape[2], device[runs/2], device[0], device[runs-1], wall[runs/2], runs, float64(n.FLOPs)/1e6/device[runs/2], float64(e.Memory().InUse)/(1<<20))
 	logits, err := n.Read(ctx, "out")
 	if err != nil {
 		return nil, err
@@ -155,6 +154,17 @@ func classes(logits []float32, s conv.Shape) []int {
 		}
 	}
 	return out
+}
+
+// agreement is how many in a hundred pixels are of the same class.
+func agreement(a, b []int) float64 {
+	same := 0
+	for i, l := range a {
+		if l == b[i] {
+			same++
+		}
+	}
+	return 100 * float64(same) / float64(len(a))
 }
 
 // paint gives every class a colour: the first bits of its number are spread over

@@ -18,6 +18,7 @@ import (
 // value keeps the name of the module that makes it, and a tensor of its own.
 type Network struct {
 	Steps  []*Step // in the order in which they run
+	FLOPs  int64   // of the convolutions, 2 for a multiply-add
 	engine *vkconv.Engine
 	file   *tensorio.Safetensors
 	values map[string]value
@@ -174,6 +175,7 @@ func (n *Network) conv(out, name, norm, in string, p conv.Params, relu bool) str
 		p.Activation.Kind = conv.ReLU
 	}
 	l := must(n.engine.NewConv2D(x.Shape(), narrow(weight), narrow(bias), w, p))
+	n.FLOPs += l.Problem().Cost().FLOPs()
 	n.close = append(n.close, l.Close)
 	y, every := n.add(out, l.Problem().Output()), cpuref.Every(l.Problem())
 	return n.step(&Step{out, []string{in}, func(ctx context.Context) error { return l.Run(ctx, y, x) },

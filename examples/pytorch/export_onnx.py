@@ -1,6 +1,7 @@
 """Exports the same network as an ONNX model, with PyTorch's answer beside it as ONNX's backend tests have it."""
 import os
 
+import numpy as np
 import onnx
 import torch
 from export import net, x, y
@@ -16,3 +17,4 @@ del model.graph.value_info[:]
 onnx.save(model, "onnx/model.onnx")
 onnx.save_tensor(numpy_helper.from_array(x.numpy(), "x"), "onnx/test_data_set_0/input_0.pb")
 onnx.save_tensor(numpy_helper.from_array(y.numpy(), "y"), "onnx/test_data_set_0/output_0.pb")
+np.save("x.npy", x.numpy())
