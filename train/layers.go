@@ -153,30 +153,10 @@ func gradOf(p *Param) *vkconv.Tensor {
 	return p.Grad
 }
 
-// Zero starts with zeros what a layer learns.
-func Zero(l Layer) Layer {
-	return func(b *builder) error {
-		before := b.zero
-		b.zero = true
-		defer func() { b.zero = before }()
-		return l(b)
-	}
-}
-
 // Deform is a deformable convolution v1 to k channels that predicts its own offsets,
 // mmcv's DeformConv2dPack: parameters name.weight, name.bias and name.conv_offset's.
 // The offsets start as zeros, that is from the regular grid.
 func Deform(name string, k, size int, params conv.Params, bias bool) Layer {
-	predict := params
-	predict.Groups = 1
-	return DeformBy(name, k, size, params, bias, Zero(Conv(name+".conv_offset", 2*size*size, size, predict, true)))
-}
-
-// DeformBy is a deformable convolution v1 to k channels whose offsets come from
-// layers of their own, which take the same input and give N×2·size²×H'×W', (Δy, Δx)
-// of each point; the last of them, within [Zero], lets the points start from the
-// regular grid. So the offsets may follow from more than what the kernel sees.
-func DeformBy(name string, k, size int, params conv.Params, bias bool, predict ...Layer) Layer {
 	return func(b *builder) error {
 		x := b.x.Shape()
 		w := conv.Shape{k, x[1] / max(params.Groups, 1), size, size}
@@ -188,26 +168,27 @@ func DeformBy(name string, k, size int, params conv.Params, bias bool, predict .
 		if err != nil {
 			return err
 		}
-		return b.deform(name, p, params, predict, weight, biases)
-	}
-}
-
-// branch makes layers that go off from here with a gradient dx of their own, and
-// leaves the chain as it was. What they give is y, and dy the gradient by it.
-func (b *builder) branch(dx *vkconv.Tensor, layers []Layer) (made []layer, y, dy *vkconv.Tensor, err error) {
-	before, trunk := *b, b.layers
-	b.dx, b.layers = dx, nil
-	for i, l := range layers {
-		if err := l(b); err != nil {
-			return nil, nil, nil, fmt.Errorf("layer %d: %w", i+1, err)
+		predict := params
+		predict.Groups = 1
+		pw := conv.Shape{p.Offset()[1], x[1], size, size}
+		q, err := predict.Problem(x, pw, true)
+		if err != nil {
+			return err
 		}
+		offsetWeight, err1 := b.param(name+".conv_offset.weight", true, pw[:], pw, constant(0))
+		offsetBias, err2 := b.param(name+".conv_offset.bias", true, []int{pw[0]}, conv.Shape{1, pw[0], 1, 1}, constant(0))
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		predictor, err := b.convolve(q, predict, offsetWeight, offsetBias)
+		if err != nil {
+			return fmt.Errorf("%s.conv_offset: %w", name, err)
+		}
+		return b.deform(name, p, params, predictor, weight, biases)
 	}
-	made, y, dy = b.layers, b.x, b.dx
-	b.x, b.dx, b.layers = before.x, before.dx, trunk
-	return made, y, dy, nil
 }
 
-func (b *builder) deform(name string, p conv.Problem, params conv.Params, predict []Layer, weight, bias *Param) error {
+func (b *builder) deform(name string, p conv.Problem, params conv.Params, predictor *convolved, weight, bias *Param) error {
 	zeros := make([]float32, p.Weight().Len())
 	var biases []float32
 	if bias != nil {
@@ -222,6 +203,14 @@ func (b *builder) deform(name string, p conv.Problem, params conv.Params, predic
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	x, dx := b.x, b.dx
+	offset, dOffset, err := b.next(name+".offset", p.Offset())
+	if err != nil {
+		return err
+	}
+	y, dy, err := b.next(name, p.Output())
+	if err != nil {
+		return err
+	}
 	// Two ways lead to x: the samples and the offsets.
 	var sampled, predicted *vkconv.Tensor
 	var sum *vkconv.Add
@@ -234,49 +223,20 @@ func (b *builder) deform(name string, p conv.Problem, params conv.Params, predic
 			return err
 		}
 	}
-	predictor, offset, dOffset, err := b.branch(predicted, predict)
-	if err != nil {
-		return fmt.Errorf("%s's offsets: %w", name, err)
-	}
-	if offset == x || offset.Shape() != p.Offset() {
-		return fmt.Errorf("%w: %s's offsets are %v, must be %v, made by layers of their own", conv.ErrShape, name, offset.Shape(), p.Offset())
-	}
-	b.tensor[name+".offset"] = offset
-	y, dy, err := b.next(name, p.Output())
-	if err != nil {
-		return err
-	}
 	b.add(parts{
-		func(ctx context.Context, training bool) error {
-			for _, part := range predictor {
-				if err := part.forward(ctx, training); err != nil {
-					return err
-				}
-			}
-			return l.Run(ctx, y, x, offset, nil)
+		func(ctx context.Context, _ bool) error {
+			return errors.Join(predictor.Run(ctx, offset, x), l.Run(ctx, y, x, offset, nil))
 		},
 		func(ctx context.Context) error {
 			g := vkconv.Gradients{X: sampled, Weight: weight.Grad, Bias: gradOf(bias), Offset: dOffset}
-			if err := back.Run(ctx, g, x, offset, nil, dy); err != nil {
-				return err
+			err := errors.Join(back.Run(ctx, g, x, offset, nil, dy), predictor.backward(ctx, predicted, x, dOffset))
+			if err == nil && dx != nil {
+				err = sum.Run(ctx, dx, sampled, predicted)
 			}
-			for i := len(predictor) - 1; i >= 0; i-- {
-				if err := predictor[i].backward(ctx); err != nil {
-					return err
-				}
-			}
-			if dx == nil {
-				return nil
-			}
-			return sum.Run(ctx, dx, sampled, predicted)
+			return err
 		},
 		func() error {
-			for _, part := range predictor {
-				if err := part.refresh(); err != nil {
-					return err
-				}
-			}
-			return errors.Join(l.SetWeightsFrom(weight.Value, valueOf(bias)), back.SetWeightsFrom(weight.Value, nil))
+			return errors.Join(predictor.refresh(), l.SetWeightsFrom(weight.Value, valueOf(bias)), back.SetWeightsFrom(weight.Value, nil))
 		},
 	}, y, dy)
 	return nil

@@ -60,7 +60,6 @@ type Layer func(b *builder) error
 type builder struct {
 	*Net
 	x, dx *vkconv.Tensor
-	zero  bool // what layers learn starts as zeros
 }
 
 // New makes a net for batches of images, N×C×H×W, on an engine; the last layer
@@ -140,13 +139,10 @@ func (n *Net) param(name string, learned bool, torch []int, s conv.Shape, start 
 	return p, nil
 }
 
-// uniform draws within ±1/√fan, within [Zero] nothing.
-func (b *builder) uniform(fan int) func(int) float32 {
-	if b.zero {
-		return constant(0)
-	}
+// uniform draws within ±1/√fan.
+func (n *Net) uniform(fan int) func(int) float32 {
 	bound := 1 / math.Sqrt(float64(fan))
-	return func(int) float32 { return float32((2*b.rng.Float64() - 1) * bound) }
+	return func(int) float32 { return float32((2*n.rng.Float64() - 1) * bound) }
 }
 
 func constant(v float32) func(int) float32 { return func(int) float32 { return v } }

@@ -31,7 +31,7 @@ the arrays images and labels.
 
 Ctrl-C keeps the state; the same command goes on from there, to the same bits as if nothing had
 happened. Written to the directory of -o: points.gif, the points of four held-out pictures as
-they learn; those pictures, held-out-1.png to -4; accuracy.svg and loss.svg; weights.safetensors
+they learn; those pictures, held-out-1.png to -4; mistakes.svg and loss.svg; weights.safetensors
 of the first deformable network, for convbench show -net; state.npz to go on from.`,
 	examples: `
   convbench learn -o learned
@@ -126,12 +126,12 @@ func (l learning) run(ctx context.Context, e *env) error {
 
 // tell prints what came out.
 func (l learning) tell(w io.Writer, curves []learn.Curve) {
-	fmt.Fprintf(w, "\nheld out, share told right     worst   mean   best   points' distance\n")
+	fmt.Fprintf(w, "\non the test's pictures, told right   worst   mean   best   points' distance\n")
 	summaries := learn.Summaries(curves, l.kinds)
 	for _, s := range summaries {
-		fmt.Fprintf(w, "  %-12s %2d networks     %6.1f %6.1f %6.1f", s.Kind, s.Nets, 100*s.Least, 100*s.Mean, 100*s.Most)
+		fmt.Fprintf(w, "  %-12s %2d networks           %6.1f %6.1f %6.1f", s.Kind, s.Nets, 100*s.Least, 100*s.Mean, 100*s.Most)
 		if s.Kind == "deformable" {
-			fmt.Fprintf(w, "   %.2f of the grid's", s.Distance)
+			fmt.Fprintf(w, "   %.2f of the grid's (standing still where they are on average: %.2f)", s.Distance, s.Pattern)
 		}
 		fmt.Fprintln(w)
 	}
@@ -156,6 +156,6 @@ func (l learning) draw(d learn.Data, curves []learn.Curve) error {
 			break
 		}
 	}
-	return errors.Join(write("accuracy.svg", func(w io.Writer) error { return learn.PlotAccuracy(w, curves, l.kinds, l.steps) }),
+	return errors.Join(write("mistakes.svg", func(w io.Writer) error { return learn.PlotMistakes(w, curves, l.kinds, l.steps) }),
 		write("loss.svg", func(w io.Writer) error { return learn.PlotLoss(w, curves, l.kinds, l.steps) }))
 }

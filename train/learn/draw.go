@@ -21,7 +21,7 @@ const Shown = 4
 // Picture is picture i of the animation, from the left.
 func Picture(d Data, i int) tensorio.Image {
 	m := tensorio.Image{Shape: conv.Shape{1, 3, Size, Size}, Pix: make([]float32, 3*Size*Size)}
-	d.Sample(HeldOut, i, m.Pix, make([]bool, Size*Size))
+	d.Sample(Validation, i, m.Pix, make([]bool, Size*Size))
 	return m
 }
 
@@ -37,7 +37,7 @@ func Animate(w io.Writer, d Data, c Curve) error {
 		return fmt.Errorf("the curve of a %s net has no points to show", c.Kind)
 	}
 	b := newBatch()
-	b.draw(d, HeldOut, 0)
+	b.draw(d, Validation, 0)
 	out := &gif.GIF{}
 	var before []uint8
 	for i, offsets := range c.frames {
@@ -147,11 +147,12 @@ func line(m *image.Paletted, inside image.Rectangle, a, b image.Point, c color.C
 	}
 }
 
-// PlotAccuracy writes an SVG of the accuracy on held-out pictures while the nets
-// learned: of each kind the mean over its seeds, and where they were.
-func PlotAccuracy(w io.Writer, curves []Curve, kinds []string, steps int) error {
-	plot := vis.Lines{Title: "Accuracy on held-out pictures", X: "step", Y: "share right",
-		Note: "Mean over the seeds; the bars reach from the worst net to the best."}
+// PlotMistakes writes an SVG of the share of held-out pictures that the nets told
+// wrong while they learned: of each kind the mean over its seeds, and where they were.
+func PlotMistakes(w io.Writer, curves []Curve, kinds []string, steps int) error {
+	const none = 0.5 / (looked * Batch) // a place for it on a logarithmic scale
+	plot := vis.Lines{Title: "Held-out pictures told wrong", X: "step", Y: "share wrong", LogY: true,
+		Note: fmt.Sprintf("Mean over the seeds; the bars reach from the best net to the worst. %d pictures, none wrong drawn as half a picture.", looked*Batch)}
 	for _, k := range kinds {
 		var own []Curve
 		for _, c := range curves {
@@ -166,8 +167,8 @@ func PlotAccuracy(w io.Writer, curves []Curve, kinds []string, steps int) error 
 		for i := range own[0].Accuracy {
 			mean, least, most := 0.0, 1.0, 0.0
 			for _, c := range own {
-				a := c.Accuracy[i]
-				mean, least, most = mean+a/float64(len(own)), min(least, a), max(most, a)
+				wrong := max(1-c.Accuracy[i], none)
+				mean, least, most = mean+wrong/float64(len(own)), min(least, wrong), max(most, wrong)
 			}
 			s.Points = append(s.Points, vis.Point{X: float64(i * steps / Looks), Y: mean})
 			s.Low, s.High = append(s.Low, least), append(s.High, most)

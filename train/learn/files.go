@@ -30,8 +30,8 @@ type Set struct {
 }
 
 // ReadSet reads images and labels from two IDX files (as MNIST's, gzipped or not),
-// or both from one .npz with the arrays images, N×H×W or N×H×W×3, and labels. A fifth
-// of the pictures, drawn by the seed, is held out. Errors match [conv.ErrShape] or
+// or both from one .npz with the arrays images, N×H×W or N×H×W×3, and labels. A tenth
+// of the pictures, drawn by the seed, is for validation, a tenth for the test. Errors match [conv.ErrShape] or
 // [conv.ErrParams] where the files are at fault.
 func ReadSet(images, labels string, seed uint64) (*Set, error) {
 	var x, y tensorio.Array
@@ -141,8 +141,9 @@ func (s *Set) Names() []string { return s.names }
 // Sample gives picture i of a split, around and around.
 func (s *Set) Sample(split uint64, i int, picture []float32, mask []bool) int {
 	at := s.order[i%s.training]
-	if split == HeldOut {
-		at = s.order[s.training+i%(len(s.order)-s.training)]
+	if split != Training { // the others in turns
+		held := s.order[s.training:]
+		at = held[(2*i+int(split-Validation))%(len(held)/2*2)]
 	}
 	copy(picture, s.pictures[at])
 	copy(mask, s.masks[at])

@@ -61,8 +61,8 @@ func TestInterrupted(t *testing.T) {
 				}
 			}
 		}
-		if want[i].HeldOut != got[i].HeldOut {
-			t.Errorf("held out %g, want %g", got[i].HeldOut, want[i].HeldOut)
+		if want[i].Test != got[i].Test {
+			t.Errorf("tested %v, want %v", got[i].Test, want[i].Test)
 		}
 	}
 	o.Steps++
@@ -237,7 +237,7 @@ func TestPointsSetOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := curves[0].Distances
-	t.Logf("%.1f %% told right, points at %.3f of the grid's distance", 100*curves[0].HeldOut, d[len(d)-1])
+	t.Logf("%.1f %% told right, points at %.3f of the grid's distance", 100*curves[0].Test.Accuracy, d[len(d)-1])
 	if d[0] != 1 || d[len(d)-1] > 0.95 {
 		t.Errorf("the points were at %.3f of the grid's distance and are at %.3f", d[0], d[len(d)-1])
 	}

@@ -25,7 +25,7 @@ type Options struct {
 	State string // the file of the checkpoint
 	// Weights is the file for those of the first deformable net, which [Load] reads.
 	Weights string
-	// Progress is told of every step; accuracy is the latest on held-out pictures.
+	// Progress is told of every step; accuracy is the latest on pictures for validation.
 	Progress func(kind string, seed, step int, loss, accuracy float64)
 	Stop     func(step int) bool // for tests: stop as an interruption would
 }
@@ -35,17 +35,20 @@ type Curve struct {
 	Kind      string
 	Seed      int
 	Loss      []float64 // of each step's batch
-	Accuracy  []float64 // on held-out pictures, at every look
-	HeldOut   float64   // behind training, on all held-out pictures
-	Distances []float64 // of the points from the object, in shares of the grid's; deformable only
+	Accuracy  []float64 // on pictures for validation, at every look
+	Distances []float64 // of the points from the object there, in shares of the grid's; deformable only
+	Test      Measured  // behind training
 	frames    [][]float32
 }
 
 // Looks are how often a net is looked at while it trains, and the first time before.
 const Looks = 24
 
-// heldOut is how many batches accuracy and distances are measured on.
-const heldOut = 16
+// How many batches a look measures, and the test.
+const (
+	looked = 8
+	tested = 32
+)
 
 // lookAt tells whether a net is looked at behind step, of steps.
 func lookAt(step, steps int) bool { return step*Looks/steps != (step-1)*Looks/steps }
@@ -96,7 +99,7 @@ func (r *runner) one(ctx context.Context) error {
 		r.state = nil
 	} else {
 		r.now = Curve{Kind: kind, Seed: seed}
-		if err := r.look(work, n, 1); err != nil {
+		if err := r.look(work, n); err != nil {
 			return err
 		}
 	}
@@ -114,7 +117,7 @@ func (r *runner) one(ctx context.Context) error {
 		}
 		r.now.Loss = append(r.now.Loss, result.Loss)
 		if lookAt(i+1, r.Steps) {
-			if err := r.look(work, n, 4); err != nil {
+			if err := r.look(work, n); err != nil {
 				return err
 			}
 		}
@@ -122,7 +125,7 @@ func (r *runner) one(ctx context.Context) error {
 			r.Progress(kind, seed, i+1, result.Loss, r.now.Accuracy[len(r.now.Accuracy)-1])
 		}
 	}
-	accuracy, _, _, err := Measure(work, n, r.Data, heldOut)
+	test, _, err := Measure(work, n, r.Data, Test, tested)
 	if err != nil {
 		return err
 	}
@@ -131,36 +134,46 @@ func (r *runner) one(ctx context.Context) error {
 			return err
 		}
 	}
-	r.now.HeldOut = accuracy
+	r.now.Test = test
 	r.done, r.now = append(r.done, r.now), Curve{}
 	return nil
 }
 
-// look measures the net on some held-out batches and keeps where its points are.
-func (r *runner) look(ctx context.Context, n *train.Net, batches int) error {
-	accuracy, ratio, offsets, err := Measure(ctx, n, r.Data, batches)
+// look measures the net on some pictures for validation and keeps where its points are.
+func (r *runner) look(ctx context.Context, n *train.Net) error {
+	m, offsets, err := Measure(ctx, n, r.Data, Validation, looked)
 	if err != nil {
 		return err
 	}
 	c := &r.now
-	c.Accuracy = append(c.Accuracy, accuracy)
+	c.Accuracy = append(c.Accuracy, m.Accuracy)
 	if offsets != nil {
-		c.Distances, c.frames = append(c.Distances, ratio), append(c.frames, offsets[:Shown*2*grid*grid])
+		c.Distances, c.frames = append(c.Distances, m.Distance), append(c.frames, offsets[:Shown*2*grid*grid])
 	}
 	return nil
 }
 
-// Measure runs a net on held-out pictures: the share that it tells right, and of a
-// deformable one how far its points are from the object on average, over all points
-// and pictures, in shares of what the regular grid's are; and the first batch's offsets.
-func Measure(ctx context.Context, n *train.Net, d Data, batches int) (accuracy, ratio float64, offsets []float32, err error) {
-	b, right, learned, regular := newBatch(), 0, 0.0, 0.0
+// Measured is what a net does on pictures that it was not trained on.
+type Measured struct {
+	Accuracy float64 // the share that it tells right
+	// Distance is how far a deformable net's points are from the object on average, over
+	// all points and pictures, in shares of what the regular grid's are. Pattern is the
+	// same of points that stand still where the net's are on average: what is below it
+	// comes of following the object.
+	Distance, Pattern float64
+}
+
+// Measure runs a net on the first batches of a split. It returns the offsets besides,
+// nil of a net that is not deformable.
+func Measure(ctx context.Context, n *train.Net, d Data, split uint64, batches int) (m Measured, offsets []float32, err error) {
+	b, right := newBatch(), 0
 	at := n.Tensor("look.offset")
+	var away [][]float64 // each picture's distances
 	for i := range batches {
-		b.draw(d, HeldOut, i*Batch)
+		b.draw(d, split, i*Batch)
 		result, err := n.Test(ctx, b.pictures, b.classes)
 		if err != nil {
-			return 0, 0, nil, err
+			return m, nil, err
 		}
 		right += result.Right
 		if at == nil {
@@ -168,18 +181,29 @@ func Measure(ctx context.Context, n *train.Net, d Data, batches int) (accuracy, 
 		}
 		o := make([]float32, at.Shape().Len())
 		if err := at.Download(ctx, o); err != nil {
-			return 0, 0, nil, err
+			return m, nil, err
 		}
-		if i == 0 {
-			offsets = o
-		}
-		for j, mask := range b.masks {
-			away := distances(mask)
-			learned += far(away, points(o, j))
-			regular += far(away, points(nil, j))
+		offsets = append(offsets, o...)
+		for _, mask := range b.masks {
+			away = append(away, distances(mask))
 		}
 	}
-	return float64(right) / float64(batches*Batch), learned / regular, offsets, nil
+	m.Accuracy = float64(right) / float64(batches*Batch)
+	if at == nil {
+		return m, nil, nil
+	}
+	mean := make([]float32, 2*grid*grid)
+	for i, o := range offsets {
+		mean[i%len(mean)] += o / float32(len(away))
+	}
+	regular, learned, still := 0.0, 0.0, 0.0
+	for i, a := range away {
+		regular += far(a, points(nil, 0))
+		learned += far(a, points(offsets, i))
+		still += far(a, points(mean, 0))
+	}
+	m.Distance, m.Pattern = learned/regular, still/regular
+	return m, offsets, nil
 }
 
 // what the checkpoint is of.
@@ -212,7 +236,7 @@ func (r *runner) save(n *train.Net) error {
 		vector("loss", c.Loss)
 		vector("accuracy", c.Accuracy)
 		vector("distances", c.Distances)
-		vector("heldout", []float64{c.HeldOut})
+		vector("test", []float64{c.Test.Accuracy, c.Test.Distance, c.Test.Pattern})
 		var frames []float32
 		for _, f := range c.frames {
 			frames = append(frames, f...)
@@ -243,22 +267,22 @@ func (r *runner) load() error {
 			break
 		}
 		c := Curve{Kind: r.Kinds[i%len(r.Kinds)], Seed: i/len(r.Kinds) + 1}
-		heldOut, frames := []float64(nil), []float32(nil)
-		for name, to := range map[string]*[]float64{"loss": &c.Loss, "accuracy": &c.Accuracy, "distances": &c.Distances, "heldout": &heldOut} {
+		test, frames := []float64(nil), []float32(nil)
+		for name, to := range map[string]*[]float64{"loss": &c.Loss, "accuracy": &c.Accuracy, "distances": &c.Distances, "test": &test} {
 			v, err := a[key+name].Float64()
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", r.State, key+name, err)
 			}
 			*to = v
 		}
-		if frames, err = a[key+"frames"].Float32(); err != nil || len(heldOut) != 1 {
+		if frames, err = a[key+"frames"].Float32(); err != nil || len(test) != 3 {
 			return fmt.Errorf("%w: %s: the curves are cut", conv.ErrShape, r.State)
 		}
 		const each = Shown * 2 * grid * grid
 		for ; len(frames) >= each; frames = frames[each:] {
 			c.frames = append(c.frames, frames[:each])
 		}
-		c.HeldOut = heldOut[0]
+		c.Test = Measured{test[0], test[1], test[2]}
 		r.done = append(r.done, c)
 	}
 	if _, under := a["net.optimizer.steps"]; under && len(r.done) > 0 {
@@ -273,11 +297,11 @@ func (r *runner) load() error {
 	return nil
 }
 
-// Summary is what the nets of one kind reached on held-out pictures.
+// Summary is what the nets of one kind reached on the pictures of the test.
 type Summary struct {
 	Kind              string
-	Mean, Least, Most float64
-	Distance          float64 // mean of the last distances, deformable only
+	Mean, Least, Most float64 // of the accuracy
+	Distance, Pattern float64 // means, deformable only
 	Nets              int
 }
 
@@ -290,15 +314,13 @@ func Summaries(curves []Curve, kinds []string) (out []Summary) {
 				continue
 			}
 			s.Nets++
-			s.Mean += c.HeldOut
-			s.Least, s.Most = min(s.Least, c.HeldOut), max(s.Most, c.HeldOut)
-			if len(c.Distances) > 0 {
-				s.Distance += c.Distances[len(c.Distances)-1]
-			}
+			a := c.Test.Accuracy
+			s.Mean, s.Least, s.Most = s.Mean+a, min(s.Least, a), max(s.Most, a)
+			s.Distance, s.Pattern = s.Distance+c.Test.Distance, s.Pattern+c.Test.Pattern
 		}
 		if s.Nets > 0 {
 			s.Mean /= float64(s.Nets)
-			s.Distance /= float64(s.Nets)
+			s.Distance, s.Pattern = s.Distance/float64(s.Nets), s.Pattern/float64(s.Nets)
 			out = append(out, s)
 		}
 	}

@@ -29,10 +29,12 @@ var Colours = []string{"red", "green", "blue"}
 // right from wrong is shape: one has to look along the stroke, and nowhere else.
 type Drawn struct{ Seed uint64 }
 
-// The splits of the data.
+// The splits of the data. Choices, such as the settings of this package, are made by
+// what Validation says; Test is asked once a net, when it has been trained.
 const (
 	Training = iota
-	HeldOut
+	Validation
+	Test
 )
 
 // Names are the classes.
