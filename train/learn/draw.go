@@ -152,7 +152,7 @@ func line(m *image.Paletted, inside image.Rectangle, a, b image.Point, c color.C
 func PlotMistakes(w io.Writer, curves []Curve, kinds []string, steps int) error {
 	const none = 0.5 / (looked * Batch) // a place for it on a logarithmic scale
 	plot := vis.Lines{Title: "Held-out pictures told wrong", X: "step", Y: "share wrong", LogY: true,
-		Note: fmt.Sprintf("Mean over the seeds; the bars reach from the best net to the worst. %d pictures, none wrong drawn as half a picture.", looked*Batch)}
+		Note: fmt.Sprintf("Mean of the seeds, bars from best to worst; of %d pictures, none wrong drawn as half a one.", looked*Batch)}
 	for _, k := range kinds {
 		var own []Curve
 		for _, c := range curves {

@@ -59,7 +59,7 @@ func New(e *vkconv.Engine, kind string, classes int, seed uint64) (*train.Net, e
 	if err != nil {
 		return nil, err
 	}
-	if err := n.UseAdam(conv.Adam{}); err != nil {
+	if err := n.UseAdam(conv.Adam{WeightDecay: decay, Decoupled: true}); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -69,14 +69,23 @@ func New(e *vkconv.Engine, kind string, classes int, seed uint64) (*train.Net, e
 // rate is the learning rate of step i of n: a cosine from its top to 0.
 func rate(i, n int) float64 { return 0.01 * (0.5 + 0.5*math.Cos(math.Pi*float64(i)/float64(n))) }
 
-// The offsets stand still for the first steps: while the weights are random, so
-// would be the ways that the points go.
-const still = 60
+// How the points are made to follow.
+const (
+	// The offsets stand still for the first steps: while the weights are random, so
+	// would be the ways that the points go.
+	still = 60
+	hasty = 2 // how much faster than the weights offsets are learned then
+	// Adam's steps are as long where a gradient is noise as where it is not. A point that
+	// does not find the object at once would wander off the picture, where there is no
+	// way back; decay (Loshchilov and Hutter 2019) calls it back to the grid. Without it
+	// points end at 0.55 of the grid's distance, with it at 0.37 (validation, three seeds).
+	decay = 0.1
+)
 
 func setRates(n *train.Net, step int) {
-	for _, name := range []string{"weight", "bias"} {
-		if p := n.Param("look.conv_offset." + name); p != nil {
-			p.Rate = 1
+	for _, name := range []string{".weight", ".bias"} {
+		if p := n.Param(offsetLayer + name); p != nil {
+			p.Rate = hasty
 			if step < still {
 				p.Rate = 0
 			}

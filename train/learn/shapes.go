@@ -48,7 +48,7 @@ const (
 	stroke = 0.125        // how much brighter than the mean, of values from 0 to 1
 	noise  = 1.0 * stroke // standard deviation
 	dots   = 3
-	jitter = 6.0 // pixels off the middle, at most
+	jitter = 7.0 // pixels off the middle, at most
 	long   = 4.0 // arms in pixels, at least; twice as long at most
 	thin   = 1.4 // half the width of a stroke, at least
 )
