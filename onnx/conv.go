@@ -113,6 +113,9 @@ func narrow(v []float64) []float32 {
 }
 
 func inferConv(p *planner, n *node) (*planned, error) {
+	if len(p.values[n.inputs[0]].dims) == volumes {
+		return inferVolume(p, n, false)
+	}
 	x, s, err := p.images(n)
 	if err != nil {
 		return nil, err

@@ -13,8 +13,9 @@
 //
 // What is here of ONNX's operators (domain ai.onnx, up to opset 28), in float32:
 //
-//	Conv ConvTranspose DeformConv           1-D (but DeformConv) and 2-D, everything but
-//	                                        negative padding; weights known when planned
+//	Conv ConvTranspose DeformConv           1-D, 2-D and 3-D (DeformConv 2-D), everything but
+//	                                        negative padding; weights known when planned; in
+//	                                        3-D the work is by planes over taps more
 //	BatchNormalization                      of inference
 //	Relu LeakyRelu Clip Sigmoid Gelu Swish  Gelu without an approximation; x·Sigmoid(x) is a Swish
 //	Add Mul                                 with constants, one or one a channel; Add of equal shapes

@@ -7,6 +7,9 @@ import (
 )
 
 func inferConvTranspose(p *planner, n *node) (*planned, error) {
+	if len(p.values[n.inputs[0]].dims) == volumes {
+		return inferVolume(p, n, true)
+	}
 	x, s, err := p.images(n)
 	if err != nil {
 		return nil, err
