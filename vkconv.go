@@ -147,10 +147,12 @@ func (e *Engine) use() (func(), error) {
 	e.mu.RLock()
 	if e.closed {
 		e.mu.RUnlock()
-		return nil, fmt.Errorf("engine: %w", ErrClosed)
+		return nil, errEngineClosed()
 	}
 	return e.mu.RUnlock, nil
 }
+
+func errEngineClosed() error { return fmt.Errorf("engine: %w", ErrClosed) }
 
 // OnGPU reports whether the engine runs on a Vulkan device.
 func (e *Engine) OnGPU() bool { return e.back.onGPU() }
@@ -259,10 +261,13 @@ type caster interface {
 	cast(to, from storage) error
 }
 
-// operator is a planned layer. It runs on its operands, the outputs first, in
-// the operator's own order; nil where there is none.
+// stores are an operator's operands, the outputs first, in its own order; nil where
+// there is none. They go by value, so that a call leaves nothing on the heap.
+type stores [maxOperands]storage
+
+// operator is a planned layer. It runs on its operands.
 type operator interface {
-	run(ctx context.Context, operands []storage) error
+	run(ctx context.Context, operands stores) error
 	setWeights(weight, bias []float32) error
 	describe() string
 	workspace() int64

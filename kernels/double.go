@@ -19,7 +19,7 @@ type Double struct {
 	weights       conv.Shape // zero without
 	biases        int
 	weight, bias  *gpu.Buffer
-	record        func(s *gpu.Stream, t *DoubleTensors) error
+	record        func(s *gpu.Stream, t DoubleTensors) error
 	describe      string
 	workspace     int64
 	views         bool
@@ -125,7 +125,7 @@ func (b *Double) SetWeights(weight, bias []float64) error {
 }
 
 // Record records the operator.
-func (b *Double) Record(s *gpu.Stream, t *DoubleTensors) error { return b.record(s, t) }
+func (b *Double) Record(s *gpu.Stream, t DoubleTensors) error { return b.record(s, t) }
 
 // Views reports whether output and input may be ranges of channels.
 func (b *Double) Views() bool { return b.views }
@@ -257,7 +257,7 @@ func (b *Double) planConv(m maker, p conv.Problem, backward bool) error {
 	if err != nil {
 		return err
 	}
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		y, x, values, err := b.viewed(t, p.Output(), p.Input())
 		if err != nil {
 			return err
@@ -295,7 +295,7 @@ func samplingSpans(p conv.Problem, offset, mask Tensor) (at, m span, err error) 
 
 // viewed binds output and input, which may be ranges of channels, and returns
 // the push constants that say so.
-func (b *Double) viewed(t *DoubleTensors, to, from conv.Shape) (out, in span, values map[string]int, err error) {
+func (b *Double) viewed(t DoubleTensors, to, from conv.Shape) (out, in span, values map[string]int, err error) {
 	limits := b.device.Info().Limits
 	place := func(v View, name string, shape conv.Shape) (span, int, int) {
 		at, first, channels, e := v.placeOf(8, name, shape, max(limits.StorageAlign, 8), limits.StorageBufferRange)
@@ -336,7 +336,7 @@ func (b *Double) planConvBackward(m maker, p conv.Problem) error {
 	weights := plan(weightName, p.K*cg*p.Taps(), p.N*p.Ho, 1+p.Wo, 0)
 	bias := plan("double_grad_bias", p.K, p.N*p.Ho, 1+p.Wo, 0)
 	b.describe = weightName
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		g := [5]span{}
 		sizes := [5]int{p.Input().Len(), p.Weight().Len(), p.K}
 		last := 6
@@ -437,7 +437,7 @@ func (b *Double) planTransposed(m maker, q conv.Transposed, backward bool) error
 	v, _ := doubleValues(p)
 	pass, err := newStepped(m, "double_conv2d_grad_input", p.N*p.C*p.H, inputTerms(p), 1+p.Wo*(1+p.S), 2*p.W+p.W*functionRounds, v)
 	b.describe = "double_conv2d_grad_input"
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		y, err := doubles("y", t[0].Tensor, p.Input().Len())
 		x, e := doubles("x", t[1].Tensor, p.Output().Len())
 		if err = errors.Join(err, e); err != nil {
@@ -462,7 +462,7 @@ func (b *Double) planTransposedBackward(m maker, p conv.Problem) error {
 	v["k"], v["ho"], v["wo"] = p.C, p.H, p.W // dbias sums dy, the other way's input
 	bias, err := newStepped(m, "double_grad_bias", p.C, p.N*p.H, 1+p.W, 0, v)
 	b.describe = "double_conv2d, double_conv2d_grad_weight"
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		x, err := doubles("x", t[5].Tensor, p.Output().Len())
 		dy, e := doubles("dy", t[6].Tensor, p.Input().Len())
 		if err = errors.Join(err, e); err != nil {
