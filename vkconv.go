@@ -90,6 +90,7 @@ type Engine struct {
 	log *slog.Logger
 
 	mu     sync.RWMutex // held for reading while a call is under way
+	leave  func()       // mu.RUnlock, made once so that calls make none
 	back   backend
 	closed bool
 
@@ -117,7 +118,7 @@ func Open(o Options) (*Engine, error) {
 	back, why, err := openVulkan(o)
 	switch {
 	case err == nil:
-		return &Engine{back: back, why: why, log: o.Log}, nil
+		return newEngine(back, why, o.Log), nil
 	case device != "" || o.Validation:
 		return nil, err
 	}
@@ -126,8 +127,14 @@ func Open(o Options) (*Engine, error) {
 }
 
 func onCPU(o Options, why string) *Engine {
-	e := &Engine{back: newCPU(o), why: why, log: o.Log}
+	e := newEngine(newCPU(o), why, o.Log)
 	o.Log.Info("opened", "device", e.Name()+", "+e.Driver())
+	return e
+}
+
+func newEngine(back backend, why string, log *slog.Logger) *Engine {
+	e := &Engine{back: back, why: why, log: log}
+	e.leave = e.mu.RUnlock
 	return e
 }
 
@@ -149,7 +156,7 @@ func (e *Engine) use() (func(), error) {
 		e.mu.RUnlock()
 		return nil, errEngineClosed()
 	}
-	return e.mu.RUnlock, nil
+	return e.leave, nil
 }
 
 func errEngineClosed() error { return fmt.Errorf("engine: %w", ErrClosed) }
