@@ -9,9 +9,14 @@ import (
 
 // planned is a layer with tensors of its own.
 type planned struct {
-	name string
-	run  func() error // into given outputs
-	told func() int64 // Workspace
+	name  string
+	layer interface {
+		Workspace() int64
+		Close()
+	}
+	run     func() error // into given outputs
+	taken   int64        // device memory, by its plan
+	buffers int          // that it lies in
 }
 
 // everyLayer makes each kind of layer that the door has, forward and backward, and in
@@ -25,12 +30,16 @@ func everyLayer(t testing.TB, e *vkconv.Engine) (list []planned) {
 			t.Fatal(err)
 		}
 	}
+	seen, buffers := e.Memory().InUse, e.Buffers() // of tensors and of plans before
 	as := func(typ conv.Type, s conv.Shape) *vkconv.Tensor {
 		t.Helper()
+		before := e.Memory().InUse
 		x, err := e.NewTensorAs(typ, s)
 		must(err)
 		t.Cleanup(x.Free)
 		must(x.Upload(sines(s.Len())))
+		seen += e.Memory().InUse - before
+		buffers++
 		return x
 	}
 	var typ conv.Type // of what is made
@@ -52,7 +61,9 @@ func everyLayer(t testing.TB, e *vkconv.Engine) (list []planned) {
 		if typ != conv.Float32 {
 			name += " " + typ.String()
 		}
-		list = append(list, planned{name, run, l.Workspace})
+		now, made := e.Memory().InUse, e.Buffers()
+		list = append(list, planned{name, l, run, now - seen, made - buffers})
+		seen, buffers = now, made
 	}
 	x := conv.Shape{2, 4, 9, 8}
 	w := conv.Shape{6, 4, 3, 3}
@@ -224,4 +235,13 @@ func everyLayer(t testing.TB, e *vkconv.Engine) (list []planned) {
 	tw, tb := of(w), of(conv.Shape{1, w[0], 1, 1})
 	add("weights from the device", trained, err, func() error { return trained.SetWeightsFrom(tw, tb) })
 	return list
+}
+
+// sines are n numbers that differ.
+func sines(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32((i*37)%101)/50 - 1
+	}
+	return v
 }
