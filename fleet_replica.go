@@ -35,9 +35,12 @@ type total struct {
 }
 
 // Images whose operands together take waveBytes are under way on a device at once, at
-// least one and at most maxQueued: enough that submitting and waiting are nothing
-// beside computing, and little memory.
-const waveBytes = 64 << 20
+// least one and at most waveImages: enough that waiting is little beside computing, and
+// little memory.
+const (
+	waveBytes  = 64 << 20
+	waveImages = 64
+)
 
 // compute computes images of the batches, given in the operands' order. It writes their
 // results to their places there and returns the sums over these images, by operand.
@@ -49,7 +52,7 @@ func (r *replica) compute(ctx context.Context, images []int, data [][]float32) (
 		}
 	}
 	first := true
-	for wave := range slices.Chunk(images, int(max(1, min(waveBytes/bytes, maxQueued)))) {
+	for wave := range slices.Chunk(images, int(max(1, min(waveBytes/bytes, waveImages)))) {
 		for k, i := range wave {
 			if err := r.start(ctx, k, i, data, first); err != nil {
 				return nil, err

@@ -309,7 +309,10 @@ func (l *fleetLayer) check(data [][]float32) error {
 	for j, o := range l.operands {
 		d, want := data[j], o.shape
 		switch optional := o.role == wanted || o.role == summed; {
-		case d == nil && (optional || want == conv.Shape{}):
+		case len(d) == 0 && want == conv.Shape{}:
+			data[j] = nil
+			continue
+		case d == nil && optional:
 			continue
 		case want == conv.Shape{}:
 			return fmt.Errorf("%w: %s was given, but the layer was made without one", conv.ErrShape, o.name)

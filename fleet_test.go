@@ -106,7 +106,7 @@ func fix(t *testing.T, f *vkconv.Fleet, i int) {
 func TestFleet(t *testing.T) {
 	f := fleetOf(t)
 	seed := convtest.Seed() + 17
-	for i := range convtest.Cases(48) {
+	for i := range convtest.Cases(32) {
 		fix(t, f, i)
 		c := fleetCase(seed, i)
 		convtest.One(t, c, func(c convtest.Case, y, x, weight, bias, offset, mask []float32) error {
@@ -163,7 +163,7 @@ func fleetBackward(f *vkconv.Fleet, c convtest.Case, g convtest.Grads, dy []floa
 func TestFleetBackward(t *testing.T) {
 	f := fleetOf(t)
 	seed, worst := convtest.Seed()+18, map[string]float64{}
-	for i := range convtest.Cases(32) {
+	for i := range convtest.Cases(24) {
 		fix(t, f, i)
 		c := fleetCase(seed, i)
 		c.Problem.Activation, c.Problem.Border = conv.Activation{}, conv.BorderFade
@@ -240,7 +240,7 @@ func imageOfCase(c convtest.Case, i int) convtest.Case {
 func TestFleetStored(t *testing.T) {
 	f := fleetOf(t)
 	x, w := conv.Shape{5, 3, 6, 7}, conv.Shape{4, 3, 3, 3}
-	data, weight := sines(x.Len()), sines(w.Len())
+	data, weight := noise(x.Len()), noise(w.Len())
 	l, err := f.NewConv2D(x, weight, nil, w, conv.Params{}, vkconv.Stored(conv.Float16))
 	if err != nil {
 		t.Fatal(err)
@@ -278,12 +278,12 @@ func TestFleetManyAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, w := conv.Shape{5, 3, 9, 8}, conv.Shape{4, 3, 3, 3}
-	l, err := f.NewConv2D(x, sines(w.Len()), nil, w, conv.Params{Padding: conv.Pad(1)})
+	l, err := f.NewConv2D(x, noise(w.Len()), nil, w, conv.Params{Padding: conv.Pad(1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := make([]float32, l.Problem().Output().Len())
-	if err := l.Run(ctx, want, sines(x.Len())); err != nil {
+	if err := l.Run(ctx, want, noise(x.Len())); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -297,7 +297,7 @@ func TestFleetManyAtOnce(t *testing.T) {
 					c = done
 				}
 				y := make([]float32, len(want))
-				if err := l.Run(c, y, sines(x.Len())); errors.Is(err, context.Canceled) && c != ctx {
+				if err := l.Run(c, y, noise(x.Len())); errors.Is(err, context.Canceled) && c != ctx {
 					continue
 				} else if err != nil || !slices.EqualFunc(y, want, bits) {
 					t.Errorf("%v, or other bits", err)
@@ -309,12 +309,12 @@ func TestFleetManyAtOnce(t *testing.T) {
 	if err := l.SetWeights(make([]float32, w.Len()), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Run(ctx, want, sines(x.Len())); err != nil || slices.Max(want) != 0 || slices.Min(want) != 0 {
+	if err := l.Run(ctx, want, noise(x.Len())); err != nil || slices.Max(want) != 0 || slices.Min(want) != 0 {
 		t.Errorf("with weights of 0: %v, %v", err, want[0])
 	}
 	l.Close()
 	l.Close()
-	if err := l.Run(ctx, want, sines(x.Len())); !errors.Is(err, vkconv.ErrClosed) {
+	if err := l.Run(ctx, want, noise(x.Len())); !errors.Is(err, vkconv.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
