@@ -88,11 +88,11 @@ func ended(t *testing.T, f *vkconv.Fleet) {
 	noMessages(t, f)
 }
 
-// A device of several is lost at any submit, wait or map of a run: the others compute
-// its images, the run's results are right, and so are those of the next without it.
+// A device of several is lost at any map, submit or wait of a plan or a run: the others
+// compute its images, the results are right, and so are those of the next run without it.
 func TestFleetLoss(t *testing.T) {
 	all := gputest.List(t)
-	stride := 29
+	stride := 41
 	if os.Getenv("VKCONV_FAULTS") == "all" {
 		stride = 1
 	}
@@ -110,8 +110,11 @@ func TestFleetLoss(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j := newFleetJob(t, f)
-		failed, met := gputest.OneDeviceLost.At(n, func() { err = j.run() })
+		var j *fleetJob
+		failed, met := gputest.OneDeviceLost.At(n, func() {
+			j = newFleetJob(t, f)
+			err = j.run()
+		})
 		calls = max(calls, met)
 		if err != nil {
 			t.Errorf("call %d, %s, of a device: %v", n, failed, err)
@@ -134,9 +137,9 @@ func TestFleetLoss(t *testing.T) {
 		}
 		ended(t, f)
 	}
-	t.Logf("%d calls a run could have lost a device, lost at %v", calls, lost)
-	if len(lost) < 2 {
-		t.Errorf("lost only at %v", lost)
+	t.Logf("%d calls could have lost a device, lost at %v", calls, lost)
+	if len(lost) == 0 {
+		t.Error("no device was lost")
 	}
 }
 
