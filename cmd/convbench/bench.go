@@ -48,6 +48,7 @@ probability of chance below -alpha. -format go prints what benchstat reads.`,
   convbench bench -set list
   convbench bench -set resnet50,aspp16 -save new.json
   convbench bench -set dcnv2 -backward -offsets 4 -outside 0.1
+  convbench bench -set scaling -deform v2
   convbench bench 'g1mb2ic256ih33oc256kh3ph12dh11n"aspp"' 'ic64ih56oc64kh3ph1'
   convbench bench -x 1x64x56x56 -k 64 -kernel 3x3 -pad 2 -dilation 2 -deform v2
   convbench bench -batch layers.bench -format csv
@@ -56,7 +57,7 @@ probability of chance below -alpha. -format go prints what benchstat reads.`,
   convbench bench -load new.json -compare old.json -threshold 0.1`,
 	values: map[string]func() []string{
 		"set": func() []string {
-			names := []string{"all", "list", "main"}
+			names := []string{"all", "list", "main", "scaling"}
 			for _, s := range bench.Sets() {
 				names = append(names, s.Name)
 			}
@@ -312,6 +313,8 @@ func namedSets(names string) (cases []bench.Case, err error) {
 				c.Set, c.Group = "main", mainGroup
 				cases = append(cases, c)
 			}
+		case name == "scaling":
+			cases = append(cases, bench.Scaling()...)
 		case name == "all":
 			for _, s := range sets {
 				for _, l := range s.Layers {
@@ -323,7 +326,7 @@ func namedSets(names string) (cases []bench.Case, err error) {
 			for _, s := range sets {
 				known = append(known, s.Name)
 			}
-			return nil, fmt.Errorf("there is no set %q; there are %s, main and all", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("there is no set %q; there are %s, scaling, main and all", name, strings.Join(known, ", "))
 		default:
 			for _, l := range sets[i].Layers {
 				cases = append(cases, l.Case())
@@ -341,6 +344,7 @@ func listSets(e *env) error {
 		}
 		fmt.Fprintf(e.stdout, "%-10s %s, %d different; %s\n", s.Name, plural(n, "layer"), len(s.Layers), s.About)
 	}
+	fmt.Fprintf(e.stdout, "%-10s %s; how the cost of one grows as each of its extents doubles (not among all)\n", "scaling", plural(len(bench.Scaling()), "layer"))
 	fmt.Fprintf(e.stdout, "%-10s %s of what convbench alone measures\n", "main", plural(len(bench.Main()), "case"))
 	return nil
 }
