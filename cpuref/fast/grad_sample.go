@@ -66,9 +66,10 @@ func newSampleGrad(d *columnGrad) *sampleGrad {
 	return g
 }
 
-// pitch is the channels of a block in memory, whole vectors.
+// pitch is the channels of a block in memory: whole vectors, and eights, which are transposed together.
 func (d *sampleGrad) pitch(b *sampleBlock) int {
-	return ceilDiv(b.c1-b.c0, d.ks.lanes) * d.ks.lanes
+	whole := max(d.ks.lanes, 8)
+	return ceilDiv(b.c1-b.c0, whole) * whole
 }
 
 func (d *sampleGrad) tile(i int, j *job, s *scratch) {
@@ -116,7 +117,7 @@ func (d *sampleGrad) turn(dst []float32, pitch int, col []float32, channels, pix
 		for i := range at {
 			at[i] = int32(min(c+i, channels-1) * d.pixels)
 		}
-		d.ks.transpose(dst[c:], pitch, col, at, ceilDiv(pixels, 8)*8)
+		d.ks.transpose(dst[c:], pitch, col, at, min(ceilDiv(pixels, 8)*8, d.pixels)) // tiles of fours are no eights
 	}
 }
 
