@@ -197,6 +197,9 @@ func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*
 	if c.forward, err = newForward(m, of, weight, nil); err != nil {
 		return nil, err
 	}
+	for i := range c.forward.choices {
+		c.forward.choices[i].Of = "dx"
+	}
 	if err := c.weights.reserve(); err != nil {
 		c.Close()
 		return nil, err

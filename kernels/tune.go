@@ -117,8 +117,8 @@ func (s search) best(ctx context.Context, c []Candidate) (int, error) {
 			err = s.time(ctx, a, &c[i], c, best, end)
 		}
 		switch {
-		case ctx.Err() != nil || errors.Is(err, gpu.ErrDeviceLost) || errors.Is(err, gpu.ErrClosed):
-			return -1, cmp.Or(err, ctx.Err())
+		case ctx.Err() != nil || errors.Is(err, gpu.ErrDeviceLost) || errors.Is(err, gpu.ErrClosed) || errors.Is(err, gpu.ErrOutOfMemory):
+			return -1, cmp.Or(err, ctx.Err()) // memory may be there another time, and what is kept is kept
 		case err != nil:
 			c[i].Unfit, c[i].Time, c[i].Runs = "it failed: "+err.Error(), 0, 0
 			if failed == nil {
@@ -269,7 +269,7 @@ func (c Choice) String() string {
 	if c.By == ByModel {
 		text := fmt.Sprintf("%s for %s, %v, of %d that fit", took.Name, c.Of, c.By, fit)
 		if c.Note != "" {
-			text += "; " + c.Note
+			text += ", " + c.Note
 		}
 		return text
 	}

@@ -84,20 +84,14 @@ func (m maker) choose(c Choice, question string, open func(i int) (recorded, err
 	measured, err := m.tuning.choose(c, question, open)
 	if errors.Is(err, gpu.ErrOutOfMemory) {
 		m.tuning.log.Warn("a shape is not tuned for want of memory", "shape", question, "error", err)
-		c.Note = "there was no memory to measure it"
+		c.Note = "for want of memory to measure in"
 		return c, nil
 	}
 	return measured, err
 }
 
 func (t *tuning) choose(c Choice, question string, open func(i int) (recorded, error)) (Choice, error) {
-	fits := []string{question}
-	for _, m := range c.Candidates {
-		if m.Unfit == "" {
-			fits = append(fits, m.Name)
-		}
-	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%x %q", shaders.Sum(), fits))
+	key := keyOf(question, c.Candidates)
 	if data := t.answer(key); data != nil && c.decode(data) == nil {
 		return c, nil
 	}
@@ -143,6 +137,18 @@ func (t *tuning) choose(c Choice, question string, open func(i int) (recorded, e
 	}
 	t.remember(key, data)
 	return measured, nil
+}
+
+// keyOf identifies a question with the shaders there are and the candidates that
+// answer it: with others, the answer may be another.
+func keyOf(question string, c []Candidate) [sha256.Size]byte {
+	fits := []string{question}
+	for _, m := range c {
+		if m.Unfit == "" {
+			fits = append(fits, m.Name)
+		}
+	}
+	return sha256.Sum256(fmt.Appendf(nil, "%x %q", shaders.Sum(), fits))
 }
 
 func (t *Tuner) answer(key [sha256.Size]byte) []byte {
