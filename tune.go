@@ -13,6 +13,7 @@ import (
 type Choice struct {
 	Of       string // what it computes: "y", "dx", "dweight" or, for all that goes by samples, "doffset"
 	How      string // "by the cost model", "measured" or "measured before and kept", and why if that is a surprise
+	Why      string // all of it in a sentence
 	Variants []Variant
 }
 
@@ -32,7 +33,11 @@ type Variant struct {
 func (l *layer) Choices() []Choice {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if c, ok := l.op.(interface{ choices() []Choice }); ok {
+	return choicesOf(l.op)
+}
+
+func choicesOf(op operator) []Choice {
+	if c, ok := op.(interface{ choices() []Choice }); ok {
 		return c.choices()
 	}
 	return nil

@@ -63,7 +63,7 @@ func (o *vulkanOperator) choices() (all []Choice) {
 		return nil
 	}
 	for _, c := range p.Choices() {
-		one := Choice{Of: c.Of, How: c.By.String()}
+		one := Choice{Of: c.Of, How: c.By.String(), Why: c.String()}
 		if c.Note != "" {
 			one.How += ", " + c.Note
 		}
