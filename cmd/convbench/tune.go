@@ -20,7 +20,7 @@ var tuneCommand = command{
 	short: "measure which kernel is the fastest for a layer, and tell why it was chosen",
 	long: `Shows for each layer what kernels there are: which do not fit the layer or the device and why,
 what the cost model expects of the others (as a multiple of the least), and how long they take.
-The layers are given as to convbench bench.
+The layers are given as to convbench bench. On the CPU path there is nothing to choose from.
 
 Kernels are tried in the order of the cost model for about -budget a layer, each once to warm up
 and then up to five times; the best time counts. The cost model's own choice stays unless another
@@ -75,7 +75,8 @@ func tuneCases(ctx context.Context, e *env, o vkconv.Options, cases []bench.Case
 	}
 	defer func() { err = e.shut(err, engine) }()
 	if !engine.OnGPU() {
-		return badInputf("there is nothing to tune: %s has one kernel for everything, and it was chosen as %s", engine.Name(), engine.Why())
+		fmt.Fprintf(e.stdout, "There is nothing to choose from: the CPU path has one kernel for everything.\nwhy     %s\n", wrap(engine.Why(), 72, "        "))
+		return nil
 	}
 	fmt.Fprintf(e.stdout, "device  %s\ndriver  %s\n\n", engine.Name(), engine.Driver())
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
@@ -214,6 +215,6 @@ func (k weighed) table(w io.Writer) {
 		names[v.Unfit] = append(names[v.Unfit], v.Name)
 	}
 	for _, r := range reasons {
-		fmt.Fprintf(w, "  not %s: %s\n", strings.Join(names[r], ", "), r)
+		fmt.Fprintf(w, "  not %s\n", wrap(strings.Join(names[r], ", ")+": "+r, 90, "      "))
 	}
 }
