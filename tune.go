@@ -45,7 +45,7 @@ func choicesOf(op operator) []Choice {
 
 // TuneUntil ends the tuning of a layer's shape with ctx's error when ctx is done,
 // between one run of a kernel and the next, and with it the call that makes the
-// layer. It makes no difference without Options.Tune.
+// layer, or the block of layers. It makes no difference without Options.Tune.
 func TuneUntil(ctx context.Context) LayerOption { return func(o *layerOptions) { o.tuneUntil = ctx } }
 
 // tuneContext is the context to tune in.

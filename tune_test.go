@@ -3,18 +3,22 @@ package vkconv_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"vkconv"
 	"vkconv/conv"
+	"vkconv/convtest"
 )
 
 // A tuned shape is measured once and found again by the next engine; on the CPU
 // path the option changes nothing.
 func TestTune(t *testing.T) {
 	x, w := conv.Shape{1, 3, 9, 8}, conv.Shape{4, 3, 3, 3}
+	r := rand.New(rand.NewPCG(1, 2))
+	image, weight := convtest.Normal(r, x.Len()), convtest.Normal(r, w.Len())
 	for _, name := range devices(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -32,7 +36,7 @@ func TestTune(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				l, err := e.NewConv2D(x, sines(w.Len()), nil, w, conv.Params{})
+				l, err := e.NewConv2D(x, weight, nil, w, conv.Params{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -49,7 +53,7 @@ func TestTune(t *testing.T) {
 						t.Errorf("%+v was chosen", v)
 					}
 				}
-				in, out := tensor(t, e, x, sines(x.Len())), tensor(t, e, l.Problem().Output(), make([]float32, l.Problem().Output().Len()))
+				in, out := tensor(t, e, x, image), tensor(t, e, l.Problem().Output(), make([]float32, l.Problem().Output().Len()))
 				y := make([]float32, out.Shape().Len())
 				if err := errors.Join(l.Run(ctx, out, in), out.Download(ctx, y)); err != nil {
 					t.Fatal(err)
@@ -62,7 +66,7 @@ func TestTune(t *testing.T) {
 				if o.Tune == time.Hour && name != "cpu" {
 					ended, cancel := context.WithCancel(ctx)
 					cancel()
-					if _, err := e.NewConv2D(conv.Shape{1, 3, 7, 5}, sines(w.Len()), nil, w, conv.Params{}, vkconv.TuneUntil(ended)); !errors.Is(err, context.Canceled) {
+					if _, err := e.NewConv2D(conv.Shape{1, 3, 7, 5}, weight, nil, w, conv.Params{}, vkconv.TuneUntil(ended)); !errors.Is(err, context.Canceled) {
 						t.Errorf("a context that is done: %v", err)
 					}
 				}
