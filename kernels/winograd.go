@@ -126,7 +126,7 @@ func newWinograd(d *gpu.Device, p conv.Problem, plan winogradPlan, weight, bias 
 	}
 	for first := 0; first < w.tiles; first += w.room {
 		at := map[string]int{"firstItem": first}
-		w.parts = append(w.parts, winogradPart{kept(w.in.module, w.in.push, at), kept(w.out.module, w.out.push, at)})
+		w.parts = append(w.parts, winogradPart{changed(w.in.module, w.in.push, at), changed(w.out.module, w.out.push, at)})
 	}
 	if err = w.check(weight, bias); err != nil {
 		return w, err
