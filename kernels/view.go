@@ -78,8 +78,8 @@ func (p *patch) set(name string, value int) {
 
 func (p *patch) push() []byte { return p.bytes[:p.module.PushBytes] }
 
-// kept are push constants with other values of some members, to be kept.
-func kept(m *shaders.Module, push []byte, values map[string]int) []byte {
+// changed are push constants with other values of some members, to be kept.
+func changed(m *shaders.Module, push []byte, values map[string]int) []byte {
 	p := patched(m, push)
 	for name, v := range values {
 		p.set(name, v)
