@@ -99,6 +99,8 @@ type costs struct {
 	shared  float64 // a load from shared memory
 	barrier float64
 	place   float64 // working out a sampling position
+	index   float64 // per item: working out which it is, mostly divisions of integers
+	spill   float64 // per accumulator beyond 64 and loop step: what carrying so many costs besides
 }
 
 // machine is what a class of devices costs. The first that fits counts.
@@ -117,8 +119,8 @@ type machine struct {
 // whole kernels, TM 16…64 and CHANNELS 1…4. The last two are guesses for
 // devices not measured yet.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250, index: 1850}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, index: 2500}},
 	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200}},
 	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40}},
 }
