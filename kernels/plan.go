@@ -266,8 +266,8 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	accumulators := f(s.tm * s.ty * s.tn)
 	steps := f(ceil(cg, s.channels)) // of the loop over channels
 	channels := steps * f(s.channels)
-	carried := accumulators*k.keep + max(0, accumulators-64)*k.spill // a step
-	outputs := accumulators                                          // of an item
+	carried := accumulators * k.keep // from one step to the next
+	outputs := accumulators          // of an item
 	var item float64
 	switch l.variant.kind {
 	case product:
