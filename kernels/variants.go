@@ -129,12 +129,13 @@ type machine struct {
 // lane-loads/s make 25 cycles, of four neighbours 51; a store 26; a constant
 // shuffle half a cycle, a broadcast 20. 4 lanes is SwiftShader's Subzero: 19
 // cycles a load, 72 for four, 2.7 a broadcast. product and keep were fitted to
-// whole kernels, TM 16…64 and CHANNELS 1…4. The last two are guesses for
-// devices not measured yet.
+// whole kernels, TM 16…64 and CHANNELS 1…4; unit to those on matrix units, on
+// lavapipe of Mesa 26, which makes the products one by one from shuffled values.
+// The last two are guesses for devices not measured yet.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250, unit: 14}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, unit: 14}},
-	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200, unit: 14}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250, unit: 21}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, unit: 21}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200, unit: 21}},
 	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, unit: 0.125}},
 }
 
