@@ -133,12 +133,13 @@ type machine struct {
 // to whole kernels, TM 16…64 and CHANNELS 1…4: on 8 lanes product and keep lie
 // between the fit on that core (1.4 and 1.5) and the one on a Zen 3 core (0.95 and
 // 0.13), where with these constants the choice of 69 layers takes 1.004 × the time
-// of the fastest kernels (bench/results/tuner.md). The last two are guesses for
-// devices not measured yet.
+// of the fastest kernels (bench/results/tuner.md); unit to those on matrix units, on
+// lavapipe of Mesa 26, which makes the products one by one from shuffled values.
+// The last two are guesses for devices not measured yet.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 30, barrier: 100, place: 250, index: 1850, unit: 14}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, index: 2500, unit: 14}},
-	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200, unit: 14}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 30, barrier: 100, place: 250, index: 1850, unit: 21}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, index: 2500, unit: 21}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200, unit: 21}},
 	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, unit: 0.125}},
 }
 
