@@ -15,7 +15,7 @@ type cpuPlan interface {
 }
 
 // onHost are an operator's tensors, the outputs first.
-type onHost = *[maxOperands][]float32
+type onHost = [maxOperands][]float32
 
 // cpuOperator runs a plan at once.
 type cpuOperator struct {
@@ -24,14 +24,14 @@ type cpuOperator struct {
 	set     func(weight, bias []float32) error
 }
 
-func (o *cpuOperator) run(ctx context.Context, operands []storage) error {
-	var t [maxOperands][]float32
+func (o *cpuOperator) run(ctx context.Context, operands stores) error {
+	var t onHost
 	for i, s := range operands {
 		if s != nil {
 			t[i] = s.(*hostTensor).data
 		}
 	}
-	return o.compute(ctx, &t)
+	return o.compute(ctx, t)
 }
 
 func (o *cpuOperator) takeWeights(weight, bias storage) error {

@@ -100,7 +100,7 @@ func (s *staging) round(v []float32) []float32 {
 }
 
 // slot returns the staging of operand i.
-func (s *staging) slot(i int, o operand) (*stage, error) {
+func (s *staging) slot(i int, o *operand) (*stage, error) {
 	at := &s.slots[i]
 	if at.wide != nil {
 		return at, nil
@@ -119,31 +119,32 @@ func (s *staging) slot(i int, o operand) (*stage, error) {
 }
 
 // run widens the inputs, runs the operator and narrows the outputs.
-func (s *staging) run(ctx context.Context, op operator, operands []operand, stores []storage) error {
+func (s *staging) run(ctx context.Context, op operator, operands []operand, given stores) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var wide [maxOperands]storage
-	for i, o := range operands {
-		if stores[i] == nil {
+	var wide stores
+	for i := range operands {
+		if given[i] == nil {
 			continue
 		}
+		o := &operands[i]
 		slot, err := s.slot(i, o)
 		if err != nil {
 			return err
 		}
 		wide[i] = slot.wide
 		if o.role == input {
-			if err := slot.cast.cast(slot.wide, stores[i]); err != nil {
+			if err := slot.cast.cast(slot.wide, given[i]); err != nil {
 				return err
 			}
 		}
 	}
-	if err := op.run(ctx, wide[:len(operands)]); err != nil {
+	if err := op.run(ctx, wide); err != nil {
 		return err
 	}
-	for i, o := range operands {
-		if stores[i] != nil && o.role != input {
-			if err := s.slots[i].cast.cast(stores[i], wide[i]); err != nil {
+	for i := range operands {
+		if given[i] != nil && operands[i].role != input {
+			if err := s.slots[i].cast.cast(given[i], wide[i]); err != nil {
 				return err
 			}
 		}
