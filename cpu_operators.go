@@ -48,6 +48,9 @@ func (o *cpuOperator) workspace() int64                        { return o.Worksp
 func (o *cpuOperator) close()                                  {}
 
 func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	if o.split {
+		return nil, errNoUnits()
+	}
 	var options []fast.Option
 	if o.winograd {
 		options = append(options, fast.AllowWinograd)
@@ -62,7 +65,14 @@ func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (op
 		}}, nil
 }
 
-func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32, _ layerOptions) (operator, error) {
+func errNoUnits() error {
+	return fmt.Errorf("%w: split float32 needs matrix units for bfloat16 with float32 sums, the CPU path has none", conv.ErrUnsupported)
+}
+
+func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	if o.split {
+		return nil, errNoUnits()
+	}
 	plan, err := fast.NewDeformConv2D(c.pool, p, weight, bias)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type layerOptions struct {
 	stored           conv.Type
 	atomics          bool
 	winograd         bool
+	split            bool
 	tuneUntil        context.Context
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
@@ -267,6 +268,9 @@ func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight
 	}
 	if o.winograd && (name != "conv2d" || o.stored == conv.Float64) {
 		return nil, refuseWinograd(name, o.stored)
+	}
+	if o.split && (name != "conv2d" && name != "deform_conv2d" || o.stored != conv.Float32) {
+		return nil, refuseSplit(name, o.stored)
 	}
 	if o.stored == conv.Float64 {
 		return e.planDouble(name, p, as, biases, weight, bias, o)

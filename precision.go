@@ -14,6 +14,7 @@ import (
 //
 // Of Float16 and BFloat16 weights and biases are rounded to t, products and sums
 // are in float32, results are rounded to t once; [conv.Type.Stored] bounds that.
+// On a device with matrix units for t a convolution may be computed on them.
 // It halves the memory of what lies between layers. To compute, the operands are
 // widened into a workspace that belongs to the layer, see Workspace. A backward pass
 // through an activation rounds its gradients alone: what it runs again stays float32;
@@ -29,6 +30,25 @@ import (
 // gradients on the CPU 1000. A device without double precision in its
 // shaders refuses it with [conv.ErrUnsupported].
 func Stored(t conv.Type) LayerOption { return func(o *layerOptions) { o.stored = t } }
+
+// SplitFloat32 lets a [Conv2D] or [DeformConv2D] of float32 tensors be computed on
+// matrix units for bfloat16 where that is faster: each operand is cut into three
+// parts of 8 bits, which hold it exactly, and products of parts are summed in
+// float32. Results are within [conv.Sum.Bound] like all others, but not those of
+// the same layer without the option, bit by bit; an operand smaller than 2⁻¹⁰² loses
+// its last bits, and an infinite one makes NaN of what it reaches. Describe tells
+// whether a layer is computed so.
+//
+// A device that has no such units refuses it with [conv.ErrUnsupported], and so do
+// the CPU path, other layers and those of other types.
+func SplitFloat32() LayerOption { return func(o *layerOptions) { o.split = true } }
+
+func refuseSplit(name string, t conv.Type) error {
+	if t != conv.Float32 {
+		return fmt.Errorf("%w: SplitFloat32 is for float32 tensors, the layer's are %v", conv.ErrUnsupported, t)
+	}
+	return fmt.Errorf("%w: SplitFloat32 is for Conv2D and DeformConv2D layers, not for %s", conv.ErrUnsupported, name)
+}
 
 // staging widens a layer's operands to float32 and narrows its results. A nil
 // staging is that of a float32 layer.

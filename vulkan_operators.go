@@ -94,8 +94,18 @@ func (v *vulkan) tuned(o layerOptions) []kernels.Option {
 	return []kernels.Option{kernels.Tuned(o.tuneContext(), v.tuner)}
 }
 
+// allowed are a forward convolution's options: tuned's, and what its operands allow
+// of matrix units.
+func (v *vulkan) allowed(o layerOptions) []kernels.Option {
+	options := append(v.tuned(o), kernels.Operands(o.stored))
+	if o.split {
+		options = append(options, kernels.AllowSplit)
+	}
+	return options
+}
+
 func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
-	options := v.tuned(o)
+	options := v.allowed(o)
 	if o.winograd {
 		options = append(options, kernels.AllowWinograd)
 	}
@@ -108,7 +118,7 @@ func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) 
 }
 
 func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
-	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias, v.tuned(o)...)
+	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias, v.allowed(o)...)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,7 @@ func planWinograd(p conv.Problem, t traits, m conv.Winograd, room int) (w winogr
 		N: 1, C: alpha * alpha * p.C, H: 1, W: w.room, K: alpha * alpha * p.K, Ho: 1, Wo: w.room, R: 1, S: 1,
 		StrideY: 1, StrideX: 1, DilationY: 1, DilationX: 1, Groups: alpha * alpha * p.Groups,
 	}
+	t.Operands = conv.Float32 // of what is transformed
 	if w.product, err = choose(q, t); err != nil {
 		return w, err
 	}
