@@ -53,8 +53,41 @@ func (p precision) widen(elements []int) {
 // callSize is the workgroup size of all these kernels.
 const callSize = 64
 
+// axis is what such an operator's tensors are cut along: images, or regions.
+type axis struct {
+	portions
+	slots []int // the tensors that are cut
+}
+
+// newAxis cuts all of an operator into so many at a time, or a few less. each are
+// the words that one takes of each tensor; the first written of slots are written.
+func newAxis(device *gpu.Device, all, some int, each *[callTensors]int, written int, slots ...int) (axis, error) {
+	a := axis{portions{device: device, all: all, written: written}, slots}
+	for _, slot := range slots {
+		a.lengths = append(a.lengths, each[slot])
+	}
+	a.images = a.aligned(min(some, all))
+	return a, a.reserve()
+}
+
+// each calls f with the tensors and their sizes from a first one on, so many.
+func (a *axis) each(s *gpu.Stream, t [callTensors]Tensor, sizes [callTensors]int, f func(first, n int, t [callTensors]Tensor, sizes [callTensors]int) error) error {
+	all := make([]Tensor, len(a.slots))
+	for i, slot := range a.slots {
+		all[i] = t[slot]
+	}
+	return a.portions.each(s, all, func(part, n int, at []Tensor) error {
+		t, sizes := t, sizes
+		for i, slot := range a.slots {
+			t[slot], sizes[slot] = at[i], n*a.lengths[i]
+		}
+		return f(part*a.images, n, t, sizes)
+	})
+}
+
 // call is one dispatch of such an operator with all numbers known.
 type call struct {
+	module *shaders.Module
 	pipe   *gpu.Pipeline
 	groups [3]uint32
 	push   []byte
@@ -82,7 +115,7 @@ func newCall(d *gpu.Device, module string, items int, workgroups bool, constants
 		return call{}, err
 	}
 	set = append(set, gpu.Constant{ID: id, Value: callSize})
-	c := call{}
+	c := call{module: m}
 	tiles := items
 	if !workgroups {
 		tiles = ceil(items, callSize)
@@ -120,6 +153,15 @@ func newCall(d *gpu.Device, module string, items int, workgroups bool, constants
 	return c, nil
 }
 
+// shortened is the call of so many invocations with other push constants.
+func (c call) shortened(d *gpu.Device, items int, push map[string]int) (call, error) {
+	var err error
+	c.groups, err = fold(ceil(items, callSize), traitsOf(d.Info()))
+	push["items"] = items
+	c.push = withViews(c.module, c.push, push)
+	return c, err
+}
+
 // record binds the tensors and records the dispatch.
 func (c *call) record(s *gpu.Stream, t *[callTensors]Tensor, elements *[callTensors]int) error {
 	var bindings [callTensors]gpu.Binding
@@ -144,7 +186,7 @@ func fits(limit int, sizes map[string]int) error {
 	var err error
 	for name, n := range sizes {
 		if n > limit {
-			err = errors.Join(err, fmt.Errorf("kernels: %w: %s has %d elements, on this device at most %d", conv.ErrUnsupported, name, n, limit))
+			err = errors.Join(err, fmt.Errorf("kernels: %w: %s has %d elements, on this device at most %d", gpu.ErrTooLarge, name, n, limit))
 		}
 	}
 	return err
