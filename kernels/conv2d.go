@@ -24,13 +24,16 @@ type forward interface {
 
 // newForward plans p: whole where the device's limits allow, else in pieces.
 func newForward(d *gpu.Device, p conv.Problem, weight, bias []float32) (forward, error) {
-	t := traitsOf(d.Info())
-	l, err := choose(p, t)
+	return newForwardOf(makerFor(d), p, weight, bias)
+}
+
+func newForwardOf(m maker, p conv.Problem, weight, bias []float32) (forward, error) {
+	l, err := choose(p, m.traits)
 	switch {
 	case err == nil:
-		return newOperator(d, l, weight, bias)
+		return newOperator(m.device, l, weight, bias)
 	case errors.Is(err, gpu.ErrTooLarge):
-		return newPiecewise(d, p, t, weight, bias)
+		return newPiecewise(m.device, p, m.traits, weight, bias)
 	}
 	return nil, fmt.Errorf("kernels: %w", err)
 }

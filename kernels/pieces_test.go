@@ -312,9 +312,12 @@ func TestTransposedInParts(t *testing.T) {
 			in, weight, bias, dy := convtest.Normal(r, x.Len()), convtest.Normal(r, w.Len()), convtest.Normal(r, q.Of.C), convtest.Normal(r, q.Output().Len())
 			var wantY, wantDX []float32
 			largest := max(q.Input().Len(), q.Output().Len()) / x[0]
-			for _, images := range []int{x[0], 2, 1} {
+			for _, images := range []int{x[0], 2, 1, 0} {
 				m := makerFor(d)
-				if images < x[0] {
+				switch {
+				case images == 0: // bands of one
+					m = binding(d, int64(4*max(largest/2, w.Len(), q.Of.H*q.Of.W)+granule))
+				case images < x[0]:
 					m = binding(d, int64(4*largest*images))
 				}
 				plan, err := newConvTranspose2D(m, q, weight, bias)
@@ -325,7 +328,7 @@ func TestTransposedInParts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if b, ok := back.(*batchwise); ok != (images < x[0]) || ok && b.images > images || plan.portions.images > images {
+				if b, ok := back.(*batchwise); ok != (images < x[0]) || ok && b.images > max(images, 1) || (plan.bands != nil) != (images == 0) {
 					t.Errorf("%s; %s: not cut as it should be", plan.Describe(), back.Describe())
 				}
 				y := convtest.Grads{X: make([]float32, q.Output().Len())}
@@ -352,8 +355,8 @@ func TestTransposedInParts(t *testing.T) {
 				plan.Close()
 				back.Close()
 			}
-			if _, err := newConvTranspose2D(binding(d, int64(4*largest-4)), q, weight, bias); !errors.Is(err, gpu.ErrTooLarge) {
-				t.Errorf("%v where no image fits: %v", x, err)
+			if _, err := newConvTranspose2D(binding(d, int64(4*q.Of.C*q.Of.W-4)), q, weight, bias); !errors.Is(err, gpu.ErrTooLarge) {
+				t.Errorf("%v where no row fits: %v", x, err)
 			}
 		}
 		t.Log(worst)
