@@ -33,8 +33,8 @@ func (b *DeformConv2DBackward) RecordBackward(s *gpu.Stream, g Grads, x, offset,
 }
 
 // NewBackward plans the gradients of p, whole or, where its tensors pass what a
-// binding of the device may cover, some images at a time or, of an ordinary
-// convolution, pieces of one. What fits no piece gives [gpu.ErrTooLarge].
+// binding of the device may cover, some images at a time or pieces of one. What
+// fits no piece gives [gpu.ErrTooLarge].
 func NewBackward(d *gpu.Device, p conv.Problem, weight []float32) (Backward, error) {
 	return newBackward(makerFor(d), p, weight)
 }
@@ -75,7 +75,11 @@ func inParts[T any](all int, plan func(images int) (T, error)) (T, error) {
 // binding, in pieces of that.
 func newWholeBackward(m maker, p conv.Problem, weight []float32) (Backward, error) {
 	if p.Deformable() {
-		return orNone(newDeformConv2DBackward(m, p, weight))
+		b, err := orNone(newDeformConv2DBackward(m, p, weight))
+		if p.N == 1 && errors.Is(err, gpu.ErrTooLarge) {
+			return orNone(newDeformSingle(m, p, weight))
+		}
+		return b, err
 	}
 	b, err := orNone(newConv2DBackward(m, p, weight, true))
 	if p.N == 1 && errors.Is(err, gpu.ErrTooLarge) {

@@ -32,6 +32,8 @@ func newForwardOf(m maker, p conv.Problem, weight, bias []float32) (forward, err
 	switch {
 	case err == nil:
 		return newOperator(m.device, l, weight, bias)
+	case errors.Is(err, gpu.ErrTooLarge) && p.Deformable() && !fitsImage(p, m.traits):
+		return newBlockedDeform(m, p, weight, bias)
 	case errors.Is(err, gpu.ErrTooLarge):
 		return newPiecewise(m.device, p, m.traits, weight, bias)
 	}

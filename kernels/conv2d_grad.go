@@ -100,6 +100,17 @@ func (b *backward) room(n int64) int64 {
 // reserve makes the workspace, with room for the partial sums. They may lie
 // over what was given room before: the sums are done by then.
 func (b *backward) reserve() (err error) {
+	if b.layOut(); b.size == 0 {
+		return nil
+	}
+	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
+		return fmt.Errorf("kernels: workspace: %w", err)
+	}
+	return nil
+}
+
+// layOut says where in the workspace the partial sums lie, and its size.
+func (b *backward) layOut() {
 	before := b.size
 	b.size = 0
 	if n := b.weights.bytes(); n > 0 {
@@ -108,13 +119,7 @@ func (b *backward) reserve() (err error) {
 	if n := b.bias.bytes(); n > 0 {
 		b.bias.at = b.room(n)
 	}
-	if b.size = max(b.size, before); b.size == 0 {
-		return nil
-	}
-	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
-		return fmt.Errorf("kernels: workspace: %w", err)
-	}
-	return nil
+	b.size = max(b.size, before)
 }
 
 // allocate also uploads the weight.

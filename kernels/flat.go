@@ -124,9 +124,13 @@ func (p *Add) Record(s *gpu.Stream, y, a, b Tensor) error { return p.record(s, a
 
 // NewActivation plans y = a(x), both of that shape, as a pass that takes views.
 func NewActivation(d *gpu.Device, shape conv.Shape, a conv.Activation) (*Activation, error) {
+	return newActivation(makerFor(d), shape, a)
+}
+
+func newActivation(m maker, shape conv.Shape, a conv.Activation) (*Activation, error) {
 	values := map[string]int{"activation": int(a.Kind)}
 	values["low"], values["high"] = activationParameters(a)
-	s, err := newScalerWith(makerFor(d), "act", shape, shape, false, false, float32s, values)
+	s, err := newScalerWith(m, "act", shape, shape, false, false, float32s, values)
 	return &Activation{s}, err
 }
 
