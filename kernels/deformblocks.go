@@ -81,6 +81,26 @@ func (b deformBlocks) each(f func(block deformBlock) error) error {
 	return nil
 }
 
+// bandRows is how many rows of the output and its offsets are gathered at a time:
+// all, or as pieces.fit has it.
+func (b deformBlocks) bandRows(t traits) (int, error) {
+	perRow := 1 // elements, at most
+	_ = b.each(func(b deformBlock) error {
+		perRow = max(perRow, b.part.K*b.part.Wo, 2*b.part.OffsetGroups*b.part.Taps()*b.part.Wo)
+		return nil
+	})
+	all, most := int64(b.whole.Ho), imageRoom(b.whole, t)
+	if most/4/int64(perRow) >= all {
+		return b.whole.Ho, nil
+	}
+	for _, room := range []int64{min(bandBytes, most), most} {
+		if rows := min(room/4/int64(perRow), all); rows > 0 {
+			return int(rows), nil
+		}
+	}
+	return 0, fmt.Errorf("kernels: %w: one row of the output or of its offsets takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, 4*perRow, t.StorageRange)
+}
+
 // weightsOf is the block's share of the weights.
 func (b deformBlock) weightsOf(whole conv.Problem, weight []float32) []float32 {
 	own := make([]float32, b.part.Weight().Len())

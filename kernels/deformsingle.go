@@ -77,7 +77,7 @@ func newDeformSingle(m maker, p conv.Problem, weight []float32) (*deformSingle, 
 	if err != nil {
 		return nil, err
 	}
-	if err = d.cutRows(cut, m.traits); err == nil {
+	if d.rows, err = cut.bandRows(m.traits); err == nil {
 		err = cut.each(func(b deformBlock) error { return d.planBlock(m, b) })
 	}
 	if err == nil {
@@ -91,22 +91,6 @@ func newDeformSingle(m maker, p conv.Problem, weight []float32) (*deformSingle, 
 		return nil, err
 	}
 	return d, nil
-}
-
-// cutRows decides how high bands are, as pieces.fit does.
-func (d *deformSingle) cutRows(cut deformBlocks, t traits) error {
-	perRow := 0 // elements, at most
-	_ = cut.each(func(b deformBlock) error {
-		perRow = max(perRow, b.part.K*b.part.Wo, 2*b.part.OffsetGroups*b.part.Taps()*b.part.Wo)
-		return nil
-	})
-	most := imageRoom(d.whole, t)
-	for _, room := range []int64{min(bandBytes, most), most} {
-		if d.rows = int(min(room/4/int64(max(perRow, 1)), int64(d.whole.Ho))); d.rows > 0 {
-			return nil
-		}
-	}
-	return fmt.Errorf("kernels: %w: one row of the output or of its offsets takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, 4*perRow, t.StorageRange)
 }
 
 func (d *deformSingle) planBlock(m maker, b deformBlock) error {

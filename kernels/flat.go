@@ -21,6 +21,7 @@ type flat struct {
 	names   []string
 	lengths []int // elements of each binding
 	items   int
+	words   int // of an item; 0 where bindings differ
 	most    int // items of a run
 }
 
@@ -33,12 +34,16 @@ const runStep = granule
 func newFlat(m maker, module string, items int, names []string, lengths []int, values map[string]int) (*flat, error) {
 	f := &flat{traits: m.traits, local: localSize(m.traits), names: names, lengths: lengths, items: items, most: items}
 	room := int(min(m.traits.StorageRange/4, math.MaxInt32-1<<20))
+	f.words = lengths[0] / max(items, 1)
+	if slices.ContainsFunc(lengths, func(n int) bool { return n != items*f.words }) {
+		f.words = 0
+	}
 	for i, n := range lengths {
 		if n <= room {
 			continue
 		}
-		f.most = room / runStep * runStep
-		if f.most == 0 || slices.ContainsFunc(lengths, func(n int) bool { return n != items }) {
+		f.most = room / max(f.words, 1) / runStep * runStep
+		if f.most == 0 || f.words == 0 {
 			return nil, fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, names[i], 4*int64(n), m.traits.StorageRange)
 		}
 	}
@@ -77,9 +82,9 @@ func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tenso
 		items := min(f.most, f.items-at)
 		var bound [maxSpans]span
 		for i, t := range tensors {
-			bound[i] = span{Tensor{t.Buf, t.Offset + 4*int64(at)}, f.lengths[i]}
+			bound[i] = span{Tensor{t.Buf, t.Offset + 4*int64(f.words)*int64(at)}, f.lengths[i]}
 			if f.most < f.items {
-				bound[i].elements = items
+				bound[i].elements = f.words * items
 			}
 		}
 		if items < f.most {
