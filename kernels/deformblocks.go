@@ -129,7 +129,7 @@ type blockedPlan struct {
 }
 
 func newBlockedDeform(m maker, p conv.Problem, weight, bias []float32) (*blockedDeform, error) {
-	p = normal(p)
+	p, m.tuning = normal(p), nil // pieces are chosen by the cost model
 	d := &blockedDeform{whole: p, scratch: scratch{device: m.device}}
 	if err := (&operator{launch: launch{problem: p}, hasBias: p.Bias}).checkWeights(weight, bias); err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func newBlockedDeform(m maker, p conv.Problem, weight, bias []float32) (*blocked
 				return err
 			}
 		}
-		if plan.forward, err = newForwardOf(m, b.part, b.weightsOf(p, weight), d.biasOf(b, bias)); err == nil {
+		if plan.forward, err = newForward(m, b.part, b.weightsOf(p, weight), d.biasOf(b, bias)); err == nil {
 			d.blocks = append(d.blocks, plan)
 		}
 		return err

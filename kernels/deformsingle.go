@@ -63,7 +63,7 @@ const (
 )
 
 func newDeformSingle(m maker, p conv.Problem, weight []float32) (*deformSingle, error) {
-	p = normal(p)
+	p, m.tuning = normal(p), nil // pieces are chosen by the cost model
 	p.Bias, p.Activation = false, conv.Activation{}
 	d := &deformSingle{whole: p, scratch: scratch{device: m.device}}
 	err := (&backward{problem: p}).checkWeight(weight)
@@ -345,6 +345,9 @@ func (d *deformSingle) SetWeights(weight []float32) error {
 
 // Workspace is the device memory in bytes beyond tensors and weights.
 func (d *deformSingle) Workspace() int64 { return d.size }
+
+// Choices say how kernels were chosen: nothing, in pieces.
+func (d *deformSingle) Choices() []Choice { return nil }
 
 // Describe names the kernels and the pieces.
 func (d *deformSingle) Describe() string {

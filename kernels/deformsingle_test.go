@@ -115,20 +115,20 @@ func TestBlockedDeform(t *testing.T) {
 				}
 				m := smallFor(d, c.Problem, 3)
 				m.traits.StorageRange = max(m.traits.StorageRange, 4*8*int64(c.Problem.Weight().Len())) // packed
-				plan, err := newForwardOf(m, c.Problem, c.Weight, c.Bias)
+				plan, err := newForward(m, c.Problem, c.Weight, c.Bias)
 				if err != nil {
 					if !errors.Is(err, gpu.ErrTooLarge) {
 						t.Fatalf("%s: %v", c.Name, err)
 					}
 					continue
 				}
-				if _, ok := plan.(*blockedDeform); !ok {
+				if _, ok := plan.forward.(*blockedDeform); !ok {
 					plan.Close()
 					continue
 				}
 				blocks++
 				y := make([]float32, c.Problem.Output().Len())
-				if err := run(d, plan, c, y); err != nil {
+				if err := run(d, plan.forward, c, y); err != nil {
 					t.Fatalf("%s: %v", c.Name, err)
 				}
 				v := conv.Judge(y, c.Want(), nil, c.Roundings())

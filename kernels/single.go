@@ -36,7 +36,7 @@ type inputGradient interface {
 }
 
 func newSingle(m maker, p conv.Problem, weight []float32, transposed bool) (*single, error) {
-	p = normal(p)
+	p, m.tuning, m.winograd = normal(p), nil, false // pieces are chosen by the cost model
 	p.Bias, p.Activation = false, conv.Activation{}
 	b := &single{problem: p, transposed: transposed}
 	err := (&backward{problem: p}).checkWeight(weight)
@@ -66,11 +66,11 @@ func checkSingle(p conv.Problem, t traits) error {
 
 func newInputGradient(m maker, p conv.Problem, weight []float32, transposed bool) (inputGradient, error) {
 	if transposed {
-		f, err := newForwardOf(m, p, weight, nil)
+		f, err := newForward(m, p, weight, nil)
 		return ifMade(&forwardInput{f, p, false}, err)
 	}
 	if of, ok := mirrored(p); ok {
-		f, err := newForwardOf(m, of, mirror(p, weight), nil)
+		f, err := newForward(m, of, mirror(p, weight), nil)
 		if err == nil {
 			return &forwardInput{f, p, true}, nil
 		}
@@ -147,6 +147,9 @@ func (b *single) SetWeights(weight []float32) error {
 
 // Workspace is the device memory in bytes beyond tensors and weights.
 func (b *single) Workspace() int64 { return b.input.Workspace() + b.sums.size }
+
+// Choices say how kernels were chosen: nothing, in pieces.
+func (b *single) Choices() []Choice { return nil }
 
 // Describe names the kernels and the pieces.
 func (b *single) Describe() string {
