@@ -143,3 +143,25 @@ func TestBlockedDeform(t *testing.T) {
 		}
 	})
 }
+
+// The gradient by the input of more cells and pixels than llvmpipe's loops go round,
+// gathered and scattered.
+func TestManyCells(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		p, err := conv.Params{}.DeformProblem(conv.Deform{}, conv.Shape{1, 1, 520, 530}, conv.Shape{1, 1, 1, 1}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := convtest.Fill(rand.New(rand.NewPCG(convtest.Seed(), 47)), p)
+		worst := map[string]float64{}
+		for _, lists := range []int{8 << 20, 0} {
+			convtest.OneBackward(t, c, func(c convtest.Case, g convtest.Grads, dy []float32) error {
+				m := makerFor(d)
+				m.lists = lists
+				_, err := gradients(m, c, wanted(p, g), dy)
+				return err
+			}, worst)
+		}
+		t.Log(worst)
+	})
+}
