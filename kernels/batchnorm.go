@@ -86,7 +86,7 @@ func newBatchNormOf(m maker, b conv.BatchNorm, apply string, sums ...string) (*B
 		return nil, fmt.Errorf("kernels: batch normalization: %w", err)
 	}
 	last := p.finish[len(sums)-1]
-	p.still = withViews(last.module, last.push, map[string]int{"moves": 0})
+	p.still = changed(last.module, last.push, map[string]int{"moves": 0})
 	if p.workspace, err = d.NewBuffer(p.sumsAt() + 8*int64(b.C)); err != nil {
 		return nil, fmt.Errorf("kernels: workspace: %w", err)
 	}

@@ -79,13 +79,12 @@ func (p *BatchNorm) each(s *gpu.Stream, of *pass, sums bool, bound [maxSpans]spa
 		if sums {
 			items = piece.channels * p.parts
 		}
-		values := piece.values(max(p.parts, 1), before)
-		values["items"] = items
-		part, err := of.shortened(p.traits, ceil(items, localSize(p.traits)), values)
-		if err == nil {
-			err = part.record(s, &at)
+		push := patched(of.module, of.push)
+		for name, v := range piece.values(max(p.parts, 1), before) {
+			push.set(name, v)
 		}
-		if err != nil {
+		push.set("items", items)
+		if err := of.recordPart(s, p.traits, ceil(items, localSize(p.traits)), &push, &at); err != nil {
 			return err
 		}
 	}

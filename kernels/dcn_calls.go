@@ -72,6 +72,9 @@ func newAxis(device *gpu.Device, all, some int, each *[callTensors]int, written 
 
 // each calls f with the tensors and their sizes from a first one on, so many.
 func (a *axis) each(s *gpu.Stream, t [callTensors]Tensor, sizes [callTensors]int, f func(first, n int, t [callTensors]Tensor, sizes [callTensors]int) error) error {
+	if a.images >= a.all {
+		return f(0, a.all, t, sizes)
+	}
 	all := make([]Tensor, len(a.slots))
 	for i, slot := range a.slots {
 		all[i] = t[slot]
@@ -153,17 +156,22 @@ func newCall(d *gpu.Device, module string, items int, workgroups bool, constants
 	return c, nil
 }
 
-// shortened is the call of so many invocations with other push constants.
-func (c call) shortened(d *gpu.Device, items int, push map[string]int) (call, error) {
-	var err error
-	c.groups, err = fold(ceil(items, callSize), traitsOf(d.Info()))
-	push["items"] = items
-	c.push = withViews(c.module, c.push, push)
-	return c, err
+// recordPart records so many invocations with other push constants.
+func (c *call) recordPart(s *gpu.Stream, of traits, items int, push *patch, t *[callTensors]Tensor, elements *[callTensors]int) error {
+	groups, err := fold(ceil(items, callSize), of)
+	if err != nil {
+		return fmt.Errorf("kernels: %w", err)
+	}
+	push.set("items", items)
+	return c.recordWith(s, groups, push.push(), t, elements)
 }
 
 // record binds the tensors and records the dispatch.
 func (c *call) record(s *gpu.Stream, t *[callTensors]Tensor, elements *[callTensors]int) error {
+	return c.recordWith(s, c.groups, c.push, t, elements)
+}
+
+func (c *call) recordWith(s *gpu.Stream, groups [3]uint32, push []byte, t *[callTensors]Tensor, elements *[callTensors]int) error {
 	var bindings [callTensors]gpu.Binding
 	for i, slot := range c.slots {
 		size := 4 * int64(elements[slot])
@@ -172,7 +180,7 @@ func (c *call) record(s *gpu.Stream, t *[callTensors]Tensor, elements *[callTens
 		}
 		bindings[i] = gpu.Binding{Buffer: t[slot].Buf, Offset: t[slot].Offset, Size: size, Access: c.access[i]}
 	}
-	return s.Dispatch(c.pipe, c.groups, c.push, bindings[:len(c.slots)])
+	return s.Dispatch(c.pipe, groups, push, bindings[:len(c.slots)])
 }
 
 // indexLimit is how many elements a tensor may have: what the device's bindings

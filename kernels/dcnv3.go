@@ -229,24 +229,36 @@ func (p *DCN) Close() {
 	}
 }
 
+// pack puts the one tensor of a packed problem in both its places.
+func (p *DCN) pack(t *[callTensors]Tensor) {
+	if p.d.Packed {
+		t[callMask], t[callDMask] = t[callOffset], t[callDOffset]
+	}
+}
+
 // each calls f for some images at a time, of whose tensors the first so many of the
 // axis are written.
-func (p *DCN) each(s *gpu.Stream, t [callTensors]Tensor, written int, f func(plan *dcnImages, t *[callTensors]Tensor) error) error {
+func (p *DCN) each(s *gpu.Stream, t [callTensors]Tensor, written int, f func(plan *dcnImages, t [callTensors]Tensor) error) error {
+	if len(p.plans) == 0 {
+		return nil
+	}
+	if p.images.images >= p.d.N {
+		p.pack(&t)
+		return f(p.plans[0], t)
+	}
 	axis := p.images
 	axis.written = written
 	return axis.each(s, t, p.image, func(first, n int, t [callTensors]Tensor, _ [callTensors]int) error {
-		if p.d.Packed {
-			t[callMask], t[callDMask] = t[callOffset], t[callDOffset]
-		}
-		return f(p.plans[min(1, n%axis.images)], &t)
+		p.pack(&t)
+		return f(p.plans[min(1, n%axis.images)], t)
 	})
 }
 
 // Record records y = dcn(x, offset, mask); a packed problem has no mask.
 func (p *DCN) Record(s *gpu.Stream, y, x, offset, mask Tensor) error {
 	written := slices.Index(p.images.slots, callY) + 1
-	return p.each(s, [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: y}, written, func(plan *dcnImages, t *[callTensors]Tensor) error {
-		return plan.forward.record(s, t, &plan.elements)
+	return p.each(s, [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: y}, written, func(plan *dcnImages, t [callTensors]Tensor) error {
+		return plan.forward.record(s, &t, &plan.elements)
 	})
 }
 
@@ -254,20 +266,20 @@ func (p *DCN) Record(s *gpu.Stream, y, x, offset, mask Tensor) error {
 // buffer, from dy. Of a packed problem doffset is that of the packed tensor.
 func (p *DCN) RecordBackward(s *gpu.Stream, dx, doffset, dmask, x, offset, mask, dy Tensor) error {
 	all := [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: dy, callDX: dx, callDOffset: doffset, callDMask: dmask}
-	return p.each(s, all, slices.Index(p.images.slots, callY), func(plan *dcnImages, t *[callTensors]Tensor) error {
+	return p.each(s, all, slices.Index(p.images.slots, callY), func(plan *dcnImages, t [callTensors]Tensor) error {
 		if to := t[callDOffset]; p.d.Packed && to.wants() { // the channels that fill it up
 			if err := s.Fill(to.Buf, to.Offset, 4*int64(plan.elements[callDOffset]), 0); err != nil {
 				return err
 			}
 		}
-		if err := plan.offsets(s, t); err != nil || !dx.wants() {
+		if err := plan.offsets(s, &t); err != nil || !dx.wants() {
 			return err
 		}
-		if err := p.workspace(t); err != nil {
+		if err := p.workspace(&t); err != nil {
 			return err
 		}
 		for i := range plan.parts {
-			if err := plan.parts[i].record(s, *t, &plan.elements, p.d.Softmax); err != nil {
+			if err := plan.parts[i].record(s, t, &plan.elements, p.d.Softmax); err != nil {
 				return err
 			}
 		}

@@ -289,8 +289,8 @@ func goingOn(flags int, starts, ends bool) int {
 }
 
 // record runs a Double in pieces.
-func (d *doublePieces) record(backward bool) func(s *gpu.Stream, t *DoubleTensors) error {
-	forward := func(s *gpu.Stream, t *DoubleTensors) error {
+func (d *doublePieces) record(backward bool) func(s *gpu.Stream, t DoubleTensors) error {
+	forward := func(s *gpu.Stream, t DoubleTensors) error {
 		r := doubleRun{doublePieces: d, s: s, x: t[1], y: t[0], offset: t[2].Tensor, mask: t[3].Tensor}
 		if d.transposed {
 			r.x, r.y = t[0], t[1]
@@ -301,7 +301,7 @@ func (d *doublePieces) record(backward bool) func(s *gpu.Stream, t *DoubleTensor
 	if !backward {
 		return forward
 	}
-	return func(s *gpu.Stream, t *DoubleTensors) error {
+	return func(s *gpu.Stream, t DoubleTensors) error {
 		last := 6
 		if d.p.Deformable() {
 			last = 8

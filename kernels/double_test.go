@@ -87,7 +87,7 @@ func double(m maker, c convtest.Case64, y []float64, g convtest.Grads64) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(plan.Record(s, &forward), back.Record(s, &backward)); err != nil {
+	if err := errors.Join(plan.Record(s, forward), back.Record(s, backward)); err != nil {
 		return err
 	}
 	sub, err := s.Submit()
@@ -180,7 +180,7 @@ func TestDoublePieces(t *testing.T) {
 		for i, plan := range []*Double{whole, runs} {
 			got[i] = [][]float32{make([]float32, 2*n)}
 			if err := onDeviceLayer(d, got[i], in, func(s *gpu.Stream, out, in []Tensor) error {
-				return plan.Record(s, &DoubleTensors{{Tensor: out[0]}, {Tensor: in[0]}, {Tensor: in[1]}})
+				return plan.Record(s, DoubleTensors{{Tensor: out[0]}, {Tensor: in[0]}, {Tensor: in[1]}})
 			}); err != nil {
 				t.Fatal(err)
 			}

@@ -162,7 +162,9 @@ func TestEveryVariant(t *testing.T) {
 						t.Fatal(err)
 					}
 					if why != "" {
-						reason = why
+						if !strings.Contains(reason, "subgroups") { // which says it of all cases
+							reason = why
+						}
 						continue
 					}
 					ran++

@@ -23,6 +23,7 @@ import (
 type RoIPool struct {
 	q                  conv.RoIPool
 	device             *gpu.Device
+	traits             traits
 	images, regions    axis
 	image, region      [callTensors]int // words of one
 	bands              int
@@ -38,7 +39,7 @@ func NewRoIPool(device *gpu.Device, q conv.RoIPool) (*RoIPool, error) {
 
 // newRoIPool plans q for tensors of at most limit elements of a precision.
 func newRoIPool(device *gpu.Device, q conv.RoIPool, limit int, as precision) (*RoIPool, error) {
-	p := &RoIPool{q: q, device: device}
+	p := &RoIPool{q: q, device: device, traits: traitsOf(device.Info())}
 	if err := p.cut(limit, as); err != nil {
 		p.Close()
 		return nil, err
@@ -178,23 +179,38 @@ func (p *RoIPool) RecordBackward(s *gpu.Stream, dx, doffset, dmask, x, rois, off
 // each records a call that computes regions, so many invocations each, for all
 // regions and the images of each. Of the regions' tensors it writes the first so many.
 func (p *RoIPool) each(s *gpu.Stream, written int, c *call, perRegion int, t [callTensors]Tensor) error {
+	if p.q.RoIs == 0 {
+		return nil
+	}
+	sizes := p.sizes()
+	if p.whole() {
+		return p.record(s, c, p.q.RoIs*perRegion, roiPart{regions: p.q.RoIs, images: p.q.N}, &t, &sizes)
+	}
 	axis := p.regions
 	axis.written = written
-	return axis.each(s, t, p.sizes(), func(_, regions int, t [callTensors]Tensor, sizes [callTensors]int) error {
+	return axis.each(s, t, sizes, func(region, regions int, t [callTensors]Tensor, sizes [callTensors]int) error {
 		return p.images.each(s, t, sizes, func(image, images int, t [callTensors]Tensor, sizes [callTensors]int) error {
-			return p.record(s, c, regions*perRegion, map[string]int{"rois": regions, "firstImage": image, "images": images}, t, sizes)
+			return p.record(s, c, regions*perRegion, roiPart{region, regions, image, images}, &t, &sizes)
 		})
 	})
 }
 
 // recordInput records dx: all regions for some images, and then the next.
 func (p *RoIPool) recordInput(s *gpu.Stream, t [callTensors]Tensor) error {
-	return p.images.each(s, t, p.sizes(), func(image, images int, t [callTensors]Tensor, sizes [callTensors]int) error {
+	sizes := p.sizes()
+	if p.whole() {
+		return p.record(s, &p.input, p.q.N*p.q.C*p.bands, roiPart{regions: p.q.RoIs, images: p.q.N}, &t, &sizes)
+	}
+	return p.images.each(s, t, sizes, func(image, images int, t [callTensors]Tensor, sizes [callTensors]int) error {
 		return p.regions.each(s, t, sizes, func(region, regions int, t [callTensors]Tensor, sizes [callTensors]int) error {
-			push := map[string]int{"rois": regions, "firstImage": image, "images": images, "goesOn": min(region, 1)}
-			return p.record(s, &p.input, images*p.q.C*p.bands, push, t, sizes)
+			return p.record(s, &p.input, images*p.q.C*p.bands, roiPart{region, regions, image, images}, &t, &sizes)
 		})
 	})
+}
+
+// whole tells whether nothing is cut.
+func (p *RoIPool) whole() bool {
+	return p.images.images >= p.q.N && p.regions.images >= p.q.RoIs
 }
 
 // sizes are those of the tensors, in words.
@@ -205,17 +221,21 @@ func (p *RoIPool) sizes() (sizes [callTensors]int) {
 	return sizes
 }
 
+// roiPart is what a dispatch takes: so many regions and images from first ones on.
+type roiPart struct{ region, regions, image, images int }
+
 // record records a call on a part of the tensors. Where there is no offset or mask,
 // or one's gradient is not wanted, something else is bound that may be.
-func (p *RoIPool) record(s *gpu.Stream, c *call, items int, push map[string]int, t [callTensors]Tensor, sizes [callTensors]int) error {
-	for _, or := range [][2]int{{callOffset, callRegions}, {callMask, callRegions}, {callDMask, callDOffset}, {callDOffset, callDMask}} {
+func (p *RoIPool) record(s *gpu.Stream, c *call, items int, of roiPart, t *[callTensors]Tensor, sizes *[callTensors]int) error {
+	for _, or := range [...][2]int{{callOffset, callRegions}, {callMask, callRegions}, {callDMask, callDOffset}, {callDOffset, callDMask}} {
 		if !t[or[0]].wants() || sizes[or[0]] == 0 {
 			t[or[0]], sizes[or[0]] = t[or[1]], sizes[or[1]]
 		}
 	}
-	part, err := c.shortened(p.device, items, push)
-	if err != nil {
-		return err
-	}
-	return part.record(s, &t, &sizes)
+	push := patched(c.module, c.push)
+	push.set("rois", of.regions)
+	push.set("firstImage", of.image)
+	push.set("images", of.images)
+	push.set("goesOn", min(of.region, 1))
+	return c.recordPart(s, p.traits, items, &push, t, sizes)
 }

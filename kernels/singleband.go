@@ -79,8 +79,9 @@ func (b *bands) record(s *gpu.Stream, dx, dy Tensor, weights, biases span) error
 			if err := copyBand(s, in.Tensor, from, rowsOf{of.Wo, of.Ho, first, part.Ho}, of.K, false); err != nil {
 				return err
 			}
-			push := withViews(b.pass.module, b.pass.push, map[string]int{"top": of.Pad.Top + row - first*of.StrideY})
-			if err := b.pass.recordWith(s, push, &[maxSpans]span{in, weights, biases, out}); err != nil {
+			push := patched(b.pass.module, b.pass.push)
+			push.set("top", of.Pad.Top+row-first*of.StrideY)
+			if err := b.pass.recordWith(s, push.push(), &[maxSpans]span{in, weights, biases, out}); err != nil {
 				return err
 			}
 			if err := copyBand(s, out.Tensor, to, rowsOf{of.W, of.H, row, part.H}, of.C, true); err != nil {
