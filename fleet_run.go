@@ -196,7 +196,8 @@ func (l *fleetLayer) spread(ctx context.Context, images []int, data [][]float32)
 	}
 	parts := make([][]int, len(members))
 	rest := images
-	for k, n := range apportion(len(images), l.costs(members)) {
+	costs, measured := l.costs(members)
+	for k, n := range apportion(len(images), costs) {
 		parts[k], rest = rest[:n], rest[n:]
 	}
 	sums := make([][][]float32, len(members))
@@ -205,7 +206,7 @@ func (l *fleetLayer) spread(ctx context.Context, images []int, data [][]float32)
 			return nil
 		}
 		begun := time.Now()
-		if sums[k], err = replicas[k].compute(ctx, parts[k], data); err == nil {
+		if sums[k], err = replicas[k].compute(ctx, parts[k], data); err == nil && measured {
 			replicas[k].each = smooth(replicas[k].each, time.Since(begun)/time.Duration(len(parts[k])))
 		}
 		return err
@@ -228,23 +229,21 @@ func (l *fleetLayer) spread(ctx context.Context, images []int, data [][]float32)
 	return left, nil
 }
 
-// costs are what an image costs each of the members.
-func (l *fleetLayer) costs(members []int) []float64 {
+// costs are what an image costs each of the members, by their measured speed or by
+// [Fleet.FixShares].
+func (l *fleetLayer) costs(members []int) (each []float64, measured bool) {
 	l.fleet.mu.Lock()
 	weights := l.fleet.weights
 	l.fleet.mu.Unlock()
-	each := make([]float64, len(members))
+	each = make([]float64, len(members))
 	for k, i := range members {
-		switch {
-		case l.fleet.members[i].spare:
-			each[k] = 1
-		case weights != nil:
-			each[k] = 1 / weights[i]
-		default:
+		if weights == nil || l.fleet.members[i].spare {
 			each[k] = l.replicas[i].each.Seconds()
+		} else {
+			each[k] = 1 / weights[i]
 		}
 	}
-	return each
+	return each, weights == nil
 }
 
 // measure has all devices compute the first image twice, at the same time, where
@@ -254,10 +253,7 @@ func (l *fleetLayer) measure(ctx context.Context, images int, data [][]float32) 
 	if err != nil {
 		return err
 	}
-	l.fleet.mu.Lock()
-	fixed := l.fleet.weights != nil
-	l.fleet.mu.Unlock()
-	if fixed || images < 2 || len(members) < 2 || !slices.ContainsFunc(replicas, func(r *replica) bool { return r.each == 0 }) {
+	if _, measured := l.costs(members); !measured || images < 2 || len(members) < 2 || !slices.ContainsFunc(replicas, func(r *replica) bool { return r.each == 0 }) {
 		return nil
 	}
 	_, err = l.each(ctx, members, func(ctx context.Context, k int) error {
