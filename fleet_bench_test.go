@@ -26,13 +26,13 @@ func BenchmarkFleet(b *testing.B) {
 	}{{"8x64x56x56", conv.Shape{8, 64, 56, 56}, conv.Shape{64, 64, 3, 3}}, {"64x8x7x7", conv.Shape{64, 8, 7, 7}, conv.Shape{8, 8, 3, 3}}} {
 		params := conv.Params{Padding: conv.Pad(2), Dilation: [2]int{2, 2}}
 		x, weight := noise(c.x.Len()), noise(c.w.Len())
-		fleet := func(b *testing.B, names ...string) {
+		fleet := func(b *testing.B, atOnce int, names ...string) {
 			f, err := vkconv.OpenFleet(vkconv.Options{}, names...)
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer f.Close()
-			l, err := f.NewConv2D(c.x, weight, nil, c.w, params)
+			l, err := f.NewConv2D(c.x, weight, nil, c.w, params, vkconv.ImagesAtOnce(atOnce))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -76,8 +76,9 @@ func BenchmarkFleet(b *testing.B) {
 					}
 				}
 			})
-			b.Run(c.name+"/"+i.Driver+"/fleet of one", func(b *testing.B) { fleet(b, all[k]) })
+			b.Run(c.name+"/"+i.Driver+"/fleet of one", func(b *testing.B) { fleet(b, 1, all[k]) })
+			b.Run(c.name+"/"+i.Driver+"/fleet of one, a quarter at once", func(b *testing.B) { fleet(b, c.x[0]/4, all[k]) })
 		}
-		b.Run(c.name+"/all", func(b *testing.B) { fleet(b, all...) })
+		b.Run(c.name+"/all", func(b *testing.B) { fleet(b, 1, all...) })
 	}
 }
