@@ -18,7 +18,7 @@ type vulkanPlan interface {
 }
 
 // onDevice are an operator's tensors, the outputs first.
-type onDevice = *[maxOperands]kernels.Tensor
+type onDevice = [maxOperands]kernels.Tensor
 
 // vulkanOperator records a plan's dispatches into the backend's open stream.
 type vulkanOperator struct {
@@ -28,22 +28,33 @@ type vulkanOperator struct {
 	set    func(weight, bias []float32) error
 }
 
-func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
-	var t [maxOperands]kernels.Tensor
+func (o *vulkanOperator) run(_ context.Context, operands stores) error {
+	return o.v.record(o, operands)
+}
+
+func (o *vulkanOperator) into(s *gpu.Stream, operands stores) error {
+	return o.record(s, onDeviceOf(operands))
+}
+
+func onDeviceOf(operands stores) (t onDevice) {
 	for i, s := range operands {
 		if s != nil {
 			t[i].Buf = s.(*deviceTensor).buf
 		}
 	}
-	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
+	return t
 }
 
 func (o *vulkanOperator) takeWeights(weight, bias storage) error {
-	w, b := kernels.Tensor{Buf: weight.(*deviceTensor).buf}, kernels.Tensor{}
-	if bias != nil {
-		b.Buf = bias.(*deviceTensor).buf
-	}
-	return o.v.record(func(s *gpu.Stream) error { return kernels.RecordWeights(s, o.vulkanPlan, w, b) })
+	return o.v.record(weightsOf{o}, stores{weight, bias})
+}
+
+// weightsOf takes an operator's weights from tensors.
+type weightsOf struct{ *vulkanOperator }
+
+func (o weightsOf) into(s *gpu.Stream, operands stores) error {
+	t := onDeviceOf(operands)
+	return kernels.RecordWeights(s, o.vulkanPlan, t[0], t[1])
 }
 
 func (o *vulkanOperator) setWeights(weight, bias []float32) error {
@@ -57,9 +68,45 @@ func (o *vulkanOperator) describe() string { return o.Describe() }
 func (o *vulkanOperator) workspace() int64 { return o.Workspace() }
 func (o *vulkanOperator) close()           { o.Close() }
 
-func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
-	var options []kernels.Option
-	if winograd {
+func (o *vulkanOperator) choices() (all []Choice) {
+	p, ok := o.vulkanPlan.(interface{ Choices() []kernels.Choice })
+	if !ok {
+		return nil
+	}
+	for _, c := range p.Choices() {
+		one := Choice{Of: c.Of, How: c.By.String(), Why: c.String()}
+		if c.Note != "" {
+			one.How += ", " + c.Note
+		}
+		for i, m := range c.Candidates {
+			one.Variants = append(one.Variants, Variant{m.Name, m.Unfit, m.Cost, m.Time, m.Runs, i == c.Chosen})
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// tuned are the options that have a plan tuned, where the engine tunes.
+func (v *vulkan) tuned(o layerOptions) []kernels.Option {
+	if v.tuner == nil {
+		return nil
+	}
+	return []kernels.Option{kernels.Tuned(o.tuneContext(), v.tuner)}
+}
+
+// allowed are a forward convolution's options: tuned's, and what its operands allow
+// of matrix units.
+func (v *vulkan) allowed(o layerOptions) []kernels.Option {
+	options := append(v.tuned(o), kernels.Operands(o.stored))
+	if o.split {
+		options = append(options, kernels.AllowSplit)
+	}
+	return options
+}
+
+func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	options := v.allowed(o)
+	if o.winograd {
 		options = append(options, kernels.AllowWinograd)
 	}
 	plan, err := kernels.NewConv2D(v.dev, p, weight, bias, options...)
@@ -70,8 +117,8 @@ func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (
 		func(s *gpu.Stream, y, x kernels.View, _ onDevice) error { return plan.RecordViews(s, y, x) }}, nil
 }
 
-func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias)
+func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias, v.allowed(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +142,8 @@ func gradients(t onDevice) kernels.Grads {
 	return kernels.Grads{X: t[0], Weight: t[1], Bias: t[2], Offset: t[3], Mask: t[4]}
 }
 
-func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewBackward(v.dev, p, weight)
+func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32, o layerOptions) (operator, error) {
+	plan, err := kernels.NewBackward(v.dev, p, weight, v.tuned(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +152,12 @@ func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, err
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, o layerOptions) (operator, error) {
 	make := kernels.NewBackward
-	if atomics {
+	if o.atomics {
 		make = kernels.NewBackwardAtomic
 	}
-	plan, err := make(v.dev, p, weight)
+	plan, err := make(v.dev, p, weight, v.tuned(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +166,8 @@ func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, atomics 
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (v *vulkan) convTranspose2DBackward(q conv.Transposed, weight []float32) (operator, error) {
-	plan, err := kernels.NewConvTranspose2DBackward(v.dev, q, weight)
+func (v *vulkan) convTranspose2DBackward(q conv.Transposed, weight []float32, o layerOptions) (operator, error) {
+	plan, err := kernels.NewConvTranspose2DBackward(v.dev, q, weight, v.tuned(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +181,7 @@ func (v *vulkan) cast(elements int, t conv.Type, narrow bool) (caster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return deviceCast{v, c}, nil
+	return &deviceCast{v, c}, nil
 }
 
 type deviceCast struct {
@@ -142,8 +189,9 @@ type deviceCast struct {
 	plan *kernels.Cast
 }
 
-func (c deviceCast) cast(to, from storage) error {
-	return c.v.record(func(s *gpu.Stream) error {
-		return c.plan.Record(s, kernels.Tensor{Buf: to.(*deviceTensor).buf}, kernels.Tensor{Buf: from.(*deviceTensor).buf})
-	})
+func (c *deviceCast) cast(to, from storage) error { return c.v.record(c, stores{to, from}) }
+
+func (c *deviceCast) into(s *gpu.Stream, operands stores) error {
+	t := onDeviceOf(operands)
+	return c.plan.Record(s, t[0], t[1])
 }

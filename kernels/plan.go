@@ -69,8 +69,13 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if err != nil {
 		return launch{}, "", err
 	}
+	v = v.on(t, m)
 	l := launch{problem: p, variant: v, module: m, shape: v.shape(m)}
-	if why := v.unfit(p, t, l.shape); why != "" {
+	why := v.unfit(p, t, l.shape)
+	if why == "" && v.kind.matrices() {
+		why = v.unfitMatrix(p, t, m)
+	}
+	if why != "" {
 		return launch{}, why, nil
 	}
 	if err := checkLoops(t, loops(p, v, l.shape)); err != nil {
@@ -191,7 +196,7 @@ func divide(p conv.Problem, v variant, s shape) cut {
 		c.perGroup *= s.tn
 	}
 	switch v.kind {
-	case product, pointwise, deform, sharedProduct, sharedDeform:
+	case product, pointwise, deform, sharedProduct, sharedDeform, matrixProduct, matrixDeform:
 		c.groupBlocks = ceil(p.K/p.Groups, s.block)
 		c.blocks = p.Groups * c.groupBlocks
 	case deformDepthwise:
@@ -266,14 +271,15 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	accumulators := f(s.tm * s.ty * s.tn)
 	steps := f(ceil(cg, s.channels)) // of the loop over channels
 	channels := steps * f(s.channels)
-	outputs := accumulators // of an item
+	carried := accumulators * k.keep // from one step to the next
+	outputs := accumulators          // of an item
 	var item float64
 	switch l.variant.kind {
 	case product:
 		channel := f((s.tn-1)*s.step+s.taps)*k.load + f(s.taps)*(weights(s.tm)+accumulators*k.product)
-		item = f(taps/s.taps) * (channels*channel + steps*accumulators*k.keep)
+		item = f(taps/s.taps) * (channels*channel + steps*carried)
 	case pointwise:
-		item = channels*(f(s.tn/4)*k.load4+weights(s.tm)+accumulators*k.product) + steps*accumulators*k.keep
+		item = channels*(f(s.tn/4)*k.load4+weights(s.tm)+accumulators*k.product) + steps*carried
 	case grouped:
 		values := f((s.tn-1)*s.step+s.taps) * f((s.ty-1)*s.step+s.rows)
 		item = f(cg*taps/(s.taps*s.rows)) * (values*k.load + weights(s.rows*s.taps) + f(s.rows*s.taps)*accumulators*k.product)
@@ -292,6 +298,18 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		perStep := f(l.variant.depth) * (f(l.variant.columns)*load + f(s.block)*k.load) / f(int(l.variant.localSize))
 		perStep += f(l.variant.depth)*(f(s.tm+s.tn)*k.shared+accumulators*k.product) + 2*k.barrier
 		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
+	case matrixProduct, matrixDeform:
+		load, segments, parts := k.load, 1, l.variant.mosaic.parts
+		if l.variant.kind == matrixDeform {
+			load, segments = 4*(k.load+k.product), max(1, p.OffsetGroups/p.Groups)
+			item = f(taps*segments) * k.place
+		}
+		u := l.variant.mosaic
+		products := s.tm * s.tn * (parts*parts - parts/3) // all pairs of parts, but of three the last
+		perStep := f(l.variant.depth)*(f(l.variant.columns)*(load+f(parts)*k.shared)+f(s.block)*(k.load4/4+f(parts)*k.shared))/f(int(l.variant.localSize)) +
+			f(l.variant.depth/u.K)*(f(products*u.product())*k.unit+f(parts*u.K*(s.tm*u.M+s.tn*u.N))*k.shared)/f(u.lanes) + 2*k.barrier
+		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
+		outputs = f(s.tm*s.tn*u.M*u.N) / f(u.lanes)
 	case deform:
 		sample := 4 * (k.load + k.product)
 		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep/f(s.channels))) +
@@ -300,6 +318,11 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))
 	}
 	item += outputs * k.load // stores
+	places := 1.0            // where they are is worked out together, but for tiles of scattered outputs
+	if l.variant.kind == product && s.taps == 1 {
+		places = f(s.tn) / 4
+	}
+	item += places * k.index
 	groups := ceil(c.items, c.perGroup) * c.blocks
 	if k.slots > 0 {
 		groups = rounded(groups, k.slots)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"vkconv"
 )
@@ -27,6 +28,21 @@ type env struct {
 	stdout, stderr io.Writer
 	terminal       bool // stderr is one, and progress is welcome
 	progressShown  bool
+}
+
+// output is stdout, which keeps the first error: most of what is printed is printed without a look back.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.Writer.Write(b)
+	o.err = err
+	return n, err
 }
 
 // failure is an error with an exit status; a nil err has been reported already.
@@ -129,7 +145,7 @@ type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{mainCommand, benchCommand, severalCommand, rooflineCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
+	return []command{mainCommand, benchCommand, tuneCommand, severalCommand, rooflineCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {
@@ -231,10 +247,21 @@ func deviceFlag(flags *flag.FlagSet) *string {
 		"        device's or driver's name; without it $VKCONV_DEVICE, else the best there is")
 }
 
+// tuneFlag declares -tune.
+func tuneFlag(flags *flag.FlagSet) *time.Duration {
+	return flags.Duration("tune", 0, "first measure for this `duration` a shape which kernel is the fastest, and keep the\n"+
+		"        answer (convbench tune -h says more); 0 leaves it to the cost model")
+}
+
 // engines opens the device that was asked for and the CPU path beside it. gpu
 // is nil where the device is the CPU; why says how that came.
 func engines(device string) (gpu, cpu *vkconv.Engine, why string, err error) {
-	first, err := vkconv.Open(vkconv.Options{Device: device})
+	return enginesWith(vkconv.Options{Device: device})
+}
+
+// enginesWith is engines with other options for the device.
+func enginesWith(o vkconv.Options) (gpu, cpu *vkconv.Engine, why string, err error) {
+	first, err := vkconv.Open(o)
 	if err != nil {
 		return nil, nil, "", badInput(err)
 	}

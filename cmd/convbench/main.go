@@ -3,6 +3,7 @@
 //
 //	convbench                     verify and time a built-in set of layers
 //	convbench roofline            the device's own peaks, which tables give shares of
+//	convbench tune -set resnet50  which kernels are the fastest, and why they were chosen
 //	convbench devices             what Vulkan devices there are, and which is used
 //	convbench check FILE.npz…     run cases made by another program
 //	convbench check -random 1000  run random cases
@@ -23,10 +24,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second one ends what does not come to an end by itself, such as waiting for a pipe
 	status := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -34,6 +37,11 @@ func main() {
 
 // run is the whole command: arguments and streams in, exit status out.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, terminal: isTerminal(stderr)}
-	return e.finish(e.dispatch(ctx, args))
+	out := &output{Writer: stdout}
+	e := &env{stdin: stdin, stdout: out, stderr: stderr, terminal: isTerminal(stderr)}
+	err := e.dispatch(ctx, args)
+	if err == nil {
+		err = out.err
+	}
+	return e.finish(err)
 }
