@@ -205,7 +205,7 @@ func caseFor(v variant, seed uint64, i int) convtest.Case {
 	if err != nil {
 		panic(err)
 	}
-	s := v.shape(m)
+	s := shapeOf(m)
 	r := rand.New(rand.NewPCG(seed, uint64(i)))
 	for {
 		w := conv.Shape{1 + r.IntN(40), 1 + r.IntN(20), 1 + r.IntN(4), 1 + r.IntN(4)}

@@ -177,7 +177,7 @@ func (o *operator) Describe() string {
 	case depthwise:
 		text += fmt.Sprintf("strips of %d columns", s.tn)
 	case sharedProduct, sharedDeform:
-		text += fmt.Sprintf("tiles of %d channels × %d outputs in shared memory", s.block, o.variant.columns)
+		text += fmt.Sprintf("tiles of %d channels × %d outputs in shared memory", s.block, s.columns)
 	default:
 		text += fmt.Sprintf("tiles of %d channels × %d outputs", s.tm, s.tn)
 	}

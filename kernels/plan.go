@@ -69,7 +69,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if err != nil {
 		return launch{}, "", err
 	}
-	l := launch{problem: p, variant: v, module: m, shape: v.shape(m)}
+	l := launch{problem: p, variant: v, module: m, shape: shapeOf(m)}
 	if why := v.unfit(p, t, l.shape); why != "" {
 		return launch{}, why, nil
 	}
@@ -127,8 +127,14 @@ func packPush(m *shaders.Module, values map[string]int) ([]byte, error) {
 // constants are the launch's specialization constants by name. The activation
 // is among them so that a pipeline without one has no trace of it.
 func (l launch) constants() map[string]uint32 {
-	c := l.variant.constants()
-	c["activation"] = uint32(l.problem.Activation.Kind)
+	c := map[string]uint32{"localSizeX": l.variant.localSize, "activation": uint32(l.problem.Activation.Kind)}
+	if depth := l.shape.depth; depth > 0 {
+		p := l.problem
+		c["whole"] = 0
+		if p.C/p.Groups%depth == 0 && p.C/max(p.OffsetGroups, 1)%depth == 0 {
+			c["whole"] = 1
+		}
+	}
 	return c
 }
 
@@ -184,8 +190,8 @@ func divide(p conv.Problem, v variant, s shape) cut {
 	case v.kind == pointwise:
 		c.items = p.N * p.Ho * p.Wo / 4
 		c.perGroup *= s.tn / 4
-	case v.columns > 0:
-		c.items, c.perGroup = p.N*p.Ho*p.Wo, v.columns
+	case s.columns > 0:
+		c.items, c.perGroup = p.N*p.Ho*p.Wo, s.columns
 	default:
 		c.items = p.N * p.Ho * p.Wo
 		c.perGroup *= s.tn
@@ -289,9 +295,9 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 			load, segments = 4*(k.load+k.product), max(1, p.OffsetGroups/p.Groups)
 			item = f(taps*segments) * k.place
 		}
-		perStep := f(l.variant.depth) * (f(l.variant.columns)*load + f(s.block)*k.load) / f(int(l.variant.localSize))
-		perStep += f(l.variant.depth)*(f(s.tm+s.tn)*k.shared+accumulators*k.product) + 2*k.barrier
-		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
+		perStep := f(s.depth) * (f(s.columns)*load + f(s.block/4)*k.load4) / f(int(l.variant.localSize))
+		perStep += f(s.depth)*(f((s.tm+s.tn)/4)*k.shared+accumulators*k.product) + k.barrier
+		item += f(taps*segments*ceil(ceil(cg, segments), s.depth)) * perStep
 	case deform:
 		sample := 4 * (k.load + k.product)
 		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep/f(s.channels))) +

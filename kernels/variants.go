@@ -27,8 +27,6 @@ type variant struct {
 	module    string
 	kind      kind
 	localSize uint32
-	columns   int // of shared.comp: outputs of a workgroup
-	depth     int // and channels of a step
 }
 
 // variants is the whole table. Workgroups of 8 and 32: the software drivers
@@ -58,12 +56,16 @@ var variants = []variant{
 	{module: "depthwise_l8_r5", kind: depthwise, localSize: 8},
 	{module: "depthwise_l4_r3", kind: depthwise, localSize: 8},
 	{module: "depthwise_l4_r3e2", kind: depthwise, localSize: 8},
-	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 16},
-	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 128, columns: 64, depth: 16},
-	{module: "shared_conv_m8n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 8},
-	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 16},
-	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 128, columns: 64, depth: 16},
-	{module: "shared_deform_m8n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 8},
+	{module: "shared_conv_32x32", kind: sharedProduct, localSize: 64},
+	{module: "shared_conv_64x64", kind: sharedProduct, localSize: 256},
+	{module: "shared_conv_64x64m8", kind: sharedProduct, localSize: 64},
+	{module: "shared_conv_64x128", kind: sharedProduct, localSize: 128},
+	{module: "shared_conv_128x64", kind: sharedProduct, localSize: 128},
+	{module: "shared_conv_128x128", kind: sharedProduct, localSize: 256},
+	{module: "shared_deform_32x32", kind: sharedDeform, localSize: 64},
+	{module: "shared_deform_64x64", kind: sharedDeform, localSize: 256},
+	{module: "shared_deform_128x64", kind: sharedDeform, localSize: 128},
+	{module: "shared_deform_256x64", kind: sharedDeform, localSize: 256},
 	{module: "deform_m8n2", kind: deform, localSize: 32},
 	{module: "deform_l8_m8n2", kind: deform, localSize: 8},
 	{module: "deform_l8_m32n2", kind: deform, localSize: 8},
@@ -139,34 +141,22 @@ type shape struct {
 	step, lanes int
 	channels    int // input channels of a step of the loop
 	block       int // output channels of a workgroup: tm, but in shared.comp
+	columns     int // of shared.comp: outputs of a workgroup
+	depth       int // and channels of a step
 	modes       bool
 }
 
 func shapeOf(m *shaders.Module) shape {
 	d := func(name string) int { return max(m.Defines[name], 1) }
-	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["MODES"] > 0}
-}
-
-// shape is its module's tile, put together to a workgroup's in shared.comp.
-func (v variant) shape(m *shaders.Module) shape {
-	s := shapeOf(m)
-	if v.columns > 0 {
-		s.block = s.tm * (int(v.localSize) / (v.columns / s.tn))
+	s := shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["COLUMNS"], m.Defines["DEPTH"], m.Defines["MODES"] > 0}
+	if s.columns > 0 {
+		s.block = m.Defines["ROWS"]
 	}
 	return s
 }
 
-// constants are the variant's specialization constants by name.
-func (v variant) constants() map[string]uint32 {
-	c := map[string]uint32{"localSizeX": v.localSize}
-	if v.columns > 0 {
-		c["columns"], c["depth"] = uint32(v.columns), uint32(v.depth)
-	}
-	return c
-}
-
-// sharedBytes is what a workgroup of the variant shares.
-func (v variant) sharedBytes(s shape) int64 { return 4 * int64(v.depth) * int64(v.columns+s.block) }
+// sharedBytes is what a workgroup shares: two tiles of each matrix.
+func (s shape) sharedBytes() int64 { return 2 * 4 * int64(s.depth) * int64(s.columns+s.block) }
 
 func (v variant) String() string { return fmt.Sprintf("%s/%d", v.module, v.localSize) }
 
@@ -187,8 +177,8 @@ func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 		return fmt.Sprintf("it needs subgroups of %d with vote, ballot and shuffle", s.lanes)
 	case int(v.localSize) > t.Invocations:
 		return fmt.Sprintf("its workgroups are of %d invocations", v.localSize)
-	case v.columns > 0 && v.sharedBytes(s) > t.SharedMemory:
-		return fmt.Sprintf("its workgroups share %d bytes", v.sharedBytes(s))
+	case s.sharedBytes() > t.SharedMemory:
+		return fmt.Sprintf("its workgroups share %d bytes", s.sharedBytes())
 	case p.Mode != conv.Zeros && !s.modes:
 		return fmt.Sprintf("it does not pad by %v", p.Mode)
 	case v.kind == pointwise && (p.R != 1 || p.S != 1 || p.StrideY != 1 || p.StrideX != 1 || p.Ho != p.H || p.Wo != p.W || p.H*p.W%4 != 0):
