@@ -28,6 +28,9 @@ func newForward(d *gpu.Device, p conv.Problem, weight, bias []float32) (forward,
 	l, err := choose(p, t)
 	switch {
 	case err == nil:
+		if parts, ok := chooseSplit(p, t, l.cost); ok {
+			return newSplit(d, p, parts, weight, bias)
+		}
 		return newOperator(d, l, weight, bias)
 	case errors.Is(err, gpu.ErrTooLarge):
 		return newPiecewise(d, p, t, weight, bias)

@@ -20,6 +20,8 @@ type launch struct {
 	push    []byte
 	weights int // elements of the packed weights, biases included
 	biasAt  int // where the biases start
+	parts   int // workgroups that share a tile, of splits; 1
+	share   int // input channels of a group that each of them sums
 	cost    float64
 }
 
@@ -62,8 +64,50 @@ func choose(p conv.Problem, t traits) (launch, error) {
 	return best, nil
 }
 
+// chooseSplit returns the cheapest launch of splits, where it is cheaper than
+// limit with the pass that adds up. It is for devices whose width is known.
+func chooseSplit(p conv.Problem, t traits, limit float64) (best launch, ok bool) {
+	m := t.machine()
+	if m.slots == 0 {
+		return best, false
+	}
+	limit *= 0.8 // the costs are guesses, and a workspace has to be worth it
+	for _, v := range splits {
+		for parts := 2; parts <= 64; parts *= 2 {
+			l, why, err := planParts(p, t, v, parts)
+			if why != "" || err != nil || l.parts == 1 || l.partialBytes() > 4*mostPartial {
+				continue
+			}
+			outputs := p.K * p.N * p.Ho * p.Wo
+			l.cost += m.pass + float64(ceil(outputs, max(t.Subgroup, 1)))*float64(l.parts+2)*m.load
+			if l.cost < limit {
+				best, limit, ok = l, l.cost, true
+			}
+		}
+	}
+	return best, ok
+}
+
+// partialBytes is what the workgroups of splits write.
+func (l launch) partialBytes() int64 { return 4 * int64(l.output().Len()) }
+
+// output is the shape of what the launch writes.
+func (l launch) output() conv.Shape {
+	p := l.problem
+	if l.parts > 1 {
+		return conv.Shape{l.parts, p.K, 1, p.N * p.Ho * p.Wo}
+	}
+	return p.Output()
+}
+
 // plan works out the launch of a variant; the string says why it does not fit.
 func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
+	return planParts(p, t, v, 1)
+}
+
+// planParts is plan of a tile's sum in parts, or fewer where there are not as
+// many steps of channels. With parts the launch neither adds a bias nor activates.
+func planParts(p conv.Problem, t traits, v variant, parts int) (launch, string, error) {
 	p = normal(p)
 	m, err := shaders.Get(v.module)
 	if err != nil {
@@ -73,6 +117,11 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if why := v.unfit(p, t, l.shape); why != "" {
 		return launch{}, why, nil
 	}
+	l.share = p.C / p.Groups
+	if parts > 1 {
+		l.share = rounded(ceil(l.share, parts), l.shape.depth)
+	}
+	l.parts = ceil(p.C/p.Groups, l.share)
 	if err := checkLoops(t, loops(p, v, l.shape)); err != nil {
 		return launch{}, "", err
 	}
@@ -81,7 +130,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if err := check(p, t, l, c); err != nil {
 		return launch{}, "", err
 	}
-	tiles := ceil(c.items, c.perGroup) * c.blocks
+	tiles := ceil(c.items, c.perGroup) * c.blocks * l.parts
 	if l.groups, err = fold(tiles, t); err != nil {
 		return launch{}, "", err
 	}
@@ -98,6 +147,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 		"offsetChannels": p.C / max(p.OffsetGroups, 1), "offsetGroups": p.OffsetGroups, "masked": flag[p.Mask],
 	}
 	values["firstX"], values["firstY"] = 0, 0
+	values["parts"], values["share"] = l.parts, l.share
 	values["low"], values["high"] = activationParameters(p.Activation)
 	if l.push, err = packPush(m, values); err != nil {
 		return launch{}, "", err
@@ -127,7 +177,10 @@ func packPush(m *shaders.Module, values map[string]int) ([]byte, error) {
 // constants are the launch's specialization constants by name. The activation
 // is among them so that a pipeline without one has no trace of it.
 func (l launch) constants() map[string]uint32 {
-	c := map[string]uint32{"localSizeX": l.variant.localSize, "activation": uint32(l.problem.Activation.Kind)}
+	c := map[string]uint32{"localSizeX": l.variant.localSize}
+	if l.parts == 1 {
+		c["activation"] = uint32(l.problem.Activation.Kind)
+	}
 	if depth := l.shape.depth; depth > 0 {
 		p := l.problem
 		c["whole"] = 0
@@ -219,6 +272,7 @@ func check(p conv.Problem, t traits, l launch, c cut) error {
 	}
 	tensor("the input", p.Input().Len())
 	tensor("the output", p.Output().Len())
+	tensor("the output's parts", l.output().Len())
 	tensor("the packed weight", l.weights)
 	if p.Deformable() {
 		tensor("the offset tensor", p.Offset().Len())
@@ -258,7 +312,7 @@ func fold(tiles int, t traits) ([3]uint32, error) {
 func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	k, s := t.machine(), l.shape
 	f := func(n int) float64 { return float64(n) }
-	cg, taps := p.C/p.Groups, p.R*p.S
+	cg, taps := l.share, p.R*p.S
 	// weights costs n of them: loads, and handing on where lanes share them.
 	weights := func(n int) float64 {
 		switch {
@@ -306,11 +360,12 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))
 	}
 	item += outputs * k.load // stores
-	groups := ceil(c.items, c.perGroup) * c.blocks
+	groups, vectors := ceil(c.items, c.perGroup)*c.blocks*l.parts, ceil(int(l.variant.localSize), max(t.Subgroup, 1))
 	if k.slots > 0 {
-		groups = rounded(groups, k.slots)
+		// A slot runs at least four vectors at a time; fewer leave it partly idle.
+		return f(k.slots) * f(max(ceil(groups, k.slots)*vectors, 4)) * item
 	}
-	return f(groups) * f(ceil(int(l.variant.localSize), max(t.Subgroup, 1))) * item
+	return f(groups) * f(vectors) * item
 }
 
 // mode says what lies beyond the edge: the padding mode, or of a deformable

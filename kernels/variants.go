@@ -78,6 +78,15 @@ var variants = []variant{
 	{module: "deform_depthwise_l4_m8n2", kind: deformDepthwise, localSize: 8},
 }
 
+// splits are those whose workgroups share a tile: shared.comp with SPLIT. They
+// take a second pass, see split.go.
+var splits = []variant{
+	{module: "split_conv_32x32", kind: sharedProduct, localSize: 64},
+	{module: "split_conv_64x64", kind: sharedProduct, localSize: 64},
+	{module: "split_deform_32x32", kind: sharedDeform, localSize: 64},
+	{module: "split_deform_64x64", kind: sharedDeform, localSize: 256},
+}
+
 // traits is what of a device decides.
 type traits struct {
 	Software     bool
@@ -101,6 +110,7 @@ type costs struct {
 	shared  float64 // a load from shared memory
 	barrier float64
 	place   float64 // working out a sampling position
+	pass    float64 // another dispatch that waits for the one before
 }
 
 // machine is what a class of devices costs. The first that fits counts.
@@ -117,12 +127,13 @@ type machine struct {
 // shuffle half a cycle, a broadcast 20. 4 lanes is SwiftShader's Subzero: 19
 // cycles a load, 72 for four, 2.7 a broadcast. product and keep were fitted to
 // whole kernels, TM 16…64 and CHANNELS 1…4. The last two are guesses for
-// devices not measured yet.
+// devices not measured yet: of the last, slots are multiprocessors, with four
+// schedulers each, and a pass is some 3 µs in which all of them wait.
 var machines = []machine{
 	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250}},
 	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250}},
 	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200}},
-	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40}},
+	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000}},
 }
 
 func (t traits) machine() machine {

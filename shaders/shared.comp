@@ -29,6 +29,10 @@
 // A tap that meets only padding in all of the workgroup's outputs is skipped: at
 // the start every column marks the taps it needs.
 //
+// SPLIT: where there are too few tiles for the device, several workgroups share
+// one, each some of the channels, and write what they sum as it is; split_sum.comp
+// adds that up in order.
+//
 //variant shared_conv_32x32      ROWS=32  COLUMNS=32  TM=4 TN=4 DEPTH=16 MODES
 //variant shared_conv_64x64      ROWS=64  COLUMNS=64  TM=4 TN=4 DEPTH=16 MODES
 //variant shared_conv_64x64m8    ROWS=64  COLUMNS=64  TM=8 TN=8 DEPTH=8  MODES
@@ -39,6 +43,10 @@
 //variant shared_deform_64x64    ROWS=64  COLUMNS=64  TM=4 TN=4 DEPTH=16 DEFORM
 //variant shared_deform_128x64   ROWS=128 COLUMNS=64  TM=8 TN=8 DEPTH=8  DEFORM
 //variant shared_deform_256x64   ROWS=256 COLUMNS=64  TM=8 TN=8 DEPTH=8  DEFORM
+//variant split_conv_32x32       ROWS=32  COLUMNS=32  TM=4 TN=4 DEPTH=16 SPLIT MODES
+//variant split_conv_64x64       ROWS=64  COLUMNS=64  TM=8 TN=8 DEPTH=8  SPLIT MODES
+//variant split_deform_32x32     ROWS=32  COLUMNS=32  TM=4 TN=4 DEPTH=16 SPLIT DEFORM
+//variant split_deform_64x64     ROWS=64  COLUMNS=64  TM=4 TN=4 DEPTH=16 SPLIT DEFORM
 #extension GL_GOOGLE_include_directive : require
 
 layout(local_size_x_id = 0) in;
@@ -51,7 +59,9 @@ layout(binding = 2) writeonly buffer OutputBuffer { float y[]; };
 #define DEFORMABLE
 #endif
 #include "problem.glsl"
+#ifndef SPLIT
 #include "finish.glsl"
+#endif
 #ifdef DEFORM
 layout(binding = 3) readonly buffer OffsetBuffer { float offset[]; };
 layout(binding = 4) readonly buffer MaskBuffer { float mask[]; };
@@ -75,6 +85,7 @@ int tid, column, above; // what this invocation loads: output column, channels a
 int n, pixel;           // image and place of that output
 int iy0, ix0;           // input position of its tap (0, 0)
 int image;              // element of the group's first channel
+int from, to;           // the channels of the group that are summed
 int tap, c, end;        // the step: channels c … end of a tap (and an offset group), DEPTH at a time
 
 #ifdef DEFORM
@@ -91,10 +102,10 @@ void aim() {
   modulation = mix(1.0, m, p.masked != 0);
 }
 
-float sampleAt(int from, bool exists) {
+float sampleAt(int element, bool exists) {
   ivec4 at = max(here.at, ivec4(0));
-  from = mix(0, from, exists);
-  vec4 corner = mix(vec4(0.0), vec4(x[from + at.x], x[from + at.y], x[from + at.z], x[from + at.w]), greaterThanEqual(here.at, ivec4(0)));
+  element = mix(0, element, exists);
+  vec4 corner = mix(vec4(0.0), vec4(x[element + at.x], x[element + at.y], x[element + at.z], x[element + at.w]), greaterThanEqual(here.at, ivec4(0)));
   float sum = corner.x * here.weight.x + corner.y * here.weight.y + corner.z * here.weight.z + corner.w * here.weight.w;
   return mix(0.0, sum * modulation, exists);
 }
@@ -111,10 +122,10 @@ bool meets(int t) {
 
 void aim() { inside = meets(tap); }
 
-float sampleAt(int from, bool exists) {
+float sampleAt(int element, bool exists) {
   exists = all(bvec2(exists, inside));
   // Selected, not multiplied by 0: the element may be an infinity.
-  return mix(0.0, x[mix(0, from + at, exists)], exists);
+  return mix(0.0, x[mix(0, element + at, exists)], exists);
 }
 
 #define MARKED 256 // taps that can be marked; later ones are never skipped
@@ -139,14 +150,14 @@ bool next(int firstChannel) {
 #ifdef DEFORM
   c = end;
   q++;
-  if (c >= p.cg) {
-    c = 0;
+  if (c >= to) {
+    c = from;
     q = firstOffset;
     tap++;
   }
-  end = min(p.cg, (q + 1) * p.offsetChannels - firstChannel);
+  end = min(to, (q + 1) * p.offsetChannels - firstChannel);
 #else
-  c = 0;
+  c = from;
   do tap++; while (tap < min(p.r * p.s, MARKED) && (needed[tap / 32] >> (tap % 32) & 1u) == 0u);
 #endif
   if (tap >= p.r * p.s) return false;
@@ -160,11 +171,11 @@ void load(int kb) {
     int d = above + j * EVERY;
     value[j] = sampleAt(image + (c + d) * plane, any(bvec2(whole != 0, d < count)));
   }
-  int from = ((kb * p.r * p.s + tap) * p.cg + c) * (ROWS / 4);
+  int block = ((kb * p.r * p.s + tap) * p.cg + c) * (ROWS / 4);
   UNROLL for (int j = 0; j < WEIGHTS; j++) {
     int i = tid + j * THREADS;
     bool exists = any(bvec2(whole != 0, i < count * (ROWS / 4)));
-    weight[j] = mix(vec4(0.0), wt[mix(0, from + i, exists)], bvec4(exists));
+    weight[j] = mix(vec4(0.0), wt[mix(0, block + i, exists)], bvec4(exists));
   }
 }
 
@@ -192,8 +203,18 @@ void multiply(int tile) {
 void main() {
   uint tile = tileIndex();
   if (tile >= p.tiles) return; // the whole workgroup does
-  int kb = int(tile % uint(p.blocks)), first = int(tile / uint(p.blocks)) * COLUMNS;
+  int kb = int(tile % uint(p.blocks)), first = int(tile / uint(p.blocks));
   int g = kb / p.groupBlocks, pixels = p.ho * p.wo;
+#ifdef SPLIT
+  int part = first % p.parts;
+  first /= p.parts;
+  from = part * p.share;
+  to = min(p.cg, from + p.share);
+#else
+  from = 0;
+  to = p.cg;
+#endif
+  first *= COLUMNS;
   tid = int(gl_LocalInvocationID.x);
   column = tid % COLUMNS;
   above = tid / COLUMNS;
@@ -207,16 +228,16 @@ void main() {
   UNROLL for (int i = 0; i < TM * TN / 4; i++) acc[i] = vec4(0.0);
 #ifdef DEFORM
   tap = 0;
-  c = 0;
-  firstOffset = firstChannel / p.offsetChannels;
+  c = from;
+  firstOffset = (firstChannel + from) / p.offsetChannels;
   q = firstOffset;
-  end = min(p.cg, (q + 1) * p.offsetChannels - firstChannel);
+  end = min(to, (q + 1) * p.offsetChannels - firstChannel);
   aim();
   bool more = true;
 #else
   mark();
   tap = -1; // next() finds the first that is needed
-  c = end = p.cg;
+  c = end = to;
   bool more = next(firstChannel);
 #endif
   if (more) {
@@ -235,12 +256,19 @@ void main() {
   UNROLL for (int j = 0; j < TN / 4; j++) {
     int i0 = first + 4 * (j * ACROSS + tx);
     UNROLL for (int m = 0; m < TM; m++) {
+#ifdef SPLIT
+      int row0 = (part * (p.blocks / p.groupBlocks) + g) * p.kg + k0 + m;
+      UNROLL for (int e = 0; e < 4; e++) {
+        if (all(bvec2(i0 + e < p.items, k0 + m < p.kg))) y[row0 * p.items + i0 + e] = acc[m * (TN / 4) + j][e];
+      }
+#else
       int b = p.biasAt + kb * ROWS + row + m;
       vec4 v = finish(acc[m * (TN / 4) + j] + wt[b / 4][b % 4]);
       UNROLL for (int e = 0; e < 4; e++) {
         int i = i0 + e, of = i / pixels;
         if (all(bvec2(i < p.items, k0 + m < p.kg))) y[p.firstY + (of * p.k + g * p.kg + k0 + m) * pixels + i - of * pixels] = v[e];
       }
+#endif
     }
   }
 }
