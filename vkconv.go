@@ -11,6 +11,8 @@
 // [Stored]. The operators are PyTorch's Conv2d and
 // torchvision's deform_conv2d; package conv says what their parameters mean.
 //
+// [OpenFleet] opens several devices, over which its layers spread batches.
+//
 // # Contexts
 //
 // A call takes a context if it runs layers or waits for them: every Run,

@@ -89,7 +89,7 @@ func describe(index int, p *vk.Physical) Info {
 			SubgroupControl: p.SubgroupControl && p.SubgroupRequired, FullSubgroups: p.SubgroupFull,
 			Storage16: p.Storage16, Storage8: p.Storage8, Float16: p.Float16, Int8: p.Int8, Int16: p.Int16, Int64: p.Int64,
 			Float64: p.Float64, FloatAtomicAdd: p.AtomicAdd, MemoryModel: p.MemoryModel, ScalarLayout: p.ScalarLayout,
-			DotProduct: p.DotProduct, MemoryBudget: p.BudgetReported,
+			DotProduct: p.DotProduct, MemoryBudget: p.BudgetReported, BFloat16: p.BFloat16,
 		},
 	}
 	switch p.Type {
@@ -120,8 +120,10 @@ func describe(index int, p *vk.Physical) Info {
 		i.Limits.BufferSize = min(i.Limits.BufferSize, i.Limits.DeviceMemory)
 	}
 	for _, s := range p.Shapes() {
-		i.Features.CoopMatrix = append(i.Features.CoopMatrix, CoopShape{s.M, s.N, s.K,
-			component(s.A), component(s.B), component(s.C), component(s.Out), s.Saturating, scope(s.Scope)})
+		c := CoopShape{s.M, s.N, s.K, component(s.A), component(s.B), component(s.C), component(s.Out), s.Saturating, scope(s.Scope)}
+		if p.BFloat16 || c.A != "bf16" && c.B != "bf16" { // without its own extension the type cannot be named in a shader
+			i.Features.CoopMatrix = append(i.Features.CoopMatrix, c)
+		}
 	}
 	switch {
 	case p.API < 1<<22|1<<12:

@@ -3,6 +3,7 @@ package gpu
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -89,10 +90,22 @@ type Features struct {
 	Storage16, Storage8                    bool   // 16- and 8-bit values in storage buffers
 	Float16, Int8, Int16, Int64, Float64   bool   // arithmetic
 	FloatAtomicAdd                         bool   // atomicAdd of float32 in storage buffers
+	BFloat16                               bool   // bfloat16 values, in cooperative matrices too
 	MemoryModel, ScalarLayout, DotProduct  bool
 	HostVisible                            bool // the processor reaches the memory that buffers live in
 	MemoryBudget                           bool // the driver reports how much memory is free
 	CoopMatrix                             []CoopShape
+}
+
+// Matrices lists the cooperative matrices in short, each once: 16×16×16 f16·f16→f32.
+func (f Features) Matrices() []string {
+	var all []string
+	for _, s := range f.CoopMatrix {
+		if text := s.String(); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
 }
 
 // CoopShape is one size and set of types of cooperative matrices: Out[M×N] = A[M×K]·B[K×N] + C[M×N].
@@ -102,6 +115,11 @@ type CoopShape struct {
 	A, B, C, Out string
 	Saturating   bool
 	Scope        string // subgroup, workgroup, queue family or device
+}
+
+// String is the shape in short, without saturation and scope.
+func (s CoopShape) String() string {
+	return fmt.Sprintf("%d×%d×%d %s·%s→%s", s.M, s.N, s.K, s.A, s.B, s.Out)
 }
 
 // Options choose and set up a device. The zero value is what most programs want.

@@ -61,6 +61,10 @@ func (d *Device) recorder() (*recorder, error) {
 	q := &d.queue
 	q.mu.Lock()
 	q.reap(d)
+	if d.lost.Load() { // as it has just been found: what is idle now may be under way
+		q.mu.Unlock()
+		return nil, d.errLost()
+	}
 	var r *recorder
 	if n := len(q.idle); n > 0 {
 		r = q.idle[n-1]
@@ -135,11 +139,14 @@ func (d *Device) submit(r *recorder) (*Submission, error) {
 		q.mu.Lock()
 	}
 	defer q.mu.Unlock()
-	err := r.vk.Submit()
+	var err error
+	if !d.lost.Load() {
+		if err = r.vk.Submit(); err != nil {
+			err = d.wrap(err)
+		}
+	}
 	if d.lost.Load() {
 		err = d.errLost()
-	} else if err != nil {
-		err = d.wrap(err)
 	}
 	if err != nil {
 		if d.lost.Load() {

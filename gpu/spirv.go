@@ -326,6 +326,8 @@ var needs = map[uint32]struct {
 	39:   {"8-bit integers", func(f *Features) bool { return f.Int8 }},
 	4433: {"16-bit storage", func(f *Features) bool { return f.Storage16 }},
 	4448: {"8-bit storage", func(f *Features) bool { return f.Storage8 }},
+	5116: {"bfloat16", func(f *Features) bool { return f.BFloat16 }},
+	5118: {"cooperative matrices of bfloat16", func(f *Features) bool { return f.BFloat16 }},
 	5345: {"the Vulkan memory model", func(f *Features) bool { return f.MemoryModel }},
 	6019: {"integer dot products", func(f *Features) bool { return f.DotProduct }},
 	6022: {"cooperative matrices", func(f *Features) bool { return len(f.CoopMatrix) > 0 }},

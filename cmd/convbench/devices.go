@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
 
 	"vkconv"
@@ -81,8 +80,9 @@ func describeDevice(e *env, i gpu.Info) {
 		name string
 		ok   bool
 	}{
-		{"16-bit storage", f.Storage16}, {"8-bit storage", f.Storage8}, {"float16", f.Float16}, {"int8", f.Int8},
+		{"16-bit storage", f.Storage16}, {"8-bit storage", f.Storage8}, {"float16", f.Float16}, {"bfloat16", f.BFloat16}, {"int8", f.Int8},
 		{"int16", f.Int16}, {"int64", f.Int64}, {"float64", f.Float64}, {"float atomics", f.FloatAtomicAdd},
+		{"memory model", f.MemoryModel},
 	} {
 		if feature.ok {
 			has = append(has, feature.name)
@@ -92,14 +92,7 @@ func describeDevice(e *env, i gpu.Info) {
 	}
 	line("has", "%s", orNone(has))
 	line("lacks", "%s", orNone(lacks))
-	var shapes []string
-	for _, s := range f.CoopMatrix {
-		text := fmt.Sprintf("%d×%d×%d %s·%s→%s", s.M, s.N, s.K, s.A, s.B, s.Out)
-		if !slices.Contains(shapes, text) {
-			shapes = append(shapes, text)
-		}
-	}
-	line("matrices", "%s", orNone(shapes))
+	line("matrices", "%s", orNone(f.Matrices()))
 	if l.TimestampBits == 0 {
 		line("timestamps", "none: device times are not measured")
 	} else {

@@ -18,9 +18,10 @@ var doctorCommand = command{
 	long: `Looks for everything that a computation on a GPU needs and says what is missing: cgo in this
 program, the Vulkan loader, the drivers' manifests and the libraries they name, the display
 hardware, the device nodes and who may open them, the environment variables that narrow the
-search, and the devices that come of it, with the reason where one is passed over. For what is
-missing it prints the command that brings it, on Debian and Ubuntu, Fedora, Arch, macOS or
-Windows. It works without cgo, without a loader and without a driver.
+search, and the devices that come of it, with the reason where one is passed over, and the
+cooperative matrices (matrix units) that they have. For what is missing it prints the command that
+brings it, on Debian and Ubuntu, Fedora, Arch, macOS or Windows. It works without cgo, without a
+loader and without a driver.
 
 The exit status is 0 if a Vulkan device is there that works, otherwise 1.`,
 	examples: `
@@ -88,6 +89,7 @@ func examine(e *env, s survey.System, devices []gpu.Info, failed error, systems 
 		}
 		usable = usable || d.Unusable == ""
 		line("device", "%s: %s", d, state)
+		line("matrices", "%s", orNone(d.Features.Matrices()))
 	}
 	if failed != nil {
 		line("device", "none: %v", failed)

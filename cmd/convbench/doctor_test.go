@@ -47,7 +47,8 @@ func TestDoctor(t *testing.T) {
 	}
 	noCgo := system("linux", nil, map[string]string{"etc/os-release": "NAME=Plan\nID=plan"})
 	noCgo.Cgo = false
-	llvmpipe := gpu.Info{Name: "llvmpipe", Type: gpu.Software, Driver: "llvmpipe", API: [3]uint32{1, 3, 230}}
+	llvmpipe := gpu.Info{Name: "llvmpipe", Type: gpu.Software, Driver: "llvmpipe", API: [3]uint32{1, 3, 230},
+		Features: gpu.Features{CoopMatrix: []gpu.CoopShape{{M: 8, N: 8, K: 8, A: "f16", B: "f16", C: "f32", Out: "f32"}, {M: 8, N: 8, K: 8, A: "f16", B: "f16", C: "f32", Out: "f32", Saturating: true}}}}
 	old := gpu.Info{Index: 1, Name: "Old", Type: gpu.Discrete, Unusable: "it speaks Vulkan 1.0, at least 1.1 is needed", API: [3]uint32{1, 0, 3}}
 	var got strings.Builder
 	for _, c := range []struct {

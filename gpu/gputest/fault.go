@@ -14,11 +14,12 @@ type Fault struct {
 	kinds vk.Faults
 }
 
-// The faults there are. A device that is lost stays lost; the others pass.
+// The faults there are. Lost devices stay lost: from the nth call on all of them, or the one that met it alone. The others pass.
 var (
-	OutOfMemory  = Fault{"out of memory", vk.FaultMemory}
-	DeviceLost   = Fault{"device lost", vk.FaultLost}
-	BuildFailure = Fault{"shader does not build", vk.FaultBuild}
+	OutOfMemory   = Fault{"out of memory", vk.FaultMemory}
+	DeviceLost    = Fault{"device lost", vk.FaultLost}
+	OneDeviceLost = Fault{"one device lost", vk.FaultLost | vk.FaultOnce}
+	BuildFailure  = Fault{"shader does not build", vk.FaultBuild}
 )
 
 // At runs f while the nth call that could meet the fault, counted from 1, does so. It returns the call that failed, ""

@@ -1,5 +1,6 @@
 // Faults for tests: the n-th call of a kind reports a failure in the driver's stead and is not made. Memory that runs
-// out may come back, so that fault passes; a device that is lost stays lost. Disarmed, a call costs one load.
+// out may come back, so that fault passes; a device that is lost stays lost, and with it every other, unless the fault is
+// to come once: then the one that met it alone. Disarmed, a call costs one load.
 #include "shim.h"
 
 static struct {
@@ -28,7 +29,8 @@ Result vkx_fault(uint32_t kind, const char *call) {
 	if (!(__atomic_load_n(&armed.kinds, __ATOMIC_RELAXED) & kind)) return R_SUCCESS;
 	__atomic_add_fetch(&armed.seen, 1, __ATOMIC_SEQ_CST);
 	int64_t left = __atomic_sub_fetch(&armed.left, 1, __ATOMIC_SEQ_CST);
-	if (left > 0 || (left < 0 && armed.result != R_DEVICE_LOST)) return R_SUCCESS;
+	int stays = armed.result == R_DEVICE_LOST && !(__atomic_load_n(&armed.kinds, __ATOMIC_RELAXED) & FAULT_ONCE);
+	if (left > 0 || (left < 0 && !stays)) return R_SUCCESS;
 	if (left == 0) armed.fired = call;
 	return armed.result;
 }

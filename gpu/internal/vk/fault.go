@@ -18,12 +18,13 @@ const (
 	FaultMemory Faults = C.FAULT_MEMORY // calls that may run out of memory, the driver's or the shim's own
 	FaultLost   Faults = C.FAULT_LOST   // calls that may find the device lost
 	FaultBuild  Faults = C.FAULT_BUILD  // calls that compile shaders
+	FaultOnce   Faults = C.FAULT_ONCE   // with FaultLost: one device, where it otherwise is every one
 )
 
 // Arm makes the nth call of the kinds, counted from 1, fail, for tests; one fault at a time in the process.
 func Arm(kinds Faults, nth int) {
 	result := C.Result(C.R_OUT_OF_DEVICE)
-	switch kinds {
+	switch kinds &^ FaultOnce {
 	case FaultLost:
 		result = C.R_DEVICE_LOST
 	case FaultBuild:

@@ -95,7 +95,7 @@ void vkx_read_traits(vkx_instance *i, PhysicalDevice p, uint32_t api, vkx_traits
 	t->dotProduct = w.dot.dot;
 	t->maintenance4 = w.m4.maintenance4;
 	t->coop = w.coop.matrix;
-	t->bfloat16 = w.bf16.type;
+	t->bfloat16 = w.bf16.type && w.bf16.matrix;
 	t->memoryBudget = (uint32_t)w.budget;
 
 	Properties2 props = {ST_PROPERTIES2, NULL, {0}};

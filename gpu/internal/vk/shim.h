@@ -68,7 +68,7 @@ typedef struct {
 
 // fault.c: what may fail, and how a call that may is made. CALL(kinds, d, Fn, …) is d->Fn(…), or the failure that a test
 // asked for.
-enum { FAULT_MEMORY = 1, FAULT_LOST = 2, FAULT_BUILD = 4 };
+enum { FAULT_MEMORY = 1, FAULT_LOST = 2, FAULT_BUILD = 4, FAULT_ONCE = 8 };
 void vkx_arm(uint32_t kinds, int64_t nth, Result result); // the nth call from now, counted from 1
 const char *vkx_disarm(int64_t *seen);                    // what failed, or NULL; how many calls could have
 Result vkx_fault(uint32_t kind, const char *call);
