@@ -39,6 +39,9 @@ type cut struct {
 // farthest bounds positions: half of what place() in sample.glsl can add to.
 const farthest = 1 << 29
 
+// mostPartial bounds the workspace of partial results, in elements: 32 MiB.
+const mostPartial = 8 << 20
+
 // longestStrip is how far an item of the depthwise kernel walks at most.
 const longestStrip = 32
 
