@@ -55,7 +55,9 @@ func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape,
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.conv2DBackward(p, weight) })
+	l, err := e.plan("conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) {
+		return e.back.conv2DBackward(p, weight, optionsOf(options))
+	})
 	g, err := e.newGradient(l, err, p.Output(), a, edge, options, func(bias []float32, options ...LayerOption) (*layer, error) {
 		l, err := e.NewConv2D(x, weight, bias, w, params, options...)
 		if err != nil {
@@ -121,7 +123,7 @@ func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.
 		return nil, err
 	}
 	l, err := e.plan("deform_conv2d backward", p, double{p, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) {
-		return e.back.deformConv2DBackward(p, weight, optionsOf(options).atomics)
+		return e.back.deformConv2DBackward(p, weight, optionsOf(options))
 	})
 	g, err := e.newGradient(l, err, p.Output(), a, edge, options, func(bias []float32, options ...LayerOption) (*layer, error) {
 		l, err := e.NewDeformConv2D(x, weight, bias, w, params, d, options...)

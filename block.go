@@ -1,6 +1,7 @@
 package vkconv
 
 import (
+	"context"
 	"fmt"
 
 	"vkconv/conv"
@@ -16,14 +17,17 @@ import (
 type block struct {
 	edge *edge
 	typ  conv.Type // of the tensors inside
+
+	until context.Context // of TuneUntil, while the layers inside are planned
 }
 
-// newBlock refuses options other than Stored.
+// newBlock refuses options other than Stored and TuneUntil.
 func (e *Engine) newBlock(name string, options []LayerOption) (b block, err error) {
 	o := optionsOf(options)
 	if o.atomics || o.winograd || o.double || o.forwardBias != nil {
 		return b, fmt.Errorf("%w: %s takes no option but Stored, and its weights in float32", conv.ErrUnsupported, name)
 	}
+	b.until = o.tuneUntil
 	if o.stored == conv.Float64 {
 		b.typ = conv.Float64
 	}
@@ -32,7 +36,9 @@ func (e *Engine) newBlock(name string, options []LayerOption) (b block, err erro
 }
 
 // stored makes a layer of the type inside.
-func (b block) stored() LayerOption { return Stored(b.typ) }
+func (b block) stored() LayerOption {
+	return func(o *layerOptions) { o.stored, o.tuneUntil = b.typ, b.until }
+}
 
 func (b block) filter(f Filter) Filter { return Filter{b.edge.round(f.Weight), b.edge.round(f.Bias)} }
 

@@ -20,7 +20,7 @@ func (e *Engine) NewConv2D(x conv.Shape, weight, bias []float32, w conv.Shape, p
 		return nil, err
 	}
 	l, err := e.plan("conv2d", p, double{p, false}, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) {
-		return e.back.conv2D(p, weight, bias, optionsOf(options).winograd)
+		return e.back.conv2D(p, weight, bias, optionsOf(options))
 	})
 	if err != nil {
 		return nil, err

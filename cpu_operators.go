@@ -47,9 +47,9 @@ func (o *cpuOperator) describe() string                        { return o.Descri
 func (o *cpuOperator) workspace() int64                        { return o.Workspace() }
 func (o *cpuOperator) close()                                  {}
 
-func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
+func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
 	var options []fast.Option
-	if winograd {
+	if o.winograd {
 		options = append(options, fast.AllowWinograd)
 	}
 	plan, err := fast.NewConv2D(c.pool, p, weight, bias, options...)
@@ -62,7 +62,7 @@ func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (ope
 		}}, nil
 }
 
-func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
+func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32, _ layerOptions) (operator, error) {
 	plan, err := fast.NewDeformConv2D(c.pool, p, weight, bias)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func weightOnly(set func(weight []float32) error) func(weight, bias []float32) e
 	return func(weight, _ []float32) error { return set(weight) }
 }
 
-func (c *cpu) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
+func (c *cpu) conv2DBackward(p conv.Problem, weight []float32, _ layerOptions) (operator, error) {
 	plan, err := fast.NewConv2DBackward(c.pool, p, weight)
 	if err != nil {
 		return nil, err
@@ -102,8 +102,8 @@ func (c *cpu) conv2DBackward(p conv.Problem, weight []float32) (operator, error)
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
-	if atomics {
+func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32, o layerOptions) (operator, error) {
+	if o.atomics {
 		return nil, fmt.Errorf("%w: atomic additions of floats on the CPU path, where a worker owns what it adds to", conv.ErrUnsupported)
 	}
 	plan, err := fast.NewDeformConv2DBackward(c.pool, p, weight)
@@ -115,7 +115,7 @@ func (c *cpu) deformConv2DBackward(p conv.Problem, weight []float32, atomics boo
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (c *cpu) convTranspose2DBackward(q conv.Transposed, weight []float32) (operator, error) {
+func (c *cpu) convTranspose2DBackward(q conv.Transposed, weight []float32, _ layerOptions) (operator, error) {
 	plan, err := fast.NewConvTranspose2DBackward(c.pool, q, weight)
 	if err != nil {
 		return nil, err

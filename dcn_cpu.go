@@ -8,8 +8,11 @@ import (
 )
 
 func (c *cpu) dcn(d conv.DCN) (forward, backward operator, err error) {
-	plan := fast.NewDCN(c.pool, d)
-	forward = &cpuOperator{samplingPlan{text: "plain Go, float32", bytes: plan.Workspace()}, func(ctx context.Context, t onHost) error {
+	plan, err := fast.NewDCN(c.pool, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	forward = &cpuOperator{samplingPlan{text: plan.Describe(), bytes: plan.Workspace()}, func(ctx context.Context, t onHost) error {
 		return plan.Run(ctx, t[0], t[1], t[2], t[3])
 	}, noWeights}
 	backward = &cpuOperator{samplingPlan{bytes: plan.Workspace()}, func(ctx context.Context, t onHost) error {

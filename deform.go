@@ -19,7 +19,9 @@ func (e *Engine) NewDeformConv2D(x conv.Shape, weight, bias []float32, w conv.Sh
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("deform_conv2d", p, double{p, false}, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) { return e.back.deformConv2D(p, weight, bias) })
+	l, err := e.plan("deform_conv2d", p, double{p, false}, biasCount(p), weight, bias, options, func(weight, bias []float32) (operator, error) {
+		return e.back.deformConv2D(p, weight, bias, optionsOf(options))
+	})
 	if err != nil {
 		return nil, err
 	}

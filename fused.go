@@ -46,7 +46,7 @@ func (e *Engine) newGradient(l *layer, err error, shape conv.Shape, a conv.Activ
 	}
 	g = gradient{l, &through{}, edge}
 	t, o := g.through, optionsOf(options)
-	stored := []LayerOption{Stored(o.stored)}
+	stored := []LayerOption{Stored(o.stored), TuneUntil(o.tuneContext())}
 	if o.double {
 		stored = append(stored, Weights64(o.weight64, o.bias64))
 	}

@@ -32,6 +32,7 @@ type layerOptions struct {
 	stored           conv.Type
 	atomics          bool
 	winograd         bool
+	tuneUntil        context.Context
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
 	forwardBias      []float32

@@ -32,5 +32,8 @@ func logger(o Options) (*slog.Logger, error) {
 func (e *Engine) planned(name string, op operator, begun time.Time) {
 	if e.log.Enabled(context.Background(), slog.LevelDebug) {
 		e.log.Debug("planned", "layer", name, "how", op.describe(), "workspace", op.workspace(), "took", time.Since(begun))
+		for _, c := range choicesOf(op) {
+			e.log.Debug("chosen", "layer", name, "why", c.Why)
+		}
 	}
 }

@@ -62,7 +62,9 @@ func (e *Engine) NewConvTranspose2DBackward(x conv.Shape, weight []float32, w co
 	if err != nil {
 		return nil, err
 	}
-	l, err := e.plan("conv_transpose2d backward", t.Of, double{t, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) { return e.back.convTranspose2DBackward(t, weight) })
+	l, err := e.plan("conv_transpose2d backward", t.Of, double{t, true}, 0, weight, nil, options, func(weight, _ []float32) (operator, error) {
+		return e.back.convTranspose2DBackward(t, weight, optionsOf(options))
+	})
 	g, err := e.newGradient(l, err, t.Output(), a, edge, options, func(bias []float32, options ...LayerOption) (*layer, error) {
 		l, err := e.NewConvTranspose2D(x, weight, bias, w, params, outputPadding, options...)
 		if err != nil {

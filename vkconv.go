@@ -25,7 +25,9 @@
 //
 // Calls that plan, allocate or copy to the device (Open, New…, [Tensor.Upload],
 // SetWeights, [Engine.Flush]) take none: a driver's compiler cannot be
-// interrupted, and the rest is bounded by the size of its arguments. They do not
+// interrupted, and the rest is bounded by the size of its arguments. With
+// Options.Tune, planning also runs kernels and waits for the device; [TuneUntil]
+// gives that a context. Otherwise they do not
 // wait for queued layers, except where those hold what the call needs: an upload
 // of more than 24 MiB through staging memory, or an allocation beyond the memory
 // that is free. Close waits for everything; Options.HangTimeout bounds it all on
@@ -80,6 +82,19 @@ type Options struct {
 	// return an error matching gpu.ErrDeviceLost, and the engine is of no more use.
 	// 0 means for ever. The longest chain of layers run at once must fit.
 	HangTimeout time.Duration
+	// Tune measures which kernel is the fastest when a convolution or its gradients
+	// are planned, for about so long a shape, and keeps the answer in CacheDir: for
+	// this device, driver and version of the kernels, so that planning the shape
+	// again, also in other programs, takes the same kernel at once. 0, and no
+	// $VKCONV_TUNE, leaves it to the cost model, whose choice depends on nothing but
+	// the shape and the kind of device. Another kernel may add up in another order
+	// and so give other last bits: what was kept gives the same bits every time, but
+	// on another machine, or when the cache was cleared, another one may win. Planning
+	// waits for the device then, and what runs there meanwhile falsifies what is
+	// measured. What does not fit a binding and is computed in pieces, transposed
+	// convolutions forward and float64 are not tuned. The CPU path ignores it: it has
+	// one kernel for everything.
+	Tune time.Duration
 	// Log receives diagnostics (see the package's section on them); nil means
 	// standard error from the level on that $VKCONV_LOG names, and without that none.
 	Log *slog.Logger
@@ -111,6 +126,9 @@ func Open(o Options) (*Engine, error) {
 	}
 	var err error
 	if o.Log, err = logger(o); err != nil {
+		return nil, err
+	}
+	if o.Tune, err = tuneBudget(o); err != nil {
 		return nil, err
 	}
 	if device == "cpu" {
@@ -226,12 +244,12 @@ type backend interface {
 	memory() Memory
 	alloc(elements int, t conv.Type) (storage, error)
 	cast(elements int, t conv.Type, narrow bool) (caster, error)
-	conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error)
-	conv2DBackward(p conv.Problem, weight []float32) (operator, error)
-	deformConv2D(p conv.Problem, weight, bias []float32) (operator, error)
-	deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error)
+	conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error)
+	conv2DBackward(p conv.Problem, weight []float32, o layerOptions) (operator, error)
+	deformConv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error)
+	deformConv2DBackward(p conv.Problem, weight []float32, o layerOptions) (operator, error)
 	convTranspose2D(t conv.Transposed, weight, bias []float32) (operator, error)
-	convTranspose2DBackward(t conv.Transposed, weight []float32) (operator, error)
+	convTranspose2DBackward(t conv.Transposed, weight []float32, o layerOptions) (operator, error)
 	resize(r conv.Resize, backward bool) (operator, error)
 	globalPool(p conv.GlobalPool, backward bool) (operator, error)
 	add(elements int) (operator, error)

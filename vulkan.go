@@ -20,7 +20,8 @@ const maxQueued = 64
 // vulkan is the backend on a Vulkan device. Layers are recorded into one open
 // stream, which flush submits.
 type vulkan struct {
-	dev *gpu.Device
+	dev   *gpu.Device
+	tuner *kernels.Tuner // nil: the cost model chooses
 
 	mu     sync.Mutex
 	open   *gpu.Stream     // nil when nothing is queued
@@ -35,7 +36,11 @@ func openVulkan(o Options) (backend, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return &vulkan{dev: dev}, dev.Chosen(), nil
+	v := &vulkan{dev: dev}
+	if o.Tune > 0 {
+		v.tuner = kernels.NewTuner(dev, o.Tune, o.Log)
+	}
+	return v, dev.Chosen(), nil
 }
 
 func (v *vulkan) onGPU() bool        { return true }

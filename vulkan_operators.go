@@ -57,9 +57,35 @@ func (o *vulkanOperator) describe() string { return o.Describe() }
 func (o *vulkanOperator) workspace() int64 { return o.Workspace() }
 func (o *vulkanOperator) close()           { o.Close() }
 
-func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (operator, error) {
-	var options []kernels.Option
-	if winograd {
+func (o *vulkanOperator) choices() (all []Choice) {
+	p, ok := o.vulkanPlan.(interface{ Choices() []kernels.Choice })
+	if !ok {
+		return nil
+	}
+	for _, c := range p.Choices() {
+		one := Choice{Of: c.Of, How: c.By.String(), Why: c.String()}
+		if c.Note != "" {
+			one.How += ", " + c.Note
+		}
+		for i, m := range c.Candidates {
+			one.Variants = append(one.Variants, Variant{m.Name, m.Unfit, m.Cost, m.Time, m.Runs, i == c.Chosen})
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// tuned are the options that have a plan tuned, where the engine tunes.
+func (v *vulkan) tuned(o layerOptions) []kernels.Option {
+	if v.tuner == nil {
+		return nil
+	}
+	return []kernels.Option{kernels.Tuned(o.tuneContext(), v.tuner)}
+}
+
+func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	options := v.tuned(o)
+	if o.winograd {
 		options = append(options, kernels.AllowWinograd)
 	}
 	plan, err := kernels.NewConv2D(v.dev, p, weight, bias, options...)
@@ -70,8 +96,8 @@ func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, winograd bool) (
 		func(s *gpu.Stream, y, x kernels.View, _ onDevice) error { return plan.RecordViews(s, y, x) }}, nil
 }
 
-func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32) (operator, error) {
-	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias)
+func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias, v.tuned(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +121,8 @@ func gradients(t onDevice) kernels.Grads {
 	return kernels.Grads{X: t[0], Weight: t[1], Bias: t[2], Offset: t[3], Mask: t[4]}
 }
 
-func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, error) {
-	plan, err := kernels.NewBackward(v.dev, p, weight)
+func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32, o layerOptions) (operator, error) {
+	plan, err := kernels.NewBackward(v.dev, p, weight, v.tuned(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +131,12 @@ func (v *vulkan) conv2DBackward(p conv.Problem, weight []float32) (operator, err
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, atomics bool) (operator, error) {
+func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, o layerOptions) (operator, error) {
 	make := kernels.NewBackward
-	if atomics {
+	if o.atomics {
 		make = kernels.NewBackwardAtomic
 	}
-	plan, err := make(v.dev, p, weight)
+	plan, err := make(v.dev, p, weight, v.tuned(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +145,8 @@ func (v *vulkan) deformConv2DBackward(p conv.Problem, weight []float32, atomics 
 	}, weightOnly(plan.SetWeights)}, nil
 }
 
-func (v *vulkan) convTranspose2DBackward(q conv.Transposed, weight []float32) (operator, error) {
-	plan, err := kernels.NewConvTranspose2DBackward(v.dev, q, weight)
+func (v *vulkan) convTranspose2DBackward(q conv.Transposed, weight []float32, o layerOptions) (operator, error) {
+	plan, err := kernels.NewConvTranspose2DBackward(v.dev, q, weight, v.tuned(o)...)
 	if err != nil {
 		return nil, err
 	}

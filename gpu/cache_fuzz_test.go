@@ -14,7 +14,7 @@ import (
 // A pipeline cache is handed to the driver only whole: with another byte anywhere it is refused, and writing what was
 // accepted gives the same file.
 func FuzzCacheFile(f *testing.F) {
-	c := cacheFile{path: filepath.Join(f.TempDir(), "cache"), key: sha256.Sum256([]byte("a device")), log: slog.New(slog.DiscardHandler)}
+	c := cacheFile{what: "the cache", path: filepath.Join(f.TempDir(), "cache"), key: sha256.Sum256([]byte("a device")), log: slog.New(slog.DiscardHandler)}
 	c.save([]byte("pipelines"))
 	whole, err := os.ReadFile(c.path)
 	if err != nil {

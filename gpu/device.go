@@ -29,6 +29,7 @@ type Device struct {
 	hung   atomic.Bool // lost because it did not come to an end
 
 	patience time.Duration // Options.HangTimeout
+	cacheDir string        // "" = nothing is kept on disk
 
 	telling sync.Mutex // held by tell
 	checked bool       // under the validation layer
@@ -97,7 +98,8 @@ func open(inst *vk.Instance, o Options) (*Device, error) {
 	d.info.Features.HostVisible = visible
 	d.pool.init(d, buffers, visible, p.Heaps[t.Heap].Size, o.MemoryBudget)
 	d.stage.init(stage, visible, visible && t.Cache)
-	d.pipes.init(d, o.CacheDir)
+	d.cacheDir = cacheDir(o.CacheDir, d.log)
+	d.pipes.init(d)
 	return d, nil
 }
 

@@ -215,10 +215,10 @@ func (d *Device) layout(bindings, push int) (*vk.Layout, error) {
 	return l, err
 }
 
-func (ps *pipelines) init(d *Device, dir string) {
+func (ps *pipelines) init(d *Device) {
 	ps.made = map[pipeKey]*pipeEntry{}
 	ps.layouts = map[[2]int]*vk.Layout{}
-	ps.file = newCacheFile(d, dir)
+	ps.file = newCacheFile(d.cacheDir, "the pipeline cache", "pipelines", sha256.Sum256(d.info.identity()), d.log)
 	data := ps.file.load()
 	var err error
 	if ps.cache, err = d.dev.NewCache(data); err != nil && len(data) > 0 {

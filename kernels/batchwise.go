@@ -19,6 +19,7 @@ type Backward interface {
 	SetWeights(weight []float32) error
 	Workspace() int64
 	Describe() string
+	Choices() []Choice
 	Close()
 }
 
@@ -35,18 +36,18 @@ func (b *DeformConv2DBackward) RecordBackward(s *gpu.Stream, g Grads, x, offset,
 // NewBackward plans the gradients of p, whole or, where its tensors pass what a
 // binding of the device may cover, some images at a time. What one image takes
 // more than a binding for gives [gpu.ErrTooLarge].
-func NewBackward(d *gpu.Device, p conv.Problem, weight []float32) (Backward, error) {
-	return newBackward(makerFor(d), p, weight)
+func NewBackward(d *gpu.Device, p conv.Problem, weight []float32, options ...Option) (Backward, error) {
+	return newBackward(makerFor(d, options...), p, weight)
 }
 
 // NewBackwardAtomic is [NewBackward] of a deformable convolution with the gradient
 // by the input by atomic additions of floats, whose last bits may differ from run
 // to run. Without those on the device the error matches [conv.ErrUnsupported].
-func NewBackwardAtomic(d *gpu.Device, p conv.Problem, weight []float32) (Backward, error) {
+func NewBackwardAtomic(d *gpu.Device, p conv.Problem, weight []float32, options ...Option) (Backward, error) {
 	if !d.Info().Features.FloatAtomicAdd {
 		return nil, fmt.Errorf("kernels: %w: atomic additions of floats on %s, which has none in buffers (VK_EXT_shader_atomic_float)", conv.ErrUnsupported, d.Info().Name)
 	}
-	m := makerFor(d)
+	m := makerFor(d, options...)
 	m.atomics = true
 	return newBackward(m, p, weight)
 }
@@ -73,9 +74,9 @@ func inParts[T any](all int, plan func(images int) (T, error)) (T, error) {
 
 func newWholeBackward(m maker, p conv.Problem, weight []float32) (Backward, error) {
 	if p.Deformable() {
-		return orNone(newDeformConv2DBackward(m, p, weight))
+		return orNone(planGradients(m, p, func(m maker) (*DeformConv2DBackward, error) { return newDeformConv2DBackward(m, p, weight) }))
 	}
-	return orNone(newConv2DBackward(m, p, weight, true))
+	return orNone(planGradients(m, p, func(m maker) (*Conv2DBackward, error) { return newConv2DBackward(m, p, weight, true) }))
 }
 
 // orNone is b, but a nil interface where there is an error.
@@ -247,6 +248,9 @@ func (b *batchwise) Workspace() int64 {
 func (b *batchwise) Describe() string {
 	return fmt.Sprintf("%s; %d of %d images at a time", b.plans[0].Describe(), b.images, b.all)
 }
+
+// Choices say how the kernels of the parts were chosen.
+func (b *batchwise) Choices() []Choice { return b.plans[0].Choices() }
 
 // Close frees weights and workspace. What was submitted before goes on.
 func (b *batchwise) Close() {

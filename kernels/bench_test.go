@@ -107,9 +107,9 @@ func benchmark(b *testing.B, d *gpu.Device, p conv.Problem, l launch) {
 		}
 		s.Timestamp()
 		if p.Deformable() {
-			err = (&DeformConv2D{o}).Record(s, tensor(slotY), tensor(slotX), tensor(slotOffset), tensor(slotMask))
+			err = (&DeformConv2D{planned{forward: o}}).Record(s, tensor(slotY), tensor(slotX), tensor(slotOffset), tensor(slotMask))
 		} else {
-			err = (&Conv2D{o}).Record(s, tensor(slotY), tensor(slotX))
+			err = (&Conv2D{planned{forward: o}}).Record(s, tensor(slotY), tensor(slotX))
 		}
 		if err != nil {
 			b.Fatal(err)

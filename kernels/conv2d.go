@@ -3,9 +3,7 @@
 package kernels
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -22,24 +20,18 @@ type forward interface {
 	Close()
 }
 
-// newForward plans p: whole where the device's limits allow, else in pieces.
-func newForward(d *gpu.Device, p conv.Problem, weight, bias []float32) (forward, error) {
-	t := traitsOf(d.Info())
-	l, err := choose(p, t)
-	switch {
-	case err == nil:
-		if parts, ok := chooseSplit(p, t, l.cost); ok {
-			return newSplit(d, p, parts, weight, bias)
-		}
-		return newOperator(d, l, weight, bias)
-	case errors.Is(err, gpu.ErrTooLarge):
-		return newPiecewise(d, p, t, weight, bias)
-	}
-	return nil, fmt.Errorf("kernels: %w", err)
+// planned is a forward plan, and how it was chosen.
+type planned struct {
+	forward
+	choices []Choice
 }
 
+// Choices say how the kernel was chosen: nothing of a problem that is computed in
+// pieces.
+func (p planned) Choices() []Choice { return p.choices }
+
 // Conv2D is a plan of an ordinary convolution.
-type Conv2D struct{ forward }
+type Conv2D struct{ planned }
 
 // NewConv2D plans p, which comes from [conv.Params.Problem]: algorithm chosen,
 // pipeline built, weights (K×(C/G)×R×S) and biases (K, nil without) on the
@@ -49,17 +41,7 @@ func NewConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32, options ..
 	if p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: a deformable problem is for NewDeformConv2D", conv.ErrParams)
 	}
-	if t := traitsOf(d.Info()); slices.Contains(options, AllowWinograd) {
-		l, err := choose(p, t)
-		if w, ok := chooseWinograd(p, t, l.cost); ok && err == nil {
-			c, err := newWinograd(d, p, w, weight, bias)
-			if err != nil {
-				return nil, err
-			}
-			return &Conv2D{c}, nil
-		}
-	}
-	f, err := newForward(d, p, weight, bias)
+	f, err := newForward(makerFor(d, options...), p, weight, bias)
 	if err != nil {
 		return nil, err
 	}

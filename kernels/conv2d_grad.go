@@ -30,7 +30,13 @@ type backward struct {
 	workspace     *gpu.Buffer // nil where none is needed
 	size          int64
 	weights, bias *sum
+	choices       []Choice
 }
+
+// Choices say how the kernels were chosen.
+func (b *backward) Choices() []Choice { return b.choices }
+
+func (b *backward) choose(c []Choice) { b.choices = append(b.choices, c...) }
 
 // NewConv2DBackward plans the gradients of p, which comes from
 // [conv.Params.Problem]. weight, K×(C/G)×R×S, is needed for the gradient by the
@@ -65,10 +71,16 @@ func newConv2DBackward(m maker, p conv.Problem, weight []float32, mirror bool) (
 func (b *Conv2DBackward) plan(m maker, weight []float32, mirrors bool) (err error) {
 	if of, ok := mirrored(b.problem); ok && mirrors {
 		// Where no forward kernel takes it, this file's own does.
-		if l, why := choose(of, m.traits); why == nil {
-			if b.mirror, err = newOperator(m.device, l, mirror(b.problem, weight), nil); err != nil {
+		mirrored := mirror(b.problem, weight)
+		w, choice, why := m.forwardWay("dx", of, mirrored, nil, false)
+		switch {
+		case why == nil:
+			b.choices = append(b.choices, choice)
+			if b.mirror, err = newOperator(m.device, w.launch, mirrored, nil); err != nil {
 				return err
 			}
+		case !errors.Is(why, gpu.ErrTooLarge) && !errors.Is(why, conv.ErrUnsupported):
+			return why
 		}
 	}
 	if b.mirror == nil {
@@ -312,7 +324,7 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 	cg := p.C / p.Groups
 	phases := min(p.StrideY, p.H) * min(p.StrideX, p.W)
 	items := p.N * ceil(p.H, p.StrideY) * ceil(p.W, p.StrideX) // of a phase
-	best, err := matrix{groups: p.Groups, rows: cg, columns: items, value: t.machine().load}.choose(t, "conv2d_grad_input")
+	best, err := m.tileOf(matrix{groups: p.Groups, rows: cg, columns: items, value: t.machine().load}, "conv2d_grad_input")
 	if err != nil {
 		return nil, err
 	}
@@ -347,7 +359,7 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*localSize(t) <= mostPartial {
 		return newFewSum(m, p)
 	}
-	best, err := matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.machine().load, padded: p.Mode != conv.Zeros}.choose(t, "conv2d_grad_weight")
+	best, err := m.tileOf(matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.machine().load, padded: p.Mode != conv.Zeros}, "conv2d_grad_weight")
 	if err != nil {
 		return nil, err
 	}

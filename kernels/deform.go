@@ -10,15 +10,15 @@ import (
 )
 
 // DeformConv2D is a plan of a deformable convolution, v1 or v2.
-type DeformConv2D struct{ forward }
+type DeformConv2D struct{ planned }
 
 // NewDeformConv2D plans p, which comes from [conv.Params.DeformProblem]; the
 // rest is as for [NewConv2D].
-func NewDeformConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32) (*DeformConv2D, error) {
+func NewDeformConv2D(d *gpu.Device, p conv.Problem, weight, bias []float32, options ...Option) (*DeformConv2D, error) {
 	if !p.Deformable() {
 		return nil, fmt.Errorf("kernels: %w: an ordinary problem is for NewConv2D", conv.ErrParams)
 	}
-	f, err := newForward(d, p, weight, bias)
+	f, err := newForward(makerFor(d, options...), p, weight, bias)
 	if err != nil {
 		return nil, err
 	}

@@ -121,7 +121,7 @@ func newDeformPart(m maker, p conv.Problem, image, images, first, pixels int, ga
 	t := m.traits
 	part := deformPart{elements: images * p.C * p.Taps() * pixels}
 	rows := p.C / p.Groups * p.Taps()
-	best, err := matrix{groups: p.Groups, rows: rows, columns: images * pixels, value: t.machine().load}.choose(t, "deform_grad_column")
+	best, err := m.tileOf(matrix{groups: p.Groups, rows: rows, columns: images * pixels, value: t.machine().load}, "deform_grad_column")
 	if err != nil {
 		return part, err
 	}
@@ -164,7 +164,7 @@ func newDeformWeightSum(m maker, p conv.Problem) (*sum, error) {
 	}
 	units := func(tn int) int { return cg / v["run"] * ceil(v["run"], tn) * p.Taps() }
 	k := t.machine()
-	best, err := matrix{p.Groups, kg, cg * p.Taps(), 4 * (k.load + k.product), k.place, false}.choose(t, "deform_grad_weight")
+	best, err := m.tileOf(matrix{p.Groups, kg, cg * p.Taps(), 4 * (k.load + k.product), k.place, false}, "deform_grad_weight")
 	if err != nil {
 		return nil, err
 	}

@@ -54,12 +54,21 @@ type maker struct {
 	lists  int // most elements of its lists
 	// atomics asks for a deformable convolution's gradient by the input by atomic
 	// additions.
-	atomics bool
+	atomics  bool
+	winograd bool // AllowWinograd
+
+	tuning *tuning                 // nil: by the cost model
+	forced map[string]string       // the tile to take of those with this prefix
+	asked  *map[string][]Candidate // what tiles there were, by prefix; nil: nobody asks
 }
 
 // makerFor bounds each by 32 MiB; thousands of channels × taps may take more.
-func makerFor(d *gpu.Device) maker {
-	return maker{device: d, traits: traitsOf(d.Info()), column: 8 << 20, pixels: 32, lists: 8 << 20}
+func makerFor(d *gpu.Device, options ...Option) maker {
+	m := maker{device: d, traits: traitsOf(d.Info()), column: 8 << 20, pixels: 32, lists: 8 << 20}
+	for _, o := range options {
+		o(&m)
+	}
+	return m
 }
 
 // newPass builds a pass of so many workgroups of local invocations. values must
@@ -177,35 +186,45 @@ type tile struct {
 	lanes, local int
 }
 
-// choose takes the cheapest of the variants prefix_….
-func (p matrix) choose(t traits, prefix string) (tile, error) {
+// tiles are the variants prefix_…, each a candidate.
+func (p matrix) tiles(t traits, prefix string) (list []tile, c []Candidate, err error) {
 	names, err := shaders.Names()
 	if err != nil {
-		return tile{}, err
+		return nil, nil, err
 	}
-	best, cheapest := tile{}, math.Inf(1)
 	for _, name := range names {
 		if !strings.HasPrefix(name, prefix+"_") {
 			continue
 		}
 		m, err := shaders.Get(name)
 		if err != nil {
-			return tile{}, err
+			return nil, nil, err
 		}
 		modes := m.Defines["MODES"] > 0
 		v := tile{name, m.Defines["TM"], m.Defines["TN"], m.Defines["LANES"], 32}
 		if v.lanes > 1 {
 			v.local = 8
 		}
-		fits := v.local <= t.Invocations && (v.lanes == 1 || t.Subgroup == v.lanes && t.SubgroupOps) && (modes || !p.padded)
-		if cost := p.cost(t, v, modes); fits && cost < cheapest {
-			best, cheapest = v, cost
-		}
+		list = append(list, v)
+		c = append(c, Candidate{Name: name, Unfit: v.unfit(t, modes, p.padded), Cost: p.cost(t, v, modes)})
 	}
-	if best.module == "" {
-		return tile{}, fmt.Errorf("kernels: %w: no variant of %s for this device", conv.ErrUnsupported, prefix)
+	if guess(c) < 0 {
+		return nil, nil, fmt.Errorf("kernels: %w: no variant of %s for this device", conv.ErrUnsupported, prefix)
 	}
-	return best, nil
+	return list, c, nil
+}
+
+// unfit says in a few words why a tile is none for a device or a padding, "" where it is.
+func (v tile) unfit(t traits, modes, padded bool) string {
+	switch {
+	case v.local > t.Invocations:
+		return fmt.Sprintf("its workgroups are of %d invocations", v.local)
+	case v.lanes > 1 && (t.Subgroup != v.lanes || !t.SubgroupOps):
+		return fmt.Sprintf("it needs subgroups of %d with vote, ballot and shuffle", v.lanes)
+	case padded && !modes:
+		return "it pads with zeros alone"
+	}
+	return ""
 }
 
 // cost estimates a variant in cycles, as the plans' cost does.

@@ -67,28 +67,39 @@ func choose(p conv.Problem, t traits) (launch, error) {
 	return best, nil
 }
 
-// chooseSplit returns the cheapest launch of splits, where it is cheaper than
-// limit with the pass that adds up. It is for devices whose width is known.
-func chooseSplit(p conv.Problem, t traits, limit float64) (best launch, ok bool) {
+// planSplit returns the cheapest launch of one of splits, with what the pass costs
+// that adds up; the string says why there is none.
+func planSplit(p conv.Problem, t traits, v variant) (best launch, why string) {
 	m := t.machine()
 	if m.slots == 0 {
-		return best, false
+		return best, "it is for devices that run many workgroups side by side"
 	}
-	limit *= 0.8 // the costs are guesses, and a workspace has to be worth it
-	for _, v := range splits {
-		for parts := 2; parts <= 64; parts *= 2 {
-			l, why, err := planParts(p, t, v, parts)
-			if why != "" || err != nil || l.parts == 1 || l.partialBytes() > 4*mostPartial {
-				continue
-			}
-			outputs := p.K * p.N * p.Ho * p.Wo
-			l.cost += m.pass + float64(ceil(outputs, max(t.Subgroup, 1)))*float64(l.parts+2)*m.load
-			if l.cost < limit {
-				best, limit, ok = l, l.cost, true
-			}
+	for parts := 2; parts <= 64; parts *= 2 {
+		l, unfit, err := planParts(p, t, v, parts)
+		switch {
+		case unfit != "":
+			return best, unfit
+		case err != nil:
+			why = err.Error()
+			continue
+		case l.parts == 1:
+			why = "it takes more channels"
+			continue
+		case l.partialBytes() > 4*mostPartial:
+			why = "its workspace would be too large"
+			continue
+		}
+		outputs := p.K * p.N * p.Ho * p.Wo
+		l.cost += m.pass + float64(ceil(outputs, max(t.Subgroup, 1)))*float64(l.parts+2)*m.load
+		l.cost *= 1.25 // costs are guesses, and a workspace has to be worth it
+		if best.module == nil || l.cost < best.cost {
+			best = l
 		}
 	}
-	return best, ok
+	if best.module != nil {
+		why = ""
+	}
+	return best, why
 }
 
 // partialBytes is what the workgroups of splits write.
@@ -354,6 +365,7 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		}
 		perStep := f(s.depth) * (f(s.columns)*load + f(s.block/4)*k.load4) / f(int(l.variant.localSize))
 		perStep += f(s.depth)*(f((s.tm+s.tn)/4)*k.shared+accumulators*k.product) + k.barrier
+		perStep += f(s.depth) * f(s.columns+s.block/4) * k.shared / f(int(l.variant.localSize)) // to put them there
 		item += f(taps*segments*ceil(ceil(cg, segments), s.depth)) * perStep
 	case deform:
 		sample := 4 * (k.load + k.product)

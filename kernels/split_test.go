@@ -105,13 +105,13 @@ func TestSplitChosen(t *testing.T) {
 		{"a device of unknown width", software, conv.Shape{1, 512, 7, 7}, conv.Shape{512, 512, 3, 3}, false},
 	} {
 		p := problem(t, conv.Params{Padding: conv.Pad(1)}, c.x, c.w)
-		whole, err := choose(p, c.t)
+		list, candidates, err := ways(p, c.t, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, ok := chooseSplit(p, c.t, whole.cost)
-		if ok != c.want {
-			t.Errorf("%s: split is %v, want %v (%v costs %.3g, %v in %d parts %.3g)", c.name, ok, c.want, whole.variant, whole.cost, l.variant, l.parts, l.cost)
+		i := guess(candidates)
+		if got := list[i].launch.parts > 1; got != c.want {
+			t.Errorf("%s: %s is chosen, in %d parts", c.name, candidates[i].Name, list[i].launch.parts)
 		}
 	}
 }

@@ -145,7 +145,7 @@ func (c *ConvTranspose2D) Close() {
 // see [vkconv/cpuref.ConvTranspose2DBackward]: the one by the input is the
 // convolution that goes the other way.
 type ConvTranspose2DBackward struct {
-	forward  forward // of dy: the gradient by the input
+	forward  planned // of dy: the gradient by the input
 	weights  backward
 	channels int
 	planes   int // elements of dy
@@ -154,8 +154,8 @@ type ConvTranspose2DBackward struct {
 // NewConvTranspose2DBackward plans the gradients of t with a weight of
 // C×(K/G)×R×S. dy is the gradient by the output before any activation.
 // What passes a binding is done some images at a time, see [NewBackward].
-func NewConvTranspose2DBackward(d *gpu.Device, t conv.Transposed, weight []float32) (Backward, error) {
-	return newTransposedBackward(makerFor(d), t, weight)
+func NewConvTranspose2DBackward(d *gpu.Device, t conv.Transposed, weight []float32, options ...Option) (Backward, error) {
+	return newTransposedBackward(makerFor(d, options...), t, weight)
 }
 
 func newTransposedBackward(m maker, t conv.Transposed, weight []float32) (Backward, error) {
@@ -194,8 +194,11 @@ func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*
 		}
 	}
 	var err error
-	if c.forward, err = newForward(m.device, of, weight, nil); err != nil {
+	if c.forward, err = newForward(m, of, weight, nil); err != nil {
 		return nil, err
+	}
+	for i := range c.forward.choices {
+		c.forward.choices[i].Of = "dx"
 	}
 	if err := c.weights.reserve(); err != nil {
 		c.Close()
@@ -218,6 +221,9 @@ func (c *ConvTranspose2DBackward) Close() {
 	c.weights.Close()
 	c.forward.Close()
 }
+
+// Choices say how the kernel of dx was chosen.
+func (c *ConvTranspose2DBackward) Choices() []Choice { return c.forward.Choices() }
 
 // Describe names the kernels.
 func (c *ConvTranspose2DBackward) Describe() string {

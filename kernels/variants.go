@@ -107,7 +107,7 @@ type costs struct {
 	product float64 // a multiplication and an addition
 	hand    float64 // one weight from a lane to all
 	keep    float64 // per accumulator and loop step: carrying it around the loop
-	shared  float64 // a load from shared memory
+	shared  float64 // a load or store of four neighbours in shared memory
 	barrier float64
 	place   float64 // working out a sampling position
 	pass    float64 // another dispatch that waits for the one before
@@ -130,9 +130,9 @@ type machine struct {
 // devices not measured yet: of the last, slots are multiprocessors, with four
 // schedulers each, and a pass is some 3 µs in which all of them wait.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250}},
-	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 52, barrier: 100, place: 250}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 72, barrier: 100, place: 250}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 90, barrier: 100, place: 200}},
 	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000}},
 }
 

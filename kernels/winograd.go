@@ -9,15 +9,15 @@ import (
 	"vkconv/gpu"
 )
 
-// Option is what a plan may be allowed to do.
-type Option uint8
+// Option is what a plan may be allowed to do, or told.
+type Option func(*maker)
 
 // AllowWinograd lets a plan compute 3×3 convolutions of stride 1, at any
 // dilation, by Winograd's F(2×2, 3×3) or F(4×4, 3×3) where that is cheaper: up to
 // four times fewer products, for results within [conv.Winograd.Bounds] and not
 // within [conv.Sum.Bound], and with an infinite input spread over its tile. It
 // takes a workspace, see [Conv2D.Workspace].
-const AllowWinograd Option = 1
+func AllowWinograd(m *maker) { m.winograd = true }
 
 // winograd is a convolution in three passes (see shaders/winograd.glsl), over a
 // part of the tiles at a time, which bounds the workspace:
@@ -92,16 +92,6 @@ func planWinograd(p conv.Problem, t traits, m conv.Winograd, room int) (w winogr
 		vectors*float64(p.C)*values*(2*k.load+k.keep+4*k.product) +
 		vectors*float64(p.K)*(values*(k.load+3*k.product)+float64(m*m)*k.load)
 	return w, nil
-}
-
-// chooseWinograd returns the cheaper of the two, where it is cheaper than limit.
-func chooseWinograd(p conv.Problem, t traits, limit float64) (best winogradPlan, ok bool) {
-	for _, m := range []conv.Winograd{2, 4} {
-		if w, err := planWinograd(p, t, m, winogradRoom); err == nil && w.cost < limit {
-			best, limit, ok = w, w.cost, true
-		}
-	}
-	return best, ok
 }
 
 // newWinograd builds what was planned.

@@ -84,7 +84,7 @@ func runWinograd(d *gpu.Device, w winogradPlan, c convtest.Case, y []float32, wi
 	if err != nil {
 		return err
 	}
-	if err := (&Conv2D{o}).RecordViews(s, view(slotY, p.K), view(slotX, p.C)); err != nil {
+	if err := (&Conv2D{planned{forward: o}}).RecordViews(s, view(slotY, p.K), view(slotX, p.C)); err != nil {
 		s.Discard()
 		return err
 	}

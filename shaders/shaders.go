@@ -6,6 +6,7 @@ package shaders
 //go:generate go run ./gen
 
 import (
+	"crypto/sha256"
 	"embed"
 	"encoding/binary"
 	"encoding/json"
@@ -44,6 +45,16 @@ var all = sync.OnceValues(func() (map[string]*Module, error) {
 		modules[b.Name] = &Module{b, code}
 	}
 	return modules, nil
+})
+
+// Sum identifies the set of shaders: the SHA-256 of the manifest, which holds the
+// hash of every blob's sources and its compiler.
+var Sum = sync.OnceValue(func() [sha256.Size]byte {
+	text, err := files.ReadFile("manifest.json")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return sha256.Sum256(text)
 })
 
 // Get returns the module of that name.

@@ -77,6 +77,7 @@ var formats = []string{"table", "csv", "json", "go"}
 // benchFlags is what the flags ask for.
 type benchFlags struct {
 	device             *string
+	tune               *time.Duration
 	sets, batch, match string
 	layer              layerFlags
 	backward           bool
@@ -96,17 +97,23 @@ type benchFlags struct {
 	gate                 bench.Gate
 }
 
-func (f *benchFlags) flags(flags *flag.FlagSet) {
+// selection declares the flags that say which layers, and what is done with them.
+func (f *benchFlags) selection(flags *flag.FlagSet, does string) {
 	f.device = deviceFlag(flags)
-	flags.StringVar(&f.sets, "set", "", "measure these named `sets`, with commas between them; all for all, main for the set of\n        convbench alone, list to list them")
-	flags.StringVar(&f.batch, "batch", "", "measure what this batch `file` lists, as benchdnn's --batch")
-	flags.StringVar(&f.match, "match", "", "measure only layers whose set, name or descriptor matches this `regexp`")
+	flags.StringVar(&f.sets, "set", "", does+" these named `sets`, with commas between them; all for all, main for the set of\n        convbench alone, list to list them")
+	flags.StringVar(&f.batch, "batch", "", does+" what this batch `file` lists, as benchdnn's --batch")
+	flags.StringVar(&f.match, "match", "", does+" only layers whose set, name or descriptor matches this `regexp`")
 	f.layer.flags(flags)
-	flags.BoolVar(&f.backward, "backward", false, "measure all gradients instead of the forward pass")
+	flags.BoolVar(&f.backward, "backward", false, does+" all gradients instead of the forward pass")
 	flags.StringVar(&f.dir, "dir", "", "benchdnn's `direction`: FWD_B (with a bias, the default), FWD_D (without), BWD_D (dx),\n        BWD_W (dweight), BWD_WB (and dbias) or BWD_DW (dx and dweight)")
 	flags.StringVar(&f.deform, "deform", "", "make convolutions deformable, `version` v1 or v2 (with masks)")
 	flags.IntVar(&f.offsetGroups, "og", 1, "the `number` of offset groups with -deform")
 	flags.IntVar(&f.batchSize, "mb", 0, "measure batches of this `number` of images; 0 leaves each layer its own")
+}
+
+func (f *benchFlags) flags(flags *flag.FlagSet) {
+	f.selection(flags, "measure")
+	f.tune = tuneFlag(flags)
 	flags.StringVar(&f.offsets, "offsets", "2", "offsets are zero, or normal with this standard deviation in `pixels`")
 	flags.Float64Var(&f.outside, "outside", 0, "the `share` of samples, 0 to 1, that is moved outside the image")
 	flags.DurationVar(&f.budget, "budget", 2*time.Second, "how long to repeat a layer: a `duration`")
@@ -194,25 +201,16 @@ func (f *benchFlags) check(args []string) (bench.Offsets, error) {
 	if err := offsets.Validate(); err != nil {
 		return offsets, fmt.Errorf("-outside: %w", err)
 	}
-	given := 0
-	for _, is := range []bool{f.sets != "", f.batch != "", len(args) > 0, f.layer.given(), f.load != ""} {
-		if is {
-			given++
-		}
+	if err := f.checkSelection("bench", args); err != nil {
+		return offsets, err
 	}
 	switch {
-	case given == 0:
-		return offsets, fmt.Errorf("bench needs something to measure: -set, -batch, descriptors, or -x with -k (convbench bench -h says more)")
-	case given > 1:
-		return offsets, fmt.Errorf("bench takes one of -set, -batch, descriptors, -x and -load, not several")
 	case !slices.Contains(formats, f.format):
 		return offsets, fmt.Errorf("-format is %q, must be one of %s", f.format, strings.Join(formats, ", "))
-	case f.backward && f.dir != "":
-		return offsets, fmt.Errorf("-backward and -dir exclude each other")
 	case f.budget <= 0 || f.warmup < 0:
 		return offsets, fmt.Errorf("-budget is %v and -warmup %v, must be more than 0 and at least 0", f.budget, f.warmup)
-	case f.reps < 1 || f.batchSize < 0 || f.offsetGroups < 1:
-		return offsets, fmt.Errorf("-reps is %d, -mb %d, -og %d, must be at least 1, 0 and 1", f.reps, f.batchSize, f.offsetGroups)
+	case f.reps < 1 || *f.tune < 0:
+		return offsets, fmt.Errorf("-reps is %d and -tune %v, must be at least 1 and 0", f.reps, *f.tune)
 	case !(f.spread >= 0 && f.spread < 1), !(f.gate.Alpha > 0 && f.gate.Alpha < 1), !(f.gate.Threshold >= 0):
 		return offsets, fmt.Errorf("-spread is %g, -alpha %g, -threshold %g, must be at least 0, between 0 and 1, at least 0", f.spread, f.gate.Alpha, f.gate.Threshold)
 	case f.load != "" && f.save != "":
@@ -222,6 +220,31 @@ func (f *benchFlags) check(args []string) (bench.Offsets, error) {
 		f.gate.Threshold = 1e-9 // 0 is the package's word for its default
 	}
 	return offsets, nil
+}
+
+// checkSelection refuses what cannot be meant of the flags that say which layers.
+func (f *benchFlags) checkSelection(command string, args []string) error {
+	given := 0
+	for _, is := range []bool{f.sets != "", f.batch != "", len(args) > 0, f.layer.given(), f.load != ""} {
+		if is {
+			given++
+		}
+	}
+	also := ""
+	if command == "bench" {
+		also = " and -load"
+	}
+	switch {
+	case given == 0:
+		return fmt.Errorf("%s needs something to measure: -set, -batch, descriptors, or -x with -k (convbench %s -h says more)", command, command)
+	case given > 1:
+		return fmt.Errorf("%s takes one of -set, -batch, descriptors, -x%s, not several", command, also)
+	case f.backward && f.dir != "":
+		return fmt.Errorf("-backward and -dir exclude each other")
+	case f.batchSize < 0 || f.offsetGroups < 1:
+		return fmt.Errorf("-mb is %d and -og %d, must be at least 0 and 1", f.batchSize, f.offsetGroups)
+	}
+	return nil
 }
 
 // knobs are what holds for all layers.
@@ -360,7 +383,7 @@ func readReport(path string) (bench.Report, error) {
 
 // measure runs all cases. The table is written while it goes on.
 func (f *benchFlags) measure(ctx context.Context, e *env, cases []bench.Case, offsets bench.Offsets) (report bench.Report, err error) {
-	gpu, cpu, why, err := engines(*f.device)
+	gpu, cpu, why, err := enginesWith(vkconv.Options{Device: *f.device, Tune: *f.tune})
 	if err != nil {
 		return report, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"vkconv"
 )
@@ -129,7 +130,7 @@ type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{mainCommand, benchCommand, rooflineCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
+	return []command{mainCommand, benchCommand, tuneCommand, rooflineCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {
@@ -231,10 +232,21 @@ func deviceFlag(flags *flag.FlagSet) *string {
 		"        device's or driver's name; without it $VKCONV_DEVICE, else the best there is")
 }
 
+// tuneFlag declares -tune.
+func tuneFlag(flags *flag.FlagSet) *time.Duration {
+	return flags.Duration("tune", 0, "first measure for this `duration` a shape which kernel is the fastest, and keep the\n"+
+		"        answer (convbench tune -h says more); 0 leaves it to the cost model")
+}
+
 // engines opens the device that was asked for and the CPU path beside it. gpu
 // is nil where the device is the CPU; why says how that came.
 func engines(device string) (gpu, cpu *vkconv.Engine, why string, err error) {
-	first, err := vkconv.Open(vkconv.Options{Device: device})
+	return enginesWith(vkconv.Options{Device: device})
+}
+
+// enginesWith is engines with other options for the device.
+func enginesWith(o vkconv.Options) (gpu, cpu *vkconv.Engine, why string, err error) {
+	first, err := vkconv.Open(o)
 	if err != nil {
 		return nil, nil, "", badInput(err)
 	}

@@ -209,6 +209,7 @@ var golden = map[string][]string{
 		"bench -set dcnv4 -dir BWD_W", "bench -set dcnv2 -dir UP", "bench -set dcnv2 -offsets wide", "bench -set dcnv2 -outside 2", "bench -set vgg16 -deform v3",
 		"bench -load nosuch.json", "bench -load text.png", "bench -load old.json -compare text.png", "bench -load old.json -format xml", "bench -set vgg16 -reps 0",
 		"bench -set vgg16 -save nosuch/new.json", "bench -set vgg16 -backward -dir FWD_B", "bench -load old.json -save new.json", "bench -set vgg16 -budget 0s",
+		"bench -set vgg16 -tune -1s", "-tune -1s", "tune", "tune -set vgg16 -budget -1s", "tune -set vgg16 -x 1x4x9x9", "tune ic3ih8oc4", "tune -set vgg16 -device nosuchdevice", "tune -device cpu -set vgg16",
 	},
 	"check": {
 		"check -device cpu cases",

@@ -34,6 +34,7 @@ bound: up to 1 is right.`,
 		device := deviceFlag(flags)
 		pattern := flags.String("run", "", "run only the cases whose group or name matches this `regexp`")
 		budget := flags.Duration("budget", bench.DefaultBudget, "how long to repeat a case on each device: a `duration`")
+		tune := tuneFlag(flags)
 		seed := flags.Uint64("seed", 1, "the `number` that random data starts from")
 		return func(ctx context.Context, e *env, args []string) error {
 			if len(args) > 0 {
@@ -41,6 +42,9 @@ bound: up to 1 is right.`,
 			}
 			if *budget <= 0 {
 				return badInputf("-budget is %v, must be more than 0", *budget)
+			}
+			if *tune < 0 {
+				return badInputf("-tune is %v, must be at least 0", *tune)
 			}
 			match, err := regexp.Compile(*pattern)
 			if err != nil {
@@ -55,21 +59,21 @@ bound: up to 1 is right.`,
 			if len(cases) == 0 {
 				return badInputf("-run %q matches no case", *pattern)
 			}
-			return runBench(ctx, e, *device, cases, *budget, *seed)
+			return runBench(ctx, e, vkconv.Options{Device: *device, Tune: *tune}, cases, *budget, *seed)
 		}
 	},
 }
 
-func runBench(ctx context.Context, e *env, device string, cases []bench.Case, budget time.Duration, seed uint64) (err error) {
+func runBench(ctx context.Context, e *env, o vkconv.Options, cases []bench.Case, budget time.Duration, seed uint64) (err error) {
 	begin := time.Now()
-	gpu, cpu, why, err := engines(device)
+	gpu, cpu, why, err := enginesWith(o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = e.shut(err, gpu, cpu) }()
 	introduce(e, gpu, cpu, why)
 	if gpu == nil {
-		adviseIfNone(e, device)
+		adviseIfNone(e, o.Device)
 	}
 	b := bench.Bench{GPU: gpu, CPU: cpu, Budget: budget, Seed: seed}
 	e.progress("measuring the roofline")

@@ -3,6 +3,7 @@
 //
 //	convbench                     verify and time a built-in set of layers
 //	convbench roofline            the device's own peaks, which tables give shares of
+//	convbench tune -set resnet50  which kernels are the fastest, and why they were chosen
 //	convbench devices             what Vulkan devices there are, and which is used
 //	convbench check FILE.npz…     run cases made by another program
 //	convbench check -random 1000  run random cases

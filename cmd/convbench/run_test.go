@@ -85,6 +85,11 @@ func TestEveryDevice(t *testing.T) {
 			must(t, 0, []string{"dcnv4_oob ", "psroipool_mask ", "aspp_rates ", "pyramid_2x2x1x5 ", "act_gelu ", "norm_2 ", "none outside its bound"},
 				"check", "-device", name, filepath.Join(cases, "../dcn"), filepath.Join(cases, "../scales"), filepath.Join(cases, "../layers"))
 			must(t, 0, []string{"deformable v2 ", "transposed ", "psroi pool ", "aspp ", "window pool ", "batch norm "}, "check", "-device", name, "-random", "6")
+			tuned, none := "measured", "There is nothing to choose from"
+			if name == "cpu" {
+				tuned = none
+			}
+			must(t, 0, []string{tuned}, "tune", "-device", name, "-x", "1x3x9x8", "-k", "4", "-budget", "1ns", "-again")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "swirl.png", "-deform", "swirl")
 			must(t, 0, []string{"all values compared"}, "apply", "-device", name, "photo.png", "-o", "edges.png", "-dilation", "4")
 			if infos != nil {

@@ -43,13 +43,17 @@ func clampGo(y []float32, lo, hi float32) {
 }
 
 // sigmoid returns 1/(1+e⁻ˣ) with a relative error of 10⁻⁸, far less than float32
-// tells apart. e⁻ˣ = 2ⁿ·eʳ with |r| ≤ ln 2/2, the latter by its series; the
-// rounding constant leaves n in the low bits of the sum.
-func sigmoid(x float64) float64 {
+// tells apart.
+func sigmoid(x float64) float64 { return 1 / (1 + exp(-x)) }
+
+// exp returns eˣ with a relative error of 10⁻⁸, of x bounded to ±700. eˣ = 2ⁿ·eʳ
+// with |r| ≤ ln 2/2, the latter by its series; the rounding constant leaves n in
+// the low bits of the sum.
+func exp(x float64) float64 {
 	const round = 3 << 51
-	t := max(min(-x, 700), -700)
+	t := max(min(x, 700), -700)
 	sum := t*math.Log2E + round
 	r := t - (sum-round)*math.Ln2
 	e := 1 + r*(1+r*(1.0/2+r*(1.0/6+r*(1.0/24+r*(1.0/120+r*(1.0/720+r*(1.0/5040)))))))
-	return 1 / (1 + e*math.Float64frombits((math.Float64bits(sum)+1023)<<52))
+	return e * math.Float64frombits((math.Float64bits(sum)+1023)<<52)
 }

@@ -513,6 +513,22 @@ func peakAVX2(turns int)
 //go:noescape
 func sampleAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
 
+// sampleAddAVX2 is kernels.sampleAdd, n and quads at least 1, plans the first field of a sample4:
+//
+//	for v, s := range plans {
+//		for ch := range n {
+//			for i := range 4 {
+//				p, q := src[ch*srcStride+s.at[0][i]:], src[ch*srcStride+s.at[1][i]:]
+//				left := fma(s.w[1][i][0], q[0]&s.m[1][i][0], s.w[0][i][0]*(p[0]&s.m[0][i][0]))
+//				right := fma(s.w[1][i][1], q[1]&s.m[1][i][1], s.w[0][i][1]*(p[1]&s.m[0][i][1]))
+//				dst[ch*dstStride+4*v+i] = dst[ch*dstStride+4*v+i] + (left + right)
+//			}
+//		}
+//	}
+//
+//go:noescape
+func sampleAddAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
+
 // clampAVX2 is kernels.clamp, n a multiple of 8, at least 8:
 //
 //	for i := range n {

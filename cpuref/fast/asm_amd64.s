@@ -4097,6 +4097,97 @@ next:
 	JNZ  quad
 	RET
 
+// func sampleAddAVX2(dst *float32, dstStride int, src *float32, srcStride int, n int, plans *int32, quads int)
+// Requires: AVX, FMA3
+TEXT ·sampleAddAVX2(SB), NOSPLIT, $0-56
+	MOVQ plans+40(FP), AX
+	MOVQ srcStride+24(FP), CX
+	MOVQ dstStride+8(FP), DX
+	SHLQ $0x02, DX
+	SHLQ $0x02, CX
+
+quad:
+	MOVLQSX   (AX), R8
+	MOVLQSX   4(AX), R9
+	MOVLQSX   8(AX), R10
+	MOVLQSX   12(AX), R11
+	VMOVUPS   32(AX), X0
+	VMOVUPS   96(AX), X1
+	VMOVUPS   48(AX), X2
+	VMOVUPS   112(AX), X3
+	MOVLQSX   16(AX), R12
+	MOVLQSX   20(AX), R13
+	MOVLQSX   24(AX), R14
+	MOVLQSX   28(AX), R15
+	VMOVUPS   64(AX), X4
+	VMOVUPS   128(AX), X5
+	VMOVUPS   80(AX), X6
+	VMOVUPS   144(AX), X7
+	MOVQ      dst+0(FP), BX
+	MOVQ      src+16(FP), SI
+	MOVQ      n+32(FP), DI
+	VANDPS    X1, X3, X8
+	VANDPS    X5, X8, X8
+	VANDPS    X7, X8, X8
+	VMOVMSKPS X8, DI
+	CMPL      DI, $0x0f
+	MOVQ      n+32(FP), DI
+	JNE       masked
+
+channel:
+	VMOVSD      (SI)(R8*4), X1
+	VMOVHPS     (SI)(R9*4), X1, X1
+	VMULPS      X0, X1, X1
+	VMOVSD      (SI)(R10*4), X3
+	VMOVHPS     (SI)(R11*4), X3, X3
+	VMULPS      X2, X3, X3
+	VMOVSD      (SI)(R12*4), X5
+	VMOVHPS     (SI)(R13*4), X5, X5
+	VFMADD231PS X4, X5, X1
+	VMOVSD      (SI)(R14*4), X5
+	VMOVHPS     (SI)(R15*4), X5, X5
+	VFMADD231PS X6, X5, X3
+	VHADDPS     X3, X1, X1
+	VADDPS      (BX), X1, X1
+	VMOVUPS     X1, (BX)
+	ADDQ        CX, SI
+	ADDQ        DX, BX
+	DECQ        DI
+	JNZ         channel
+	JMP         next
+
+masked:
+	VMOVSD      (SI)(R8*4), X8
+	VMOVHPS     (SI)(R9*4), X8, X8
+	VANDPS      X1, X8, X8
+	VMULPS      X0, X8, X8
+	VMOVSD      (SI)(R10*4), X9
+	VMOVHPS     (SI)(R11*4), X9, X9
+	VANDPS      X3, X9, X9
+	VMULPS      X2, X9, X9
+	VMOVSD      (SI)(R12*4), X10
+	VMOVHPS     (SI)(R13*4), X10, X10
+	VANDPS      X5, X10, X10
+	VFMADD231PS X4, X10, X8
+	VMOVSD      (SI)(R14*4), X10
+	VMOVHPS     (SI)(R15*4), X10, X10
+	VANDPS      X7, X10, X10
+	VFMADD231PS X6, X10, X9
+	VHADDPS     X9, X8, X8
+	VADDPS      (BX), X8, X8
+	VMOVUPS     X8, (BX)
+	ADDQ        CX, SI
+	ADDQ        DX, BX
+	DECQ        DI
+	JNZ         masked
+
+next:
+	ADDQ $0x000000a0, AX
+	ADDQ $0x10, dst+0(FP)
+	DECQ quads+48(FP)
+	JNZ  quad
+	RET
+
 // func clampAVX2(y *float32, n int, lo float32, hi float32)
 // Requires: AVX
 TEXT ·clampAVX2(SB), NOSPLIT, $0-24

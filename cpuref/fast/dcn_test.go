@@ -14,13 +14,21 @@ func TestDCN(t *testing.T) {
 	for name, random := range map[string]func(uint64, int) convtest.DCNCase{"v3": convtest.RandomDCNv3, "v4": convtest.RandomDCNv4} {
 		t.Run(name, func(t *testing.T) {
 			convtest.DCNForward(t, convtest.Cases(300), random, func(c convtest.DCNCase, y []float32) error {
-				return NewDCN(pool, c.D).Run(ctx, y, c.X, c.Offset, c.Mask)
+				plan, err := NewDCN(pool, c.D)
+				if err != nil {
+					return err
+				}
+				return plan.Run(ctx, y, c.X, c.Offset, c.Mask)
 			})
 			convtest.DCNBackward(t, convtest.Cases(300), random, func(c convtest.DCNCase, g convtest.Grads, dy []float32) error {
 				if c.D.Packed {
 					g.Mask = nil
 				}
-				return NewDCN(pool, c.D).Backward(ctx, g.X, g.Offset, g.Mask, c.X, c.Offset, c.Mask, dy)
+				plan, err := NewDCN(pool, c.D)
+				if err != nil {
+					return err
+				}
+				return plan.Backward(ctx, g.X, g.Offset, g.Mask, c.X, c.Offset, c.Mask, dy)
 			})
 		})
 	}

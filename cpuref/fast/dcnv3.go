@@ -2,191 +2,234 @@ package fast
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"unsafe"
 
 	"vkconv/conv"
 )
 
+const (
+	dcnPixels   = 96 // output pixels of a tile, whole eights
+	dcnChannels = 64 // channels of a unit at most
+)
+
 // DCN is a plan of DCNv3, or with a packed problem of DCNv4: see
-// [vkconv/cpuref.DCNv3] for the formulas. It computes in float32 in plain Go:
-// the places of a pixel's points are worked out once for all channels of a
-// group. Its methods may be called from any number of goroutines.
+// [vkconv/cpuref.DCNv3] for the formulas. A unit of work is a tile of output pixels
+// of a group, for which the points are planned one by one as those of
+// [DeformConv2D] are:
+//
+//	masks of the tile, softmax and all │ p0 p1 p2 …
+//	point t: plans of four pixels each │ ▪ ▪ ▪ ▪   serve all channels of the group,
+//	sums, channels × pixels            │ += m·(bilinear sample)
+//
+// Its methods may be called from any number of goroutines.
 type DCN struct {
-	pool *Pool
-	d    conv.DCN
+	pool           *Pool
+	d              conv.DCN
+	ks             *kernels
+	tiles          int // of an image and group
+	channels       int // of a unit, forward
+	chunks         int // units that the channels of a group make
+	dx             dcnBands
+	perGroup       int
+	offsetChannels int // in the offset tensor
+	maskChannels   int // in the tensor that holds masks
 }
 
-// NewDCN makes a plan.
-func NewDCN(pool *Pool, d conv.DCN) *DCN { return &DCN{pool, d} }
+// NewDCN makes a plan of a problem made by [conv.DCNParams.V3] or V4. Errors match
+// [conv.ErrParams] or [conv.ErrUnsupported].
+func NewDCN(pool *Pool, d conv.DCN) (*DCN, error) {
+	ks, err := choose()
+	if err != nil {
+		return nil, err
+	}
+	if pool == nil {
+		return nil, fmt.Errorf("fast: the pool is nil, a plan needs one: %w", conv.ErrParams)
+	}
+	if d.H > math.MaxInt32/d.W || d.Ho > math.MaxInt32/d.Wo {
+		return nil, fmt.Errorf("fast: a plane of %d×%d pixels in or %d×%d out is too large, it may have at most 2^31-1 pixels: %w",
+			d.H, d.W, d.Ho, d.Wo, conv.ErrUnsupported)
+	}
+	p := &DCN{pool: pool, d: d, ks: ks, perGroup: d.C / d.Groups, tiles: ceilDiv(d.Ho*d.Wo, dcnPixels),
+		offsetChannels: d.Offset()[1], maskChannels: d.MaskShape()[1]}
+	if d.Packed {
+		p.maskChannels = p.offsetChannels
+	}
+	p.chunks = ceilDiv(p.perGroup, dcnChannels)
+	p.channels = ceilDiv(p.perGroup, p.chunks)
+	p.dx = newDCNBands(p)
+	return p, nil
+}
 
 // Run computes y from x, offset and mask, in the shapes of the problem; a packed
 // problem has no mask.
 func (p *DCN) Run(ctx context.Context, y, x, offset, mask []float32) error {
-	q, err := p.inputs(x, offset, mask)
+	mask, err := p.inputs(x, offset, mask)
 	if err != nil {
 		return err
 	}
-	defer q.done()
 	if err := length("y", y, p.d.Output().Len(), p.d.Output()); err != nil {
 		return err
 	}
-	return q.run(ctx, p.pool, dcnRow, p.d.N*p.d.Groups*p.d.Ho, y, nil, gradArgs{})
+	return p.pool.run(ctx, p, p.d.N*p.d.Groups*p.tiles*p.chunks, y, x, offset, mask)
+}
+
+// Describe says how the plan computes.
+func (p *DCN) Describe() string {
+	return fmt.Sprintf("sampling plans, %s, tiles of %d channels × %d pixels, %d units of work an image",
+		p.ks.name, p.channels, dcnPixels, p.d.Groups*p.tiles*p.chunks)
 }
 
 // Workspace returns the bytes that runs need beyond inputs and outputs, which
 // plans of one pool share.
 func (p *DCN) Workspace() int64 {
-	points := int64(p.d.Points())
-	return int64(p.pool.workers) * points * (int64(unsafe.Sizeof(dcnPoint{})) + 4)
+	points := p.d.Points()
+	forward := 4*dcnPixels*(p.channels+points+2) + dcnPixels/4*int(unsafe.Sizeof(sample4{}))
+	back := 4*(dcnPixels*(p.perGroup+points+4)+p.dx.floats()) + dcnPixels/4*int(unsafe.Sizeof(gradPlan{}))
+	return int64(p.pool.workers) * int64(forward+back)
 }
 
-// Backward computes the gradients dx, doffset and dmask from the one by y, dy.
-// A nil gradient is not computed; a packed problem has doffset alone, of the
-// packed tensor. The same call gives the same bits with any number of workers.
-func (p *DCN) Backward(ctx context.Context, dx, doffset, dmask, x, offset, mask, dy []float32) error {
-	d := p.d
-	q, err := p.inputs(x, offset, mask)
-	if err != nil {
-		return err
-	}
-	defer q.done()
-	if err := length("dy", dy, d.Output().Len(), d.Output()); err != nil {
-		return err
-	}
-	for _, g := range []struct {
-		name  string
-		data  []float32
-		shape conv.Shape
-	}{{"dx", dx, d.Input()}, {"doffset", doffset, d.Offset()}, {"dmask", dmask, d.MaskShape()}} {
-		if g.data != nil {
-			if err := length(g.name, g.data, g.shape.Len(), g.shape); err != nil {
-				return err
-			}
-		}
-	}
-	if dx != nil {
-		blocks := ceilDiv(d.C/d.Groups, dxBlock)
-		if err := q.run(ctx, p.pool, dcnInput, d.N*d.Groups*blocks, dx, nil, gradArgs{dy: dy}); err != nil {
-			return err
-		}
-	}
-	if d.Packed {
-		dmask = doffset
-		clear(doffset)
-	}
-	if doffset == nil && dmask == nil {
-		return nil
-	}
-	return q.run(ctx, p.pool, dcnOffset, d.N*d.Groups*d.Ho, nil, nil, gradArgs{dy: dy, g: Grads{Offset: doffset, Mask: dmask}})
-}
-
-// dcnInputs is a run: what every part of it reads, and which part is next.
-type dcnInputs struct {
-	conv.DCN
-	x, offset, mask              []float32
-	offsetChannels, maskChannels int
-	part                         dcnPart
-}
-
-type dcnPart int
-
-const (
-	dcnRow    dcnPart = iota // a unit is an output row of a group
-	dcnInput                 // a block of channels of dx
-	dcnOffset                // an output row of a group of doffset and dmask
-)
-
-// dcnRuns keeps runs that are done, so that the next ones allocate nothing.
-var dcnRuns freeList[*dcnInputs]
-
-func (q *dcnInputs) done() {
-	*q = dcnInputs{}
-	dcnRuns.put(q)
-}
-
-func (q *dcnInputs) run(ctx context.Context, pool *Pool, part dcnPart, units int, y, x []float32, g gradArgs) error {
-	q.part = part
-	return pool.runGrad(ctx, q, units, g, y, x, nil, nil)
-}
-
-func (q *dcnInputs) tile(i int, j *job, s *scratch) {
-	points := grow(&s.points, q.DCN.Points())
-	switch q.part {
-	case dcnRow:
-		q.row(j.y, i, points)
-	case dcnInput:
-		q.input(j, i, points)
-	case dcnOffset:
-		q.offsetRow(j.g.Offset, j.g.Mask, j.dy, i, points, grow(&s.sums, len(points)))
-	}
-}
-
-func (p *DCN) inputs(x, offset, mask []float32) (*dcnInputs, error) {
-	d := p.d
+// inputs checks what both ways read, and returns the tensor that holds masks.
+func (p *DCN) inputs(x, offset, mask []float32) ([]float32, error) {
+	d := &p.d
 	if err := length("x", x, d.Input().Len(), d.Input()); err != nil {
 		return nil, err
 	}
 	if err := length("offset", offset, d.Offset().Len(), d.Offset()); err != nil {
 		return nil, err
 	}
-	channels := d.Offset()[1]
 	if d.Packed {
-		mask = offset
-	} else {
-		if err := length("mask", mask, d.MaskShape().Len(), d.MaskShape()); err != nil {
-			return nil, err
+		return offset, nil
+	}
+	return mask, length("mask", mask, d.MaskShape().Len(), d.MaskShape())
+}
+
+// tile computes a tile of output pixels of some channels of a group.
+func (p *DCN) tile(i int, j *job, s *scratch) {
+	d := &p.d
+	chunk, u := i%p.chunks, p.unit(i/p.chunks)
+	c0 := u.g*p.perGroup + chunk*p.channels
+	n := min(p.channels, (u.g+1)*p.perGroup-c0)
+	plane, pixels := d.H*d.W, d.Ho*d.Wo
+	src := j.x[(u.n*d.C+c0)*plane:][:n*plane]
+	y := j.y[(u.n*d.C+c0)*pixels:][:n*pixels]
+	sums := growAligned(&s.sums, p.channels*dcnPixels)
+	masks := p.masks(&u, j.mask, &s.panel)
+	sample, sampleAdd := p.ks.sample, p.ks.sampleAdd
+	if d.W < 2 {
+		sample, sampleAdd = sampleGo, sampleAddGo // the vector kernels read two neighbours at once
+	}
+	plans := grow(&s.samples, dcnPixels/4)[:ceilDiv(u.q1-u.q0, 4)]
+	empty := true
+	for t := range d.Points() {
+		if !p.planSamples(plans, &u, j.offset, masks, t) {
+			continue
 		}
-		channels = d.MaskShape()[1]
-	}
-	q := dcnRuns.get()
-	if q == nil {
-		q = new(dcnInputs)
-	}
-	*q = dcnInputs{DCN: d, x: x, offset: offset, mask: mask, offsetChannels: d.Offset()[1], maskChannels: channels}
-	return q, nil
-}
-
-// dcnPoint is where a point samples: the four neighbours in their plane, row
-// above first, −1 outside; the fractions and the mask.
-type dcnPoint struct {
-	at     [4]int
-	w      [4]float32 // shares of the neighbours
-	fy, fx float32
-	m      float32
-	inside bool // all four
-	border bool // exactly at −1: the sample is 0 even where the pixel at 0 is infinite
-	nan    bool
-}
-
-// points places all points of a group at an output pixel.
-func (q *dcnInputs) points(to []dcnPoint, n, g, out int) {
-	pixels := q.Ho * q.Wo
-	for t := range to {
-		r, s := q.Point(t)
-		by, bx, ky, kx := q.Base(out/q.Wo, out%q.Wo, r, s)
-		from := (n*q.offsetChannels+q.OffsetChannel(g, t))*pixels + out
-		x, fx := displace(bx, kx, q.offset[from], q.Scale)
-		y, fy := displace(by, ky, q.offset[from+pixels], q.Scale)
-		p := dcnPoint{at: [4]int{-1, -1, -1, -1}, fy: fy, fx: fx, m: q.mask[(n*q.maskChannels+q.MaskChannel(g, t))*pixels+out]}
-		if nan := fx + fy; nan != nan {
-			p.fy, p.fx, p.nan = nan, nan, true
+		if empty {
+			sample(sums, dcnPixels, src, plane, n, plans)
 		} else {
-			for k := range 4 {
-				if iy, ix := y+k/2, x+k%2; 0 <= iy && iy < q.H && 0 <= ix && ix < q.W {
-					p.at[k] = iy*q.W + ix
-				}
-			}
-			p.border = y == -1 && fy == 0 || x == -1 && fx == 0
-			p.inside = uint(y) < uint(q.H-1) && uint(x) < uint(q.W-1)
+			sampleAdd(sums, dcnPixels, src, plane, n, plans)
 		}
-		hy, hx := 1-p.fy, 1-p.fx
-		p.w = [4]float32{hy * hx, hy * p.fx, p.fy * hx, p.fy * p.fx}
-		to[t] = p
+		empty = false
 	}
-	if q.Softmax {
-		softmax(to)
+	if empty {
+		clear(sums)
 	}
+	p.ks.copyRows(y[u.q0:], pixels, sums, dcnPixels, n, u.q1-u.q0)
+}
+
+// dcnUnit is output pixels [q0, q1) of a group of an image.
+type dcnUnit struct{ n, g, q0, q1 int }
+
+func (p *DCN) unit(i int) (u dcnUnit) {
+	u.q0 = i % p.tiles * dcnPixels
+	u.q1 = min(u.q0+dcnPixels, p.d.Ho*p.d.Wo)
+	i /= p.tiles
+	u.g, u.n = i%p.d.Groups, i/p.d.Groups
+	return u
+}
+
+// row returns a unit's pixels of a channel of a tensor that has so many.
+func (u *dcnUnit) row(tensor []float32, channels, channel, pixels int) []float32 {
+	return tensor[(u.n*channels+channel)*pixels:][u.q0:u.q1]
+}
+
+// masks returns the masks of a unit's points, dcnPixels apart.
+func (p *DCN) masks(u *dcnUnit, mask []float32, room *[]float32) []float32 {
+	d := &p.d
+	points, n := d.Points(), u.q1-u.q0
+	m := growAligned(room, (points+2)*dcnPixels)
+	for t := range points {
+		copy(m[t*dcnPixels:], u.row(mask, p.maskChannels, d.MaskChannel(u.g, t), d.Ho*d.Wo))
+	}
+	if d.Softmax {
+		softmax(m[:points*dcnPixels], n, m[points*dcnPixels:][:n], m[(points+1)*dcnPixels:][:n])
+	}
+	return m
+}
+
+// softmax replaces n columns of values, dcnPixels apart, by their softmax.
+func softmax(m []float32, n int, top, sum []float32) {
+	copy(top, m[:n])
+	for t := dcnPixels; t < len(m); t += dcnPixels {
+		for i, v := range m[t:][:n] {
+			top[i] = max(top[i], v)
+		}
+	}
+	clear(sum)
+	for t := 0; t < len(m); t += dcnPixels {
+		row := m[t:][:n]
+		for i, v := range row {
+			e := float32(exp(float64(v - top[i])))
+			row[i] = e
+			sum[i] += e
+		}
+	}
+	for t := 0; t < len(m); t += dcnPixels {
+		row := m[t:][:n]
+		for i := range row {
+			row[i] /= sum[i]
+		}
+	}
+}
+
+// dcnPoint is where the places of a point begin, those of output pixel (0, 0), and
+// its own distance from there.
+type dcnPoint struct{ y, x, ky, kx int }
+
+func (p *DCN) point(t int) (at dcnPoint) {
+	r, s := p.d.Point(t)
+	at.y, at.x, at.ky, at.kx = p.d.Base(0, 0, r, s)
+	return at
+}
+
+// planSamples plans point t of a unit's pixels and reports whether any meets the image.
+func (p *DCN) planSamples(plans []sample4, u *dcnUnit, offset, masks []float32, t int) (any bool) {
+	d := &p.d
+	pixels := d.Ho * d.Wo
+	channel := d.OffsetChannel(u.g, t)
+	dx, dy := u.row(offset, p.offsetChannels, channel, pixels), u.row(offset, p.offsetChannels, channel+1, pixels)
+	m := masks[t*dcnPixels:][:len(dx)]
+	at := p.point(t)
+	oy, ox := u.q0/d.Wo, u.q0%d.Wo
+	for i := range dx {
+		x, lx := displace(at.x+ox*d.StrideX, at.kx, dx[i], d.Scale)
+		y, ly := displace(at.y+oy*d.StrideY, at.ky, dy[i], d.Scale)
+		if nan := lx + ly; nan != nan { // in one coordinate is in both: the border is no exception
+			lx, ly = nan, nan
+		}
+		if plans[i/4].set(i%4, d.H, d.W, y, x, ly, lx, m[i], conv.BorderFade) {
+			any = true
+		}
+		if ox++; ox == d.Wo {
+			oy, ox = oy+1, 0
+		}
+	}
+	for i := len(dx); i < 4*len(plans); i++ {
+		plans[i/4].clear(i % 4)
+	}
+	return any
 }
 
 // displace returns the whole part and the fraction of base + (k + delta)·scale;
@@ -196,139 +239,4 @@ func displace(base, k int, delta, scale float32) (int, float32) {
 		return split(base+k, delta)
 	}
 	return split(base, float32(float32(float32(k)+delta)*scale))
-}
-
-// softmax replaces the masks by their softmax.
-func softmax(p []dcnPoint) {
-	top, sum := p[0].m, float32(0)
-	for i := range p {
-		top = max(top, p[i].m)
-	}
-	for i := range p {
-		p[i].m = float32(math.Exp(float64(p[i].m - top)))
-		sum += p[i].m
-	}
-	for i := range p {
-		p[i].m /= sum
-	}
-}
-
-// sample is the bilinear sample of a plane whose rows are w apart.
-func (p *dcnPoint) sample(plane []float32, w int) float32 {
-	if p.inside {
-		upper, lower := plane[p.at[0]:][:2], plane[p.at[0]+w:][:2]
-		return p.w[0]*upper[0] + p.w[1]*upper[1] + p.w[2]*lower[0] + p.w[3]*lower[1]
-	}
-	return p.value(p.neighbours(plane))
-}
-
-// neighbours returns the four pixels of a point in a plane, 0 outside.
-func (p *dcnPoint) neighbours(plane []float32) (v [4]float32) {
-	for k, at := range p.at {
-		if at >= 0 {
-			v[k] = plane[at]
-		}
-	}
-	return v
-}
-
-// value is the bilinear sample between four neighbours.
-func (p *dcnPoint) value(v [4]float32) float32 {
-	if p.border {
-		return 0
-	}
-	return p.w[0]*v[0] + p.w[1]*v[1] + p.w[2]*v[2] + p.w[3]*v[3]
-}
-
-// row computes an output row of a group.
-func (q *dcnInputs) row(y []float32, i int, points []dcnPoint) {
-	n, g, oy := i/q.Ho/q.Groups, i/q.Ho%q.Groups, i%q.Ho
-	perGroup := q.C / q.Groups
-	for ox := range q.Wo {
-		out := oy*q.Wo + ox
-		q.points(points, n, g, out)
-		for c := g * perGroup; c < (g+1)*perGroup; c++ {
-			plane := q.x[(n*q.C+c)*q.H*q.W:][:q.H*q.W]
-			sum := float32(0)
-			for t := range points {
-				sum += points[t].m * points[t].sample(plane, q.W)
-			}
-			y[(n*q.C+c)*q.Ho*q.Wo+out] = sum
-		}
-	}
-}
-
-// dxBlock is how many channels share the places that dx is scattered to.
-const dxBlock = 8
-
-// input computes dx of a block of channels of a group: one worker owns their
-// planes and adds to them in the order of the output's pixels.
-func (q *dcnInputs) input(j *job, i int, points []dcnPoint) {
-	dx, dy := j.y, j.dy
-	perGroup, plane, pixels := q.C/q.Groups, q.H*q.W, q.Ho*q.Wo
-	blocks := ceilDiv(perGroup, dxBlock)
-	block, g, n := i%blocks, i/blocks%q.Groups, i/blocks/q.Groups
-	c0, c1 := g*perGroup+block*dxBlock, g*perGroup+min((block+1)*dxBlock, perGroup)
-	dx = dx[(n*q.C+c0)*plane:][:(c1-c0)*plane]
-	clear(dx)
-	for out := range pixels {
-		if out%q.Wo == 0 && j.ended() {
-			return
-		}
-		q.points(points, n, g, out)
-		for t := range points {
-			p := &points[t]
-			if p.nan {
-				continue
-			}
-			for c := c0; c < c1; c++ {
-				f := p.m * dy[(n*q.C+c)*pixels+out]
-				for k, at := range p.at {
-					if at >= 0 {
-						dx[(c-c0)*plane+at] += f * p.w[k]
-					}
-				}
-			}
-		}
-	}
-}
-
-// offsetRow computes doffset and dmask of a group at an output row.
-func (q *dcnInputs) offsetRow(doffset, dmask, dy []float32, i int, points []dcnPoint, dm []float32) {
-	n, g, oy := i/q.Ho/q.Groups, i/q.Ho%q.Groups, i%q.Ho
-	perGroup, pixels := q.C/q.Groups, q.Ho*q.Wo
-	for ox := range q.Wo {
-		out := oy*q.Wo + ox
-		q.points(points, n, g, out)
-		for t := range points {
-			p := &points[t]
-			var sx, sy, sm float32
-			for c := g * perGroup; c < (g+1)*perGroup; c++ {
-				v := p.neighbours(q.x[(n*q.C+c)*q.H*q.W:][:q.H*q.W])
-				f := dy[(n*q.C+c)*pixels+out]
-				sm += f * p.value(v)
-				sx += f * ((1-p.fy)*(v[1]-v[0]) + p.fy*(v[3]-v[2]))
-				sy += f * ((1-p.fx)*(v[2]-v[0]) + p.fx*(v[3]-v[1]))
-			}
-			dm[t] = sm
-			if doffset != nil {
-				to := (n*q.offsetChannels+q.OffsetChannel(g, t))*pixels + out
-				doffset[to], doffset[to+pixels] = sx*p.m*q.Scale, sy*p.m*q.Scale
-			}
-		}
-		if dmask == nil {
-			continue
-		}
-		mean := float32(0)
-		for t := range points {
-			mean += points[t].m * dm[t]
-		}
-		for t := range points {
-			v := dm[t]
-			if q.Softmax {
-				v = points[t].m * (v - mean)
-			}
-			dmask[(n*q.maskChannels+q.MaskChannel(g, t))*pixels+out] = v
-		}
-	}
 }

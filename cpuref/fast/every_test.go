@@ -122,7 +122,8 @@ func everyOperation(t *testing.T, pool *Pool) (list []operation) {
 		for i := 1; c.D.Output().Len() < 2000 || c.D.N < 2; i++ {
 			c = draw(1, i)
 		}
-		f := NewDCN(pool, c.D)
+		f, err := NewDCN(pool, c.D)
+		must(err)
 		y, dy := make([]float32, c.D.Output().Len()), random(c.D.Output().Len())
 		dx, do := make([]float32, len(c.X)), make([]float32, len(c.Offset))
 		var dm []float32

@@ -66,9 +66,10 @@ func newSampleGrad(d *columnGrad) *sampleGrad {
 	return g
 }
 
-// pitch is the channels of a block in memory, whole vectors.
+// pitch is the channels of a block in memory: whole vectors, and eights, which are transposed together.
 func (d *sampleGrad) pitch(b *sampleBlock) int {
-	return ceilDiv(b.c1-b.c0, d.ks.lanes) * d.ks.lanes
+	whole := max(d.ks.lanes, 8)
+	return ceilDiv(b.c1-b.c0, whole) * whole
 }
 
 func (d *sampleGrad) tile(i int, j *job, s *scratch) {
@@ -102,30 +103,29 @@ func (d *sampleGrad) tile(i int, j *job, s *scratch) {
 				q := &b.parts[k]
 				d.columnGrad.compute(col[(q.c0-b.c0)*d.pixels:], &d.parts[b.whole[k]], q.c0, q.c1, t, outs, g0, g1, q1-q0)
 			}
-			d.turn(turned, pitch, col, b.c1-b.c0, q1-q0, &s.grad.at)
+			d.ks.turn(turned, pitch, col, d.pixels, b.c1-b.c0, q1-q0, &s.grad.at)
 			d.ks.scatter(dst, plans, turned, pitch)
 		}
 	}
-	d.write(j.g.X[(n*p.C+b.c0)*p.H*p.W+y0*p.W:], b.c1-b.c0, dst, pitch, (y1-y0)*p.W, &s.grad.at)
+	d.ks.turnBack(j.g.X[(n*p.C+b.c0)*p.H*p.W+y0*p.W:], p.H*p.W, dst, pitch, b.c1-b.c0, (y1-y0)*p.W, &s.grad.at)
 }
 
-// turn transposes col, channels × pixels, into rows of one pixel's channels. What
-// is behind the last channel or pixel is of no use to anybody.
-func (d *sampleGrad) turn(dst []float32, pitch int, col []float32, channels, pixels int, at *[8]int32) {
+// turn transposes src, channels × pixels with rows stride apart, into rows of one
+// pixel's channels. What is behind the last channel or pixel is of no use to anybody.
+func (ks *kernels) turn(dst []float32, pitch int, src []float32, stride, channels, pixels int, at *[8]int32) {
 	for c := 0; c < channels; c += 8 {
 		for i := range at {
-			at[i] = int32(min(c+i, channels-1) * d.pixels)
+			at[i] = int32(min(c+i, channels-1) * stride)
 		}
-		d.ks.transpose(dst[c:], pitch, col, at, ceilDiv(pixels, 8)*8)
+		ks.transpose(dst[c:], pitch, src, at, min(ceilDiv(pixels, 8)*8, stride)) // rows of fours are no eights
 	}
 }
 
-// write transposes a finished band back: dx[c·H·W + i] = dst[i·pitch + c].
-func (d *sampleGrad) write(dx []float32, channels int, dst []float32, pitch, places int, at *[8]int32) {
-	plane := d.p.H * d.p.W
+// turnBack transposes finished sums back: dx[c·plane + i] = src[i·pitch + c].
+func (ks *kernels) turnBack(dx []float32, plane int, src []float32, pitch, channels, places int, at *[8]int32) {
 	whole := channels &^ 7
 	for i := 0; i < places; i += 8 {
-		from := dst[i*pitch:]
+		from := src[i*pitch:]
 		if places-i < 8 || whole == 0 {
 			for k := range min(8, places-i) {
 				for c, v := range from[k*pitch:][:channels] {
@@ -137,7 +137,7 @@ func (d *sampleGrad) write(dx []float32, channels int, dst []float32, pitch, pla
 		for k := range at {
 			at[k] = int32(k * pitch)
 		}
-		d.ks.transpose(dx[i:], plane, from, at, whole)
+		ks.transpose(dx[i:], plane, from, at, whole)
 		for k := range 8 {
 			for c := whole; c < channels; c++ {
 				dx[c*plane+i+k] = from[k*pitch+c]

@@ -270,7 +270,12 @@ func (w *weightGrad) packRows(u *unit, panel []float32, rows, first, all, n, lo,
 			for i, r := range at {
 				from[i] = r * int32(subs*lanes)
 			}
-			w.ks.transpose(dst[v0*lanes*width+e-lo:], width, src, from, subs*lanes)
+			to := dst[v0*lanes*width+e-lo:]
+			if rest := width - (e - lo); rest < 8 { // vectors of four: an eighth column would be the next row's
+				transposeSome(to, width, src, from[:rest], subs*lanes)
+			} else {
+				w.ks.transpose(to, width, src, from, subs*lanes)
+			}
 		}
 	}
 	return dst[:u.vectors*lanes*width]
@@ -340,6 +345,11 @@ func transposeFoursGo(dst, src []float32, stride, n int) {
 
 // transposeGo is kernels.transpose.
 func transposeGo(dst []float32, dstStride int, src []float32, at *[8]int32, n int) {
+	transposeSome(dst, dstStride, src, at[:], n)
+}
+
+// transposeSome is kernels.transpose of fewer rows.
+func transposeSome(dst []float32, dstStride int, src []float32, at []int32, n int) {
 	for i, o := range at {
 		row := src[o:][:n]
 		for l, v := range row {

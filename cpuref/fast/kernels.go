@@ -47,6 +47,9 @@ type kernels struct {
 	// of plans[v], over the corners whose mask is set.
 	sample func(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4)
 
+	// sampleAdd is sample that adds to what is there.
+	sampleAdd func(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4)
+
 	// planeFMA is depthwise convolution of rows without borders: for oy < rows and i < n
 	//
 	//	y[oy·yStride+i] = bias + Σ_t w[t] · x[oy·xStride + at[t] + i]

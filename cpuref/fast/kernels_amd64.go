@@ -11,11 +11,11 @@ import (
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, sampleAdd: sampleAddQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, sampleAdd: sampleAddQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, peak: peakAVX2})
 	}
 	return sets
 }
@@ -113,8 +113,21 @@ func packEnds(dst []float32, dstStride int, src []float32, srcStride, n int, v *
 }
 
 func sampleQuads(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) {
+	if sampleEnds(dst, dstStride, src, srcStride, n, plans) {
+		sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &plans[0].at[0][0], len(plans))
+	}
+}
+
+func sampleAddQuads(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) {
+	if sampleEnds(dst, dstStride, src, srcStride, n, plans) {
+		sampleAddAVX2(&dst[0], dstStride, &src[0], srcStride, n, &plans[0].at[0][0], len(plans))
+	}
+}
+
+// sampleEnds also reports whether there is anything to sample at all.
+func sampleEnds(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) bool {
 	if n < 1 || len(plans) == 0 {
-		return
+		return false
 	}
 	_ = dst[(n-1)*dstStride+4*len(plans)-1]
 	var most uint32 // as unsigned, a negative place is far out too
@@ -124,7 +137,7 @@ func sampleQuads(dst []float32, dstStride int, src []float32, srcStride, n int, 
 			uint32(p.at[1][0]), uint32(p.at[1][1]), uint32(p.at[1][2]), uint32(p.at[1][3]))
 	}
 	_ = src[(n-1)*srcStride+int(most)+1]
-	sampleAVX2(&dst[0], dstStride, &src[0], srcStride, n, &plans[0].at[0][0], len(plans))
+	return true
 }
 
 func planeAVX512(y []float32, yStride, rows, n int, x []float32, xStride int, at []int32, w []float32, bias float32) {

@@ -9,7 +9,7 @@ import (
 // build tag noasm.
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{3, 1},
-	gemm: gemmGo, sample: sampleGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, clamp: clampGo,
+	gemm: gemmGo, sample: sampleGo, sampleAdd: sampleAddGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, clamp: clampGo,
 	winogradIn: winogradInGo, winogradOut: winogradOutGo, peak: peakGo,
 }
 
@@ -117,18 +117,30 @@ func packIndexed(dst []float32, dstStride int, src []float32, srcStride, n int, 
 func sampleGo(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) {
 	for v := range plans {
 		for i := range 4 {
-			plans[v].sampleLane(i, dst[4*v+i:], dstStride, src, srcStride, n)
+			plans[v].sampleLane(i, dst[4*v+i:], dstStride, src, srcStride, n, false)
 		}
 	}
 }
 
-func (s *sample4) sampleLane(i int, dst []float32, dstStride int, src []float32, srcStride, n int) {
+func sampleAddGo(dst []float32, dstStride int, src []float32, srcStride, n int, plans []sample4) {
+	for v := range plans {
+		for i := range 4 {
+			plans[v].sampleLane(i, dst[4*v+i:], dstStride, src, srcStride, n, true)
+		}
+	}
+}
+
+func (s *sample4) sampleLane(i int, dst []float32, dstStride int, src []float32, srcStride, n int, add bool) {
 	a0, a1 := int(s.at[0][i]), int(s.at[1][i])
 	w0, w1, m0, m1 := s.w[0][i], s.w[1][i], s.m[0][i], s.m[1][i]
 	if m0[0]&m0[1]&m1[0]&m1[1] != 0 { // inside, as most are
 		for ch := range n {
 			p, q := src[ch*srcStride+a0:][:2], src[ch*srcStride+a1:][:2]
-			dst[ch*dstStride] = w0[0]*p[0] + w1[0]*q[0] + w0[1]*p[1] + w1[1]*q[1]
+			v := w0[0]*p[0] + w1[0]*q[0] + w0[1]*p[1] + w1[1]*q[1]
+			if add {
+				v += dst[ch*dstStride]
+			}
+			dst[ch*dstStride] = v
 		}
 		return
 	}
@@ -142,6 +154,9 @@ func (s *sample4) sampleLane(i int, dst []float32, dstStride int, src []float32,
 			if m1[e] != 0 {
 				v += w1[e] * plane[a1+e]
 			}
+		}
+		if add {
+			v += dst[ch*dstStride]
 		}
 		dst[ch*dstStride] = v
 	}

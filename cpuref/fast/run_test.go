@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"vkconv/conv"
 	"vkconv/cpuref"
@@ -239,7 +238,7 @@ func TestFarOffsets(t *testing.T) {
 // bytes is what a worker's buffers hold.
 func (s *scratch) bytes() int64 {
 	return int64(4*(cap(s.panel)+cap(s.sums)+cap(s.index)+cap(s.segs)) +
-		32*cap(s.vectors) + 160*cap(s.samples) + int(unsafe.Sizeof(dcnPoint{}))*cap(s.points))
+		32*cap(s.vectors) + 160*cap(s.samples))
 }
 
 // brokenTiles panics on the caller's seat, or on any other worker; the rest wait for it.

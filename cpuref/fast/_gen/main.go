@@ -58,7 +58,8 @@ func main() {
 		winogradOut(s)
 		peak(s)
 	}
-	sample()
+	sample(false)
+	sample(true)
 	clamp()
 	copyRows()
 	splitRows()

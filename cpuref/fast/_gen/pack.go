@@ -153,19 +153,24 @@ func packEven(s isa) {
 //	neighbours added    │ s0 s1 s2 s3 │
 //
 // Corners that do not count are masked, not only weighted 0: they may be NaN.
-// Most quads have none, and a loop of their own.
-func sample() {
+// Most quads have none, and a loop of their own. With add the samples are added to
+// what is there.
+func sample(add bool) {
 	const size = 160 // of a sample4
-	TEXT("sampleAVX2", NOSPLIT, "func(dst *float32, dstStride int, src *float32, srcStride, n int, plans *int32, quads int)")
+	name, kernel, result := "sampleAVX2", "sample", "left + right"
+	if add {
+		name, kernel, result = "sampleAddAVX2", "sampleAdd", "dst[ch*dstStride+4*v+i] + (left + right)"
+	}
+	TEXT(name, NOSPLIT, "func(dst *float32, dstStride int, src *float32, srcStride, n int, plans *int32, quads int)")
 	Pragma("noescape")
-	Doc("sampleAVX2 is kernels.sample, n and quads at least 1, plans the first field of a sample4:", "",
+	Doc(name+" is kernels."+kernel+", n and quads at least 1, plans the first field of a sample4:", "",
 		"\tfor v, s := range plans {",
 		"\t\tfor ch := range n {",
 		"\t\t\tfor i := range 4 {",
 		"\t\t\t\tp, q := src[ch*srcStride+s.at[0][i]:], src[ch*srcStride+s.at[1][i]:]",
 		"\t\t\t\tleft := fma(s.w[1][i][0], q[0]&s.m[1][i][0], s.w[0][i][0]*(p[0]&s.m[0][i][0]))",
 		"\t\t\t\tright := fma(s.w[1][i][1], q[1]&s.m[1][i][1], s.w[0][i][1]*(p[1]&s.m[0][i][1]))",
-		"\t\t\t\tdst[ch*dstStride+4*v+i] = left + right", "\t\t\t}", "\t\t}", "\t}")
+		"\t\t\t\tdst[ch*dstStride+4*v+i] = "+result, "\t\t\t}", "\t\t}", "\t}")
 	plan := Load(Param("plans"), GP64())
 	srcStride := Load(Param("srcStride"), GP64())
 	dstStride := Load(Param("dstStride"), GP64())
@@ -224,6 +229,9 @@ func sample() {
 		}
 		s := XMM()
 		VHADDPS(sum[1], sum[0], s)
+		if add {
+			VADDPS(Mem{Base: dst}, s, s)
+		}
 		VMOVUPS(s, Mem{Base: dst})
 		ADDQ(srcStride, src)
 		ADDQ(dstStride, dst)
