@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -103,11 +104,24 @@ func (k Knobs) Apply(c Case) (Case, error) {
 // the knobs that the caller gave and --batch=FILE reads another file, beside
 // this one where its name is relative. Lines that ask for what is not here, other
 // types for instance, are refused rather than skipped.
-func ReadBatch(path string, knobs Knobs) ([]Case, error) { return readBatch(path, knobs, nil) }
+func ReadBatch(path string, knobs Knobs) ([]Case, error) {
+	left := maxFiles
+	return readBatch(path, knobs, nil, &left)
+}
 
-func readBatch(path string, knobs Knobs, above []string) ([]Case, error) {
+// What a batch may come to, since files that include others twice double with each.
+const (
+	maxFiles = 1000
+	maxCases = 100_000
+)
+
+// readBatch reads one of the files that are left.
+func readBatch(path string, knobs Knobs, above []string, left *int) ([]Case, error) {
 	if slices.Contains(above, path) {
 		return nil, fmt.Errorf("%w: %s includes itself", conv.ErrParams, path)
+	}
+	if *left--; *left < 0 {
+		return nil, fmt.Errorf("%w: more than %d files are included", conv.ErrParams, maxFiles)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -118,7 +132,7 @@ func readBatch(path string, knobs Knobs, above []string) ([]Case, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(path), name)
 		}
-		return readBatch(name, k, append(above, path))
+		return readBatch(name, k, append(above, path), left)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -130,7 +144,8 @@ func parseBatch(r io.Reader, group string, knobs Knobs, include func(name string
 	var cases []Case
 	first := knobs
 	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		for _, word := range strings.Fields(text) {
 			var more []Case
@@ -153,10 +168,18 @@ func parseBatch(r io.Reader, group string, knobs Knobs, include func(name string
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w", n, err)
 			}
-			cases = append(cases, more...)
+			if cases = append(cases, more...); len(cases) > maxCases {
+				return nil, fmt.Errorf("line %d: %w: there are more than %d descriptors", n, conv.ErrParams, maxCases)
+			}
 		}
 	}
-	return cases, lines.Err()
+	if err := lines.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			return nil, fmt.Errorf("%w: line %d has more than %d bytes", conv.ErrParams, n, bufio.MaxScanTokenSize)
+		}
+		return nil, err
+	}
+	return cases, nil
 }
 
 // set applies one knob of a batch file.

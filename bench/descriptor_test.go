@@ -137,3 +137,22 @@ func TestReadBatch(t *testing.T) {
 		}
 	}
 }
+
+// Files that include the next one twice, each: 2²⁰ readings of the last.
+func TestBatchesThatDouble(t *testing.T) {
+	dir := t.TempDir()
+	name := func(i int) string { return filepath.Join(dir, string(rune('a'+i))) }
+	for i := range 20 {
+		if err := os.WriteFile(name(i), []byte("--batch="+name(i+1)+"\n--batch="+name(i+1)+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, last := range map[string]string{"files": "", "descriptors": strings.Repeat("ic4ih5oc4kh3\n", maxCases+1), "bytes": strings.Repeat("1", 100_000)} {
+		if err := os.WriteFile(name(20), []byte(last), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadBatch(name(0), DefaultKnobs); !errors.Is(err, conv.ErrParams) || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

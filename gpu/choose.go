@@ -27,7 +27,11 @@ func Devices(o Options) ([]Info, error) {
 }
 
 func instance(o Options) (*vk.Instance, error) {
-	inst, err := vk.NewInstance(o.validated(), o.Surface...)
+	validate, err := o.validation()
+	if err != nil {
+		return nil, err
+	}
+	inst, err := vk.NewInstance(validate, o.Surface...)
 	switch {
 	case err == nil:
 		return inst, nil
@@ -269,5 +273,16 @@ func names(i Info, want string) bool {
 	return strings.Contains(strings.ToLower(i.Name), want) || strings.Contains(strings.ToLower(i.Driver), want)
 }
 
-// validated reports whether the device is to run under the validation layer.
-func (o Options) validated() bool { return o.Validation || os.Getenv("VKCONV_VALIDATION") == "1" }
+// validation is what the validation layer is to look at.
+func (o Options) validation() (vk.Validation, error) {
+	switch v := os.Getenv("VKCONV_VALIDATION"); {
+	case v == "gpu":
+		return vk.ValidateShaders, nil
+	case v == "1", o.Validation && (v == "" || v == "0"):
+		return vk.ValidateOrder, nil
+	case v == "", v == "0":
+		return vk.ValidateNothing, nil
+	default:
+		return 0, fmt.Errorf("gpu: %w: VKCONV_VALIDATION is %q, it must be 0, 1 or gpu", ErrArgument, v)
+	}
+}

@@ -110,3 +110,10 @@ func TestNoDriver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A word that nobody knows switches nothing off in silence.
+func TestUnknownValidation(t *testing.T) {
+	t.Setenv("VKCONV_VALIDATION", "yes")
+	_, err := gpu.Open(gpu.Options{})
+	wants(t, "Open", err, gpu.ErrArgument, `VKCONV_VALIDATION is "yes", it must be 0, 1 or gpu`)
+}

@@ -74,7 +74,7 @@ func open(inst *vk.Instance, o Options) (*Device, error) {
 		return nil, err
 	}
 	p := physical[k]
-	d := &Device{info: infos[k], chosen: why, inst: inst, log: o.Log, patience: o.HangTimeout, checked: o.validated()}
+	d := &Device{info: infos[k], chosen: why, inst: inst, log: o.Log, patience: o.HangTimeout, checked: inst.Validation() != vk.ValidateNothing}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}

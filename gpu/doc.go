@@ -21,7 +21,8 @@
 // # Environment
 //
 //	VKCONV_DEVICE      the device, like Options.Device
-//	VKCONV_VALIDATION  1: the Khronos validation layer with synchronization checks, like Options.Validation
+//	VKCONV_VALIDATION  1: the Khronos validation layer with synchronization checks, like Options.Validation;
+//	                   gpu: its checks inside shaders instead, which find what is read or written outside a buffer
 //	VKCONV_CACHE       the folder of pipeline caches, or off, like Options.CacheDir
 //	VKCONV_STAGING     1: use staging buffers even where the processor can reach device memory (for tests)
 //

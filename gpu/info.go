@@ -125,7 +125,7 @@ func (s CoopShape) String() string {
 // Options choose and set up a device. The zero value is what most programs want.
 type Options struct {
 	Device       string       // an index, or part of the device's or driver's name in any case; "" = $VKCONV_DEVICE, else by kind: discrete, integrated, virtual, software
-	Validation   bool         // or $VKCONV_VALIDATION=1: the Khronos validation layer; Open fails when it is not installed
+	Validation   bool         // or $VKCONV_VALIDATION=1, or =gpu: the Khronos validation layer; Open fails when it is not installed
 	CacheDir     string       // pipeline caches; "" = $VKCONV_CACHE or os.UserCacheDir()/vkconv; "off" = none
 	MemoryBudget int64        // most bytes of device memory to reserve; 0 = what the device has
 	Log          *slog.Logger // nil = nothing is logged

@@ -29,6 +29,7 @@ type pool struct {
 	heap    int64
 	budget  int64
 	grain   int64
+	alone   bool // each buffer has a block of just its size, so that layers which know only blocks see where it ends
 
 	mu     sync.Mutex
 	blocks []*block
@@ -47,6 +48,7 @@ func (p *pool) init(d *Device, memory int, visible bool, heap, budget int64) {
 	p.d, p.memory, p.visible, p.heap, p.budget = d, memory, visible, heap, budget
 	p.grain = max(granule, d.info.Limits.StorageAlign)
 	p.next = firstBlock
+	p.alone = d.inst.Validation() == vk.ValidateShaders
 }
 
 // MemoryUse is how much device memory is held now.
@@ -137,6 +139,16 @@ func (b *Buffer) drop() {
 func (p *pool) alloc(b *Buffer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.alone {
+		b.room = max(4, (b.size+3)&^3)
+		k, err := p.grow(b.room)
+		if err != nil {
+			return err
+		}
+		off, _ := k.free.take(b.room)
+		p.place(b, k, off)
+		return nil
+	}
 	for _, k := range p.blocks {
 		if off, ok := k.free.take(b.room); ok {
 			p.place(b, k, off)
@@ -213,7 +225,7 @@ func (p *pool) give(b *Buffer) {
 		return
 	}
 	for _, other := range p.blocks {
-		if other != k && other.used == 0 {
+		if p.alone || other != k && other.used == 0 {
 			p.remove(k)
 			return
 		}

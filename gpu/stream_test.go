@@ -333,3 +333,28 @@ func TestValidationFindsMissingBarrier(t *testing.T) {
 		}
 	}
 }
+
+// Under VKCONV_VALIDATION=gpu the layer really looks into shaders: one that reads and writes a word past its buffers is
+// reported.
+func TestValidationFindsOutOfBounds(t *testing.T) {
+	if os.Getenv("VKCONV_VALIDATION") != "gpu" {
+		t.Skip("only with VKCONV_VALIDATION=gpu")
+	}
+	for _, i := range gputest.List(t) {
+		d := must[*gpu.Device](t)(gpu.Open(gpu.Options{Device: i.Name, CacheDir: "off"}))
+		p := must[*gpu.Pipeline](t)(d.Pipeline(module(t, "add"), nil))
+		x, y := buffer(t, d, 1, 2, 3), buffer(t, d, 1, 2, 3)
+		for n := uint32(3); n < 5; n++ {
+			if m := d.Messages(); len(m) > 0 {
+				t.Errorf("%s: nothing was read or written outside and validation said %v", i, m)
+			}
+			s := must[*gpu.Stream](t)(d.NewStream())
+			check(t, s.Dispatch(p, [3]uint32{1, 1, 1}, words(n), []gpu.Binding{{Buffer: x, Access: gpu.ReadWrite}, {Buffer: y, Access: gpu.Read}}))
+			finish(t, s)
+		}
+		check(t, d.Close())
+		if m := d.Messages(); len(m) == 0 || !strings.Contains(m[0], "out of bounds") {
+			t.Errorf("%s: a word was written past a buffer and validation said %v", i, m)
+		}
+	}
+}

@@ -27,8 +27,13 @@ func loops(p conv.Problem, v variant, s shape) float64 {
 		return f(longestStrip + p.R)
 	case sharedProduct, sharedDeform: // to mark the taps, find the next one, and multiply depth channels
 		segments := max(1, p.OffsetGroups/p.Groups)
-		steps := ceil(ceil(cg, segments), s.depth)
-		return f(2*p.Taps()) + f(p.Taps()*segments)*f(steps)*f(1+s.depth)
+		steps := ceil(ceil(cg, segments), v.depth)
+		return f(2*p.Taps()) + f(p.Taps()*segments)*f(steps)*f(1+v.depth)
+	case matrixProduct, matrixDeform: // to load depth channels, and to multiply them
+		segments := max(1, p.OffsetGroups/p.Groups)
+		steps := ceil(ceil(cg, segments), v.depth)
+		load := ceil(v.depth*s.block, int(v.localSize)) + ceil(v.depth*v.columns, int(v.localSize))
+		return f(p.Taps()*segments) * (1 + f(steps)*f(1+load+v.depth))
 	case deform:
 		return rows + taps*f(1+cg+max(1, p.OffsetGroups/p.Groups)+1)
 	case deformDepthwise:

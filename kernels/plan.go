@@ -127,13 +127,18 @@ func planParts(p conv.Problem, t traits, v variant, parts int) (launch, string, 
 	if err != nil {
 		return launch{}, "", err
 	}
-	l := launch{problem: p, variant: v, module: m, shape: shapeOf(m)}
-	if why := v.unfit(p, t, l.shape); why != "" {
+	v = v.on(t, m)
+	l := launch{problem: p, variant: v, module: m, shape: v.shape(m)}
+	why := v.unfit(p, t, l.shape)
+	if why == "" && v.kind.matrices() {
+		why = v.unfitMatrix(p, t, m)
+	}
+	if why != "" {
 		return launch{}, why, nil
 	}
 	l.share = p.C / p.Groups
 	if parts > 1 {
-		l.share = rounded(ceil(l.share, parts), l.shape.depth)
+		l.share = rounded(ceil(l.share, parts), v.depth)
 	}
 	l.parts = ceil(p.C/p.Groups, l.share)
 	if err := checkLoops(t, loops(p, v, l.shape)); err != nil {
@@ -191,14 +196,13 @@ func packPush(m *shaders.Module, values map[string]int) ([]byte, error) {
 // constants are the launch's specialization constants by name. The activation
 // is among them so that a pipeline without one has no trace of it.
 func (l launch) constants() map[string]uint32 {
-	c := map[string]uint32{"localSizeX": l.variant.localSize}
+	c, p := l.variant.constants(), l.problem
 	if l.parts == 1 {
-		c["activation"] = uint32(l.problem.Activation.Kind)
+		c["activation"] = uint32(p.Activation.Kind)
 	}
-	if depth := l.shape.depth; depth > 0 {
-		p := l.problem
+	if k := l.variant.kind; k == sharedProduct || k == sharedDeform {
 		c["whole"] = 0
-		if p.C/p.Groups%depth == 0 && p.C/max(p.OffsetGroups, 1)%depth == 0 {
+		if depth := l.variant.depth; p.C/p.Groups%depth == 0 && p.C/max(p.OffsetGroups, 1)%depth == 0 {
 			c["whole"] = 1
 		}
 	}
@@ -257,14 +261,14 @@ func divide(p conv.Problem, v variant, s shape) cut {
 	case v.kind == pointwise:
 		c.items = p.N * p.Ho * p.Wo / 4
 		c.perGroup *= s.tn / 4
-	case s.columns > 0:
-		c.items, c.perGroup = p.N*p.Ho*p.Wo, s.columns
+	case v.columns > 0:
+		c.items, c.perGroup = p.N*p.Ho*p.Wo, v.columns
 	default:
 		c.items = p.N * p.Ho * p.Wo
 		c.perGroup *= s.tn
 	}
 	switch v.kind {
-	case product, pointwise, deform, sharedProduct, sharedDeform:
+	case product, pointwise, deform, sharedProduct, sharedDeform, matrixProduct, matrixDeform:
 		c.groupBlocks = ceil(p.K/p.Groups, s.block)
 		c.blocks = p.Groups * c.groupBlocks
 	case deformDepthwise:
@@ -363,10 +367,21 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 			load, segments = 4*(k.load+k.product), max(1, p.OffsetGroups/p.Groups)
 			item = f(taps*segments) * k.place
 		}
-		perStep := f(s.depth) * (f(s.columns)*load + f(s.block/4)*k.load4) / f(int(l.variant.localSize))
-		perStep += f(s.depth)*(f((s.tm+s.tn)/4)*k.shared+accumulators*k.product) + k.barrier
-		perStep += f(s.depth) * f(s.columns+s.block/4) * k.shared / f(int(l.variant.localSize)) // to put them there
-		item += f(taps*segments*ceil(ceil(cg, segments), s.depth)) * perStep
+		perStep := f(l.variant.depth) * (f(l.variant.columns)*(load+k.shared) + f(s.block/4)*(k.load4+k.shared)) / f(int(l.variant.localSize))
+		perStep += f(l.variant.depth)*(f((s.tm+s.tn)/4)*k.shared+accumulators*k.product) + k.barrier
+		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
+	case matrixProduct, matrixDeform:
+		load, segments, parts := k.load, 1, l.variant.mosaic.parts
+		if l.variant.kind == matrixDeform {
+			load, segments = 4*(k.load+k.product), max(1, p.OffsetGroups/p.Groups)
+			item = f(taps*segments) * k.place
+		}
+		u := l.variant.mosaic
+		products := s.tm * s.tn * (parts*parts - parts/3) // all pairs of parts, but of three the last
+		perStep := f(l.variant.depth)*(f(l.variant.columns)*(load+f(parts)*k.shared)+f(s.block)*(k.load4/4+f(parts)*k.shared))/f(int(l.variant.localSize)) +
+			f(l.variant.depth/u.K)*(f(products*u.product())*k.unit+f(parts*u.K*(s.tm*u.M+s.tn*u.N))*k.shared)/f(u.lanes) + 2*k.barrier
+		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
+		outputs = f(s.tm*s.tn*u.M*u.N) / f(u.lanes)
 	case deform:
 		sample := 4 * (k.load + k.product)
 		item = f(cg*taps)*(f(s.tn)*sample+weights(s.tm)+accumulators*(k.product+k.keep/f(s.channels))) +

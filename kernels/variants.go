@@ -19,6 +19,8 @@ const (
 	sharedDeform                // shared.comp with DEFORM
 	deform                      // deform.comp
 	deformDepthwise             // deform_depthwise.comp
+	matrixProduct               // matrix.comp
+	matrixDeform                // matrix.comp with DEFORM
 )
 
 // variant is one way to run a kernel. Tile sizes are the shader's defines, see
@@ -27,6 +29,9 @@ type variant struct {
 	module    string
 	kind      kind
 	localSize uint32
+	columns   int    // of shared.comp and matrix.comp: outputs of a workgroup
+	depth     int    // and channels of a step
+	mosaic    mosaic // of matrix.comp
 }
 
 // variants is the whole table. Workgroups of 8 and 32: the software drivers
@@ -76,6 +81,13 @@ var variants = []variant{
 	{module: "deform_depthwise_m4n2", kind: deformDepthwise, localSize: 32},
 	{module: "deform_depthwise_l8_m8n2", kind: deformDepthwise, localSize: 8},
 	{module: "deform_depthwise_l4_m8n2", kind: deformDepthwise, localSize: 8},
+	{module: "matrix_f16_m2n2", kind: matrixProduct, localSize: 32},
+	{module: "matrix_f16_m2n2", kind: matrixProduct, localSize: 128},
+	{module: "matrix_f16_m4n4", kind: matrixProduct, localSize: 128},
+	{module: "matrix_bf16_m2n2", kind: matrixProduct, localSize: 128},
+	{module: "matrix_bf16_m4n4", kind: matrixProduct, localSize: 128},
+	{module: "matrix_split_m2n2", kind: matrixProduct, localSize: 128},
+	{module: "matrix_split_deform_m2n2", kind: matrixDeform, localSize: 128},
 }
 
 // splits are those whose workgroups share a tile: shared.comp with SPLIT. They
@@ -97,6 +109,10 @@ type traits struct {
 	SharedMemory int64
 	StorageRange int64 // bytes that one binding may span
 	Loops        int   // most rounds of all loops of an invocation; 0: any number
+	Units        units
+	// What the caller allows to be multiplied on them.
+	Operands conv.Type // of all inputs and weights: Float16 and BFloat16 fit as they are
+	Split    bool      // float32 operands may be split
 }
 
 // costs are cycles that a SIMD vector of invocations (or a GPU's subgroup)
@@ -111,6 +127,7 @@ type costs struct {
 	barrier float64
 	place   float64 // working out a sampling position
 	pass    float64 // another dispatch that waits for the one before
+	unit    float64 // a product on matrix units, of each lane
 }
 
 // machine is what a class of devices costs. The first that fits counts.
@@ -130,10 +147,10 @@ type machine struct {
 // devices not measured yet: of the last, slots are multiprocessors, with four
 // schedulers each, and a pass is some 3 µs in which all of them wait.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 52, barrier: 100, place: 250}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 72, barrier: 100, place: 250}},
-	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 90, barrier: 100, place: 200}},
-	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250, unit: 14}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, unit: 14}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200, unit: 14}},
+	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000, unit: 0.125}},
 }
 
 func (t traits) machine() machine {
@@ -152,33 +169,55 @@ type shape struct {
 	step, lanes int
 	channels    int // input channels of a step of the loop
 	block       int // output channels of a workgroup: tm, but in shared.comp
-	columns     int // of shared.comp: outputs of a workgroup
-	depth       int // and channels of a step
 	modes       bool
 }
 
 func shapeOf(m *shaders.Module) shape {
 	d := func(name string) int { return max(m.Defines[name], 1) }
-	s := shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["COLUMNS"], m.Defines["DEPTH"], m.Defines["MODES"] > 0}
-	if s.columns > 0 {
+	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["MODES"] > 0}
+}
+
+// shape is its module's tile, put together to a workgroup's in shared.comp.
+func (v variant) shape(m *shaders.Module) shape {
+	s := shapeOf(m)
+	switch {
+	case v.kind.matrices():
+		s.block = s.tm * v.mosaic.M * v.mosaic.down
+	case v.columns > 0:
 		s.block = m.Defines["ROWS"]
 	}
 	return s
 }
 
-// sharedBytes is what a workgroup shares: two tiles of each matrix.
-func (s shape) sharedBytes() int64 { return 2 * 4 * int64(s.depth) * int64(s.columns+s.block) }
+// constants are the variant's specialization constants by name.
+func (v variant) constants() map[string]uint32 {
+	c := map[string]uint32{"localSizeX": v.localSize}
+	if v.kind.matrices() {
+		for name, n := range map[string]int{"M": v.mosaic.M, "N": v.mosaic.N, "K": v.mosaic.K, "lanes": v.mosaic.lanes, "across": v.mosaic.across, "depth": v.depth} {
+			c[name] = uint32(n)
+		}
+	}
+	return c
+}
+
+// sharedBytes is what a workgroup of the variant shares.
+func (v variant) sharedBytes(s shape) int64 {
+	if v.kind.matrices() {
+		return v.mosaic.bytes(v.depth, v.columns, s.block)
+	}
+	return 2 * 4 * int64(v.depth) * int64(v.columns+s.block) // two tiles of each matrix
+}
 
 func (v variant) String() string { return fmt.Sprintf("%s/%d", v.module, v.localSize) }
 
 // unfit says in a few words why a variant cannot compute a problem, "" where it can.
 func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 	switch v.kind {
-	case product, pointwise, grouped, depthwise, sharedProduct:
+	case product, pointwise, grouped, depthwise, sharedProduct, matrixProduct:
 		if p.Deformable() {
 			return "the convolution is deformable"
 		}
-	case deform, deformDepthwise, sharedDeform:
+	case deform, deformDepthwise, sharedDeform, matrixDeform:
 		if !p.Deformable() {
 			return "the convolution is not deformable"
 		}
@@ -188,8 +227,8 @@ func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 		return fmt.Sprintf("it needs subgroups of %d with vote, ballot and shuffle", s.lanes)
 	case int(v.localSize) > t.Invocations:
 		return fmt.Sprintf("its workgroups are of %d invocations", v.localSize)
-	case s.sharedBytes() > t.SharedMemory:
-		return fmt.Sprintf("its workgroups share %d bytes", s.sharedBytes())
+	case v.columns > 0 && v.sharedBytes(s) > t.SharedMemory:
+		return fmt.Sprintf("its workgroups share %d bytes", v.sharedBytes(s))
 	case p.Mode != conv.Zeros && !s.modes:
 		return fmt.Sprintf("it does not pad by %v", p.Mode)
 	case v.kind == pointwise && (p.R != 1 || p.S != 1 || p.StrideY != 1 || p.StrideX != 1 || p.Ho != p.H || p.Wo != p.W || p.H*p.W%4 != 0):

@@ -290,7 +290,8 @@ func FuzzReadCase(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c, err := a.Case()
+		var c Case
+		bounded(t, data, 64*1032, 1<<20, func() { c, err = a.Case() })
 		if err == nil && (len(c.X) != c.Input().Len() || len(c.Weight) != c.Problem.Weight().Len()) {
 			t.Errorf("%d and %d elements for %+v", len(c.X), len(c.Weight), c.Problem)
 		}

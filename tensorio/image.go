@@ -33,11 +33,12 @@ type Image struct {
 const MaxPixels = 1 << 28
 
 // Decoders allocate a picture as large as its header claims. Deflate gives at
-// most 1032 bytes for one, a byte at most 8 pixels: a large picture in a
-// smaller file than that is a lie.
+// most 1032 bytes for one, a byte at most 8 pixels: a picture in a smaller file
+// than that is a lie. Only a blank page of a fax (TIFF) or a WebP of one colour
+// may truly be so small, up to a size that hurts nobody.
 const (
-	trustedPixels = 1 << 24
 	pixelsPerByte = 8 * 1032
+	blankPixels   = 1 << 24
 )
 
 // ReadImage reads a PNG, JPEG, GIF (its first picture), BMP, TIFF or WebP
@@ -74,7 +75,8 @@ func DecodeImage(path string, f io.ReadSeeker, size int64) (Image, error) {
 	if config.Width < 1 || config.Height < 1 || config.Width > MaxPixels/config.Height {
 		return Image{}, refuse(ErrFormat, "%s: %d×%d pixels, must be between 1 and %d in all", path, config.Width, config.Height, MaxPixels)
 	}
-	if pixels := int64(config.Width) * int64(config.Height); pixels > trustedPixels && pixels/pixelsPerByte > size {
+	blank := format == "tiff" || format == "webp"
+	if pixels := int64(config.Width) * int64(config.Height); pixels/pixelsPerByte > size && !(blank && pixels <= blankPixels) {
 		return Image{}, refuse(ErrFormat, "%s: claims %d×%d pixels in a file of %d bytes", path, config.Width, config.Height, size)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

@@ -7,11 +7,13 @@ import (
 	"hash/crc32"
 	"image"
 	"image/color"
+	"image/gif"
 	"image/png"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
@@ -97,14 +99,56 @@ func TestImageRefusals(t *testing.T) {
 	}
 }
 
+// The smallest file that a picture truly has is read; one that claims more than it
+// can hold is refused before a picture is made room for.
+func TestSmallFilesOfLargePictures(t *testing.T) {
+	blank := image.NewPaletted(image.Rect(0, 0, 2000, 1500), color.Palette{color.Black, color.White})
+	var asPNG, asGIF bytes.Buffer
+	png.Encode(&asPNG, blank)
+	gif.Encode(&asGIF, blank, nil)
+	for _, b := range [][]byte{asPNG.Bytes(), asGIF.Bytes()} {
+		if m, err := DecodeImage("blank", bytes.NewReader(b), int64(len(b))); err != nil || m.Shape != (conv.Shape{1, 3, 1500, 2000}) {
+			t.Errorf("%d bytes: %v, %v", len(b), m.Shape, err)
+		}
+		var err error
+		head := b[:80]
+		if got := allocated(func() { _, err = DecodeImage("cut", bytes.NewReader(head), 80) }); got > 1<<20 || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "claims") {
+			t.Errorf("cut to %d bytes it takes %d and is %v", len(head), got, err)
+		}
+	}
+}
+
 func FuzzReadImage(f *testing.F) {
 	var b bytes.Buffer
 	png.Encode(&b, image.NewNRGBA(image.Rect(0, 0, 3, 2)))
 	f.Add(b.Bytes())
 	f.Add([]byte("GIF89a"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if m, err := DecodeImage("fuzz.png", bytes.NewReader(data), int64(len(data))); err == nil && len(m.Pix) != m.Shape.Len() {
+		var m Image
+		var err error
+		const pixel = 8 + 3*4 + 12 // decoded, as floats, and what decoders have besides
+		bounded(t, data, pixelsPerByte*pixel, blankPixels*pixel, func() { m, err = DecodeImage("fuzz.png", bytes.NewReader(data), int64(len(data))) })
+		if err == nil && len(m.Pix) != m.Shape.Len() {
 			t.Errorf("%d values for %v", len(m.Pix), m.Shape)
 		}
 	})
+}
+
+// bounded fails the test if f, which reads data, takes more memory than so many bytes
+// a byte, and what it may take in any case.
+func bounded(t *testing.T, data []byte, perByte, anyway int64, f func()) {
+	t.Helper()
+	if got, most := allocated(f), perByte*int64(len(data))+anyway; got > most {
+		t.Errorf("reading %d bytes took %d, must take at most %d", len(data), got, most)
+	}
+}
+
+// allocated is how many bytes f takes from the heap, those that it gives back included.
+func allocated(f func()) int64 {
+	heap := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}} // unlike runtime.ReadMemStats it does not stop the world
+	metrics.Read(heap)
+	before := heap[0].Value.Uint64()
+	f()
+	metrics.Read(heap)
+	return int64(heap[0].Value.Uint64() - before)
 }

@@ -196,6 +196,9 @@ func writeNPZ(path string, arrays map[string]Array, method uint16) error {
 // fails, nothing is left behind and what was there before stays.
 func WriteFile(path string, write func(io.Writer) error) (err error) {
 	dir, base := filepath.Split(path)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("cannot write %s: it is a directory", path)
+	}
 	var f *os.File
 	for i := 0; ; i++ { // not os.CreateTemp, whose files only their owner may read
 		f, err = os.OpenFile(filepath.Join(dir, fmt.Sprintf(".%s.%d.%d", base, os.Getpid(), i)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)

@@ -99,8 +99,14 @@ func (n *Net) State(ctx context.Context, optimizer bool) (map[string]tensorio.Ar
 
 // SetState is the inverse of [Net.State]. Every parameter must be there, in its
 // shape, and with optimizer its state; what else there is is not looked at, such as
-// PyTorch's num_batches_tracked.
+// PyTorch's num_batches_tracked. Where something is missing or of another shape
+// ([conv.ErrShape]), the net stays as it was.
 func (n *Net) SetState(state map[string]tensorio.Array, optimizer bool) error {
+	type upload struct {
+		to   *vkconv.Tensor
+		data []float32
+	}
+	var uploads []upload
 	err := n.tensors(optimizer, func(name string, shape []int, t *vkconv.Tensor) error {
 		a, ok := state[name]
 		if !ok {
@@ -113,17 +119,23 @@ func (n *Net) SetState(state map[string]tensorio.Array, optimizer bool) error {
 		if fmt.Sprint(a.Shape) != fmt.Sprint(shape) {
 			return fmt.Errorf("%w: %s is %v, must be %v", conv.ErrShape, name, a.Shape, shape)
 		}
-		return t.Upload(data)
+		uploads = append(uploads, upload{t, data})
+		return nil
 	})
 	if err != nil {
 		return err
 	}
 	if optimizer {
 		steps, err := state["optimizer.steps"].Ints()
-		if err != nil || len(steps) != 1 {
-			return fmt.Errorf("%w: optimizer.steps must be one number (%v)", conv.ErrShape, err)
+		if err != nil || len(steps) != 1 || steps[0] < 0 {
+			return fmt.Errorf("%w: optimizer.steps is %v, must be one number from 0 on", conv.ErrShape, steps)
 		}
 		n.steps = steps[0]
+	}
+	for _, u := range uploads {
+		if err := u.to.Upload(u.data); err != nil {
+			return err
+		}
 	}
 	return n.refresh()
 }

@@ -2,7 +2,9 @@ package train_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -171,4 +173,45 @@ func TestResume(t *testing.T) {
 			t.Errorf("loaded, the loss is %g, else %g (%v, %v)", rb.Loss, ra.Loss, err1, err2)
 		}
 	})
+}
+
+// A file of another net, or a damaged one, leaves a net as it was.
+func TestStateIsTakenWhole(t *testing.T) {
+	e, err := vkconv.Open(vkconv.Options{Device: "cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	n := small(t, e)
+	defer n.Close()
+	if err := n.UseAdam(conv.Adam{}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := n.State(ctx, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := func(v ...int64) tensorio.Array { return tensorio.Array{Shape: []int{len(v)}, Data: v} }
+	for name, to := range map[string]tensorio.Array{
+		"fc.bias": {}, "fc.weight": {Shape: []int{3, 4}, Data: make([]float32, 12)}, "optimizer.exp_avg.fc.bias": {Shape: []int{4}, Data: make([]float32, 4)},
+		"optimizer.steps": steps(-1),
+	} {
+		state := maps.Clone(before)
+		state["conv1.weight"] = tensorio.Array{Shape: before["conv1.weight"].Shape, Data: make([]float32, 6*2*9)}
+		if state[name] = to; to.Data == nil {
+			delete(state, name)
+		}
+		if err := n.SetState(state, true); !errors.Is(err, conv.ErrShape) && !errors.Is(err, tensorio.ErrFormat) {
+			t.Errorf("%s: %v", name, err)
+		}
+		after, err := n.State(ctx, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, a := range before {
+			if fmt.Sprint(a.Data) != fmt.Sprint(after[name].Data) {
+				t.Errorf("%s changed", name)
+			}
+		}
+	}
 }

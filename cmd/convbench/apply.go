@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strings"
 
 	"vkconv"
@@ -148,7 +147,7 @@ func (a *apply) prepare() (operation, error) {
 	if err := tensorio.ImageWritable(a.out); err != nil {
 		return op, err
 	}
-	if err := writable(filepath.Dir(a.out)); err != nil {
+	if err := writable(a.out); err != nil {
 		return op, fmt.Errorf("cannot write -o %s: %w", a.out, err)
 	}
 	deformable := a.deform != "" || a.offsets != ""

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -159,7 +158,7 @@ func (f *benchFlags) run(ctx context.Context, e *env, args []string) error {
 			return badInput(err)
 		}
 		if f.save != "" {
-			if err := writable(filepath.Dir(f.save)); err != nil {
+			if err := writable(f.save); err != nil {
 				return badInputf("cannot write -save %s: %w", f.save, err)
 			}
 		}
@@ -315,6 +314,9 @@ func (f *benchFlags) cases(args []string) ([]bench.Case, error) {
 		}
 		cases = append(cases, c)
 	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("there is no layer in it")
+	}
 	if len(cases) == 0 {
 		return nil, fmt.Errorf("-match %q matches none of %s", f.match, plural(len(all), "layer"))
 	}
@@ -469,15 +471,7 @@ func (f *benchFlags) introduce(e *env, gpu, cpu *vkconv.Engine, why string, offs
 // write puts the results where and how they were asked for.
 func (f *benchFlags) write(e *env, r bench.Report) error {
 	if f.save != "" {
-		out, err := os.Create(f.save)
-		if err != nil {
-			return badInput(err)
-		}
-		err = r.WriteJSON(out)
-		if closing := out.Close(); err == nil {
-			err = closing
-		}
-		if err != nil {
+		if err := save(f.save, r.WriteJSON); err != nil {
 			return badInput(err)
 		}
 	}

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"vkconv/tensorio"
 )
 
 var checkCommand = command{
@@ -123,16 +126,36 @@ func prepareOut(dir string, files []string) error {
 			return fmt.Errorf("-out %s is where %s lies, the case would be overwritten", dir, f)
 		}
 	}
-	if err := writable(dir); err != nil {
+	if err := writable(filepath.Join(dir, "y.npz")); err != nil {
 		return fmt.Errorf("cannot write to -out %s: %w", dir, err)
 	}
 	return nil
 }
 
-// writable reports why no file can be made in a directory, before much work is
+// save writes a file whole or not at all; what is there and no file, such as a terminal, is written to.
+func save(path string, write func(io.Writer) error) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return tensorio.WriteFile(path, write)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
+// writable reports why there cannot be a file of this name, before much work is
 // done for one.
-func writable(dir string) error {
-	probe, err := os.CreateTemp(dir, ".convbench-*")
+func writable(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return errors.New("it is a directory")
+	}
+	probe, err := os.CreateTemp(filepath.Dir(path), ".convbench-*")
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {

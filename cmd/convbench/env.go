@@ -30,6 +30,21 @@ type env struct {
 	progressShown  bool
 }
 
+// output is stdout, which keeps the first error: most of what is printed is printed without a look back.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.Writer.Write(b)
+	o.err = err
+	return n, err
+}
+
 // failure is an error with an exit status; a nil err has been reported already.
 type failure struct {
 	status int

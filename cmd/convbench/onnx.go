@@ -240,7 +240,7 @@ func (r *onnxRun) checkOut() error {
 		}
 		return nil
 	case ".npz", ".safetensors", ".npy":
-		if err := writable(filepath.Dir(r.out)); err != nil {
+		if err := writable(r.out); err != nil {
 			return fmt.Errorf("cannot write to -o %s: %w", r.out, err)
 		}
 		return nil

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 )
 
@@ -37,7 +36,10 @@ func referenceCommand() command {
 					_, err := io.WriteString(e.stdout, b.String())
 					return err
 				}
-				return badInput(os.WriteFile(*out, []byte(b.String()), 0o666))
+				return badInput(save(*out, func(w io.Writer) error {
+					_, err := io.WriteString(w, b.String())
+					return err
+				}))
 			}
 		},
 	}

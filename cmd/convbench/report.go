@@ -83,7 +83,7 @@ func (r *reporting) check() (cases []bench.Case, err error) {
 	if len(cases) == 0 {
 		return nil, fmt.Errorf("-run %q matches no case", r.pattern)
 	}
-	if err := writable(filepath.Dir(r.out)); err != nil {
+	if err := writable(r.out); err != nil {
 		return nil, fmt.Errorf("cannot write -o %s: %w", r.out, err)
 	}
 	return cases, nil

@@ -87,7 +87,7 @@ func (s *show) open() (photo tensorio.Image, err error) {
 	case s.crop < 0:
 		return photo, fmt.Errorf("-crop is %d, must be at least 0", s.crop)
 	}
-	if err := writable(filepath.Dir(s.out)); err != nil {
+	if err := writable(s.out); err != nil {
 		return photo, fmt.Errorf("cannot write -o %s: %w", s.out, err)
 	}
 	return tensorio.ReadImage(s.image)

@@ -34,4 +34,7 @@ func (f Fault) At(nth int, run func()) (failed string, calls int) {
 // bindOn has every dispatch bind buffers to their ends. Software drivers hold shaders to what is bound, so that a guard
 // band behind it would stay as it is whatever they write; a GPU need not. Not under the validation layer, which takes
 // what is bound for what is used, and looks for barriers there.
-func bindOn() { vk.BindOn.Store(os.Getenv("VKCONV_VALIDATION") != "1") }
+func bindOn() {
+	v := os.Getenv("VKCONV_VALIDATION")
+	vk.BindOn.Store(v == "" || v == "0")
+}

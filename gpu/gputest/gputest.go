@@ -3,7 +3,7 @@
 // Package gputest opens devices for the tests of packages above gpu.
 //
 //	VKCONV_REQUIRE     "llvmpipe,SwiftShader": parts of device or driver names that must be there, or the test fails
-//	VKCONV_VALIDATION  1: with the Khronos validation layer; any message fails the test
+//	VKCONV_VALIDATION  1 or gpu: with the Khronos validation layer (see package gpu); any message fails the test
 package gputest
 
 import (

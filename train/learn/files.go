@@ -153,6 +153,13 @@ func (s *Set) Sample(split uint64, i int, picture []float32, mask []bool) int {
 // readIDX reads a file of bytes in the IDX format of MNIST: two zeros, the type 8,
 // the number of extents, those big-endian, and the bytes.
 func readIDX(path string) (a tensorio.Array, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return a, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > most { // of a device there may be no end
+		return a, fmt.Errorf("%w: %s must be a regular file of at most %d bytes", conv.ErrShape, path, most)
+	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return a, err
@@ -160,8 +167,10 @@ func readIDX(path string) (a tensorio.Array, err error) {
 	return parseIDX(path, raw)
 }
 
+// most is how many bytes of pictures are read.
+const most = 1 << 30
+
 func parseIDX(path string, raw []byte) (a tensorio.Array, err error) {
-	const most = 1 << 30
 	if strings.HasSuffix(path, ".gz") {
 		z, err := gzip.NewReader(bytes.NewReader(raw))
 		if err == nil {

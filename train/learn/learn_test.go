@@ -221,7 +221,7 @@ func TestReadSet(t *testing.T) {
 	}
 	for _, c := range []struct{ images, labels, says string }{
 		{labels, labels, "must be N×H×W"}, {idx("few", []uint32{20, 8, 8}, func(int) byte { return 0 }), idx("z", []uint32{20}, func(int) byte { return 0 }), "at least 80"},
-		{"none.npz", "", "none.npz"}, {"learn_test.go", labels, "no IDX file"},
+		{"none.npz", "", "none.npz"}, {"/dev/zero", labels, "/dev/zero"}, {t.TempDir(), labels, "regular file"}, {"learn_test.go", labels, "no IDX file"},
 	} {
 		if _, err := ReadSet(c.images, c.labels, 1); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v, want %q", err, c.says)

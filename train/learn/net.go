@@ -148,9 +148,12 @@ func points(offsets []float32, i int) (p [grid * grid]Point) {
 }
 
 // far is how far points are from a mask, on average, given its distances. What lies
-// outside the picture has the way back besides.
+// outside the picture has the way back besides; a net that has come to NaN is nowhere.
 func far(d []float64, points [grid * grid]Point) (sum float64) {
 	for _, p := range points {
+		if math.IsNaN(p.X + p.Y) {
+			return math.NaN()
+		}
 		x, y := min(max(p.X, 0), Size-1e-6), min(max(p.Y, 0), Size-1e-6)
 		sum += d[int(y)*Size+int(x)] + math.Hypot(p.X-x, p.Y-y)
 	}

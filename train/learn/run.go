@@ -285,7 +285,8 @@ func (r *runner) load() error {
 		c.Test = Measured{test[0], test[1], test[2]}
 		r.done = append(r.done, c)
 	}
-	if _, under := a["net.optimizer.steps"]; under && len(r.done) > 0 {
+	steps, under := a["net.optimizer.steps"]
+	if under && len(r.done) > 0 {
 		r.now, r.done = r.done[len(r.done)-1], r.done[:len(r.done)-1]
 		r.state = map[string]tensorio.Array{}
 		for name, v := range a {
@@ -293,6 +294,36 @@ func (r *runner) load() error {
 				r.state[rest] = v
 			}
 		}
+	}
+	return r.check(steps)
+}
+
+// check refuses curves that are not as long as a run of so many steps makes them.
+func (r *runner) check(steps tensorio.Array) error {
+	fits := func(c Curve, steps int) bool {
+		looks := 1
+		for i := range steps {
+			if lookAt(i+1, r.Steps) {
+				looks++
+			}
+		}
+		points := 0
+		if c.Kind == "deformable" {
+			points = looks
+		}
+		return len(c.Loss) == steps && len(c.Accuracy) == looks && len(c.Distances) == points && len(c.frames) == points
+	}
+	whole := len(r.done) <= len(r.Kinds)*r.Seeds
+	for _, c := range r.done {
+		whole = whole && fits(c, r.Steps)
+	}
+	if r.state != nil {
+		made, err := steps.Ints()
+		whole = whole && err == nil && len(made) == 1 && made[0] >= 0 && made[0] <= r.Steps && fits(r.now, made[0]) &&
+			len(r.done) < len(r.Kinds)*r.Seeds
+	}
+	if !whole {
+		return fmt.Errorf("%w: %s is damaged: its curves are not those of %d steps", conv.ErrShape, r.State, r.Steps)
 	}
 	return nil
 }

@@ -13,13 +13,23 @@ static void lock(vkx_ledger *l) {
 }
 static void unlock(vkx_ledger *l) { __atomic_store_n(&l->lock, 0, __ATOMIC_RELEASE); }
 
+// What layers say about themselves when their checks of shaders are on: which features they add, which checks a device
+// does not allow.
+static int about_itself(const char *id) {
+	static const char *const ids[] = {"VALIDATION-SETTINGS", "WARNING-Setting-Limit-Adjusted", "UNASSIGNED-GPU-Assisted Validation Warning"};
+	for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+		if (!strcmp(id, ids[i])) return 1;
+	return 0;
+}
+
 Bool32 VKCALL vkx_debug(uint32_t severity, uint32_t type, const DebugData *data, void *user) {
 	vkx_ledger *l = user;
 	int ring = (type & TYPE_VALIDATION) ? 0 : 1;
 	if (ring == 1 && !(severity & SEVERITY_ERROR)) return 0;
+	const char *id = data->idName ? data->idName : "", *text = data->message ? data->message : "";
+	if (ring == 0 && about_itself(id)) return 0;
 	lock(l);
 	char *line = l->line[ring][l->written[ring]++ % RING_LINES];
-	const char *id = data->idName ? data->idName : "", *text = data->message ? data->message : "";
 	if (strstr(text, id)) snprintf(line, RING_WIDTH, "%s", text);
 	else snprintf(line, RING_WIDTH, "%s: %s", id, text);
 	unlock(l);

@@ -71,13 +71,19 @@ Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int va
 	// Chained into the instance's own creation too, so that the loader's complaints while it looks for drivers and the
 	// layer's while the instance is destroyed are kept.
 	DebugMessengerCreateInfo debug = {ST_DEBUG_MESSENGER, NULL, 0, 0x1100, 0x7, vkx_debug, l};
-	// Synchronization checks are off by default. Recent layers also leave out what shaders read and write unless told.
-	int32_t sync = 4;
-	ValidationFeatures features = {ST_VALIDATION_FEATURES, NULL, 1, &sync, 0, NULL};
+	// Beyond its plain checks the layer does nothing unless told: those of synchronization (recent layers leave out what
+	// shaders read and write unless told that, too), or those that it writes into the shaders themselves, which need a
+	// descriptor set of its own. One of the two at a time, as its documentation advises.
+	int inside = validate == VALIDATE_SHADERS;
+	int32_t sync[] = {4}, shaders[] = {0, 1};
+	ValidationFeatures features = {ST_VALIDATION_FEATURES, NULL, inside ? 2 : 1, inside ? shaders : sync, 0, NULL};
 	Bool32 on = 1;
-	LayerSetting setting[2] = {{validation_layer, "validate_sync", 0, 1, &on},
+	LayerSetting synchronized[] = {{validation_layer, "validate_sync", 0, 1, &on},
 		{validation_layer, "syncval_shader_accesses_heuristic", 0, 1, &on}};
-	LayerSettings settings = {ST_LAYER_SETTINGS, NULL, 2, setting};
+	Bool32 off = 0;
+	LayerSetting instrumented[] = {{validation_layer, "gpuav_enable", 0, 1, &on},
+		{validation_layer, "validate_core", 0, 1, &off}};
+	LayerSettings settings = {ST_LAYER_SETTINGS, NULL, 2, inside ? instrumented : synchronized};
 	if (validate && has_extension(gipa, validation_layer, "VK_EXT_layer_settings")) {
 		extensions[extensionCount++] = "VK_EXT_layer_settings";
 		debug.pNext = &settings;

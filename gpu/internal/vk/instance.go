@@ -28,6 +28,8 @@ type Instance struct {
 	ledger *C.vkx_ledger
 	api    uint32
 
+	validation Validation
+
 	mu       sync.Mutex
 	last     []string       // messages at the time of Close
 	lastLive map[string]int // objects left at the time of Close
@@ -35,10 +37,18 @@ type Instance struct {
 
 var bindOnce sync.Once
 
-// NewInstance makes an instance of at most version 1.3, with the validation layer and its synchronization checks if
-// validate. extensions are wanted beside its own; at most eight are asked for. The error holds what the loader said about
-// its drivers.
-func NewInstance(validate bool, extensions ...string) (*Instance, error) {
+// Validation is what the Khronos validation layer looks at.
+type Validation int
+
+const (
+	ValidateNothing Validation = C.VALIDATE_NOTHING // no layer
+	ValidateOrder   Validation = C.VALIDATE_ORDER   // the calls and, between them, missing barriers
+	ValidateShaders Validation = C.VALIDATE_SHADERS // the calls and, by code put into the shaders, what those read and write
+)
+
+// NewInstance makes an instance of at most version 1.3, under the validation layer if asked. extensions are wanted beside
+// its own; at most eight are asked for. The error holds what the loader said about its drivers.
+func NewInstance(validate Validation, extensions ...string) (*Instance, error) {
 	if err := Load(); err != nil {
 		return nil, err
 	}
@@ -49,18 +59,14 @@ func NewInstance(validate bool, extensions ...string) (*Instance, error) {
 	if offer.version < C.uint32_t(vulkan.MakeVersion(1, 1, 0)) {
 		return nil, fmt.Errorf("%w: the installed loader speaks Vulkan 1.0, at least 1.1 is needed", ErrNoLoader)
 	}
-	if validate && offer.validation == 0 {
+	if validate != ValidateNothing && offer.validation == 0 {
 		return nil, ErrNoLayer
 	}
 	api := min(uint32(offer.version), uint32(vulkan.MakeVersion(1, 3, 0)))
-	i := &Instance{api: api}
-	flag := C.int(0)
-	if validate {
-		flag = 1
-	}
+	i := &Instance{api: api, validation: validate}
 	wanted := C.CString(strings.Join(extensions, "\x00") + "\x00")
 	defer C.free(unsafe.Pointer(wanted))
-	err := failed("vkCreateInstance", C.vkx_instance_new(gipa, C.uint32_t(api), &offer, flag, wanted, &i.c, &i.ledger))
+	err := failed("vkCreateInstance", C.vkx_instance_new(gipa, C.uint32_t(api), &offer, C.int(validate), wanted, &i.c, &i.ledger))
 	if err != nil {
 		said := i.said(1)
 		C.free(unsafe.Pointer(i.ledger))
@@ -91,6 +97,9 @@ func (i *Instance) Close() {
 	C.free(unsafe.Pointer(i.ledger))
 	i.c, i.ledger = nil, nil
 }
+
+// Validation is what the layer looks at.
+func (i *Instance) Validation() Validation { return i.validation }
 
 // Messages are the validation layer's warnings and errors so far, the oldest first; also after Close.
 func (i *Instance) Messages() []string {

@@ -89,6 +89,7 @@ int vkx_line(vkx_ledger *l, int ring, uint64_t n, char *out); // 0 when line n h
 typedef struct { uint32_t version, validation, debugUtils, portability; } vkx_offer;
 Result vkx_offers(AnyFn gipa, vkx_offer *out);
 // wanted: names of further extensions, each ended by a zero, the last by two.
+enum { VALIDATE_NOTHING, VALIDATE_ORDER, VALIDATE_SHADERS };
 Result vkx_instance_new(AnyFn gipa, uint32_t api, const vkx_offer *offer, int validate, const char *wanted, vkx_instance **out,
 	vkx_ledger **ledger);
 void vkx_instance_free(vkx_instance *i);
