@@ -83,7 +83,7 @@ func newBatchNorm(d *gpu.Device, b conv.BatchNorm, apply string, sums ...string)
 		return nil, fmt.Errorf("kernels: batch normalization: %w", err)
 	}
 	last := p.finish[len(sums)-1]
-	p.still = withViews(last.module, last.push, map[string]int{"moves": 0})
+	p.still = changed(last.module, last.push, map[string]int{"moves": 0})
 	if p.workspace, err = d.NewBuffer(p.sumsAt() + 8*int64(b.C)); err != nil {
 		return nil, fmt.Errorf("kernels: workspace: %w", err)
 	}

@@ -19,7 +19,7 @@ type Double struct {
 	weights       conv.Shape // zero without
 	biases        int
 	weight, bias  *gpu.Buffer
-	record        func(s *gpu.Stream, t *DoubleTensors) error
+	record        func(s *gpu.Stream, t DoubleTensors) error
 	describe      string
 	workspace     int64
 	views         bool
@@ -125,7 +125,7 @@ func (b *Double) SetWeights(weight, bias []float64) error {
 }
 
 // Record records the operator.
-func (b *Double) Record(s *gpu.Stream, t *DoubleTensors) error { return b.record(s, t) }
+func (b *Double) Record(s *gpu.Stream, t DoubleTensors) error { return b.record(s, t) }
 
 // Views reports whether output and input may be ranges of channels.
 func (b *Double) Views() bool { return b.views }
@@ -179,21 +179,33 @@ const (
 	doubleMasks
 )
 
-// record records all dispatches. values replace push constants.
-func (p stepped) record(s *gpu.Stream, flags int, values map[string]int, bound ...span) error {
+// places are where a call's output and input begin in their bindings, and the
+// channels of the tensors that they lie in.
+type places struct{ firstY, cy, firstX, cx int }
+
+// record records all dispatches. With at, output and input may be views.
+func (p stepped) record(s *gpu.Stream, flags int, at *places, bound ...span) error {
 	if p.pass == nil {
 		return nil
 	}
 	var b [maxSpans]span
 	copy(b[:], bound)
+	push := patched(p.module, p.push)
+	if at != nil {
+		push.set("firstY", at.firstY)
+		push.set("cy", at.cy)
+		push.set("firstX", at.firstX)
+		push.set("cx", at.cx)
+	}
 	for from := 0; from == 0 || from < p.terms; from += p.share {
 		to := min(from+p.share, p.terms)
-		step := map[string]int{"from": from, "to": to, "flags": flags}
+		push.set("from", from)
+		push.set("to", to)
+		push.set("flags", flags)
 		if to == p.terms {
-			step["flags"] |= doubleLast
+			push.set("flags", flags|doubleLast)
 		}
-		push := withViews(p.module, withViews(p.module, p.push, values), step)
-		if err := p.recordWith(s, push, &b); err != nil {
+		if err := p.recordWith(s, push.push(), &b); err != nil {
 			return err
 		}
 	}
@@ -257,20 +269,20 @@ func (b *Double) planConv(m maker, p conv.Problem, backward bool) error {
 	if err != nil {
 		return err
 	}
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
-		y, x, values, err := b.viewed(t, p.Output(), p.Input())
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
+		y, x, places, err := b.viewed(t, p.Output(), p.Input())
 		if err != nil {
 			return err
 		}
 		w, bias := b.constants()
 		if !p.Deformable() {
-			return pass.record(s, flags, values, x, w, bias, y)
+			return pass.record(s, flags, &places, x, w, bias, y)
 		}
 		at, mask, err := samplingSpans(p, t[2].Tensor, t[3].Tensor)
 		if err != nil {
 			return err
 		}
-		return pass.record(s, flags, values, x, w, bias, at, mask, y)
+		return pass.record(s, flags, &places, x, w, bias, at, mask, y)
 	}
 	return nil
 }
@@ -294,8 +306,8 @@ func samplingSpans(p conv.Problem, offset, mask Tensor) (at, m span, err error) 
 }
 
 // viewed binds output and input, which may be ranges of channels, and returns
-// the push constants that say so.
-func (b *Double) viewed(t *DoubleTensors, to, from conv.Shape) (out, in span, values map[string]int, err error) {
+// where they begin.
+func (b *Double) viewed(t DoubleTensors, to, from conv.Shape) (out, in span, p places, err error) {
 	limits := b.device.Info().Limits
 	place := func(v View, name string, shape conv.Shape) (span, int, int) {
 		at, first, channels, e := v.placeOf(8, name, shape, max(limits.StorageAlign, 8), limits.StorageBufferRange)
@@ -306,10 +318,9 @@ func (b *Double) viewed(t *DoubleTensors, to, from conv.Shape) (out, in span, va
 		err = errors.Join(err, e)
 		return at, first, channels
 	}
-	values = map[string]int{}
-	out, values["firstY"], values["cy"] = place(t[0], "the output", to)
-	in, values["firstX"], values["cx"] = place(t[1], "the input", from)
-	return out, in, values, err
+	out, p.firstY, p.cy = place(t[0], "the output", to)
+	in, p.firstX, p.cx = place(t[1], "the input", from)
+	return out, in, p, err
 }
 
 // planConvBackward plans the gradients.
@@ -336,7 +347,7 @@ func (b *Double) planConvBackward(m maker, p conv.Problem) error {
 	weights := plan(weightName, p.K*cg*p.Taps(), p.N*p.Ho, 1+p.Wo, 0)
 	bias := plan("double_grad_bias", p.K, p.N*p.Ho, 1+p.Wo, 0)
 	b.describe = weightName
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		g := [5]span{}
 		sizes := [5]int{p.Input().Len(), p.Weight().Len(), p.K}
 		last := 6
@@ -437,7 +448,7 @@ func (b *Double) planTransposed(m maker, q conv.Transposed, backward bool) error
 	v, _ := doubleValues(p)
 	pass, err := newStepped(m, "double_conv2d_grad_input", p.N*p.C*p.H, inputTerms(p), 1+p.Wo*(1+p.S), 2*p.W+p.W*functionRounds, v)
 	b.describe = "double_conv2d_grad_input"
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		y, err := doubles("y", t[0].Tensor, p.Input().Len())
 		x, e := doubles("x", t[1].Tensor, p.Output().Len())
 		if err = errors.Join(err, e); err != nil {
@@ -462,7 +473,7 @@ func (b *Double) planTransposedBackward(m maker, p conv.Problem) error {
 	v["k"], v["ho"], v["wo"] = p.C, p.H, p.W // dbias sums dy, the other way's input
 	bias, err := newStepped(m, "double_grad_bias", p.C, p.N*p.H, 1+p.W, 0, v)
 	b.describe = "double_conv2d, double_conv2d_grad_weight"
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		x, err := doubles("x", t[5].Tensor, p.Output().Len())
 		dy, e := doubles("dy", t[6].Tensor, p.Input().Len())
 		if err = errors.Join(err, e); err != nil {
@@ -473,14 +484,18 @@ func (b *Double) planTransposedBackward(m maker, p conv.Problem) error {
 			name  string
 			size  int
 			pass  stepped
-			bound []span
-		}{{"dx", p.Output().Len(), input, []span{dy, w, w}}, {"dweight", b.weights.Len(), weights, []span{dy, x}}, {"dbias", p.C, bias, []span{dy}}} {
+			bound [3]span
+			n     int
+		}{{"dx", p.Output().Len(), input, [3]span{dy, w, w}, 3}, {"dweight", b.weights.Len(), weights, [3]span{dy, x}, 2}, {"dbias", p.C, bias, [3]span{dy}, 1}} {
 			if !t[i].wants() {
 				continue
 			}
 			to, err := doubles(g.name, t[i].Tensor, g.size)
 			if err == nil {
-				err = g.pass.record(s, 0, nil, append(g.bound, to)...)
+				var bound [4]span
+				copy(bound[:], g.bound[:g.n])
+				bound[g.n] = to
+				err = g.pass.record(s, 0, nil, bound[:g.n+1]...)
 			}
 			if err != nil {
 				return err

@@ -84,7 +84,7 @@ func double(m maker, c convtest.Case64, y []float64, g convtest.Grads64) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(plan.Record(s, &forward), back.Record(s, &backward)); err != nil {
+	if err := errors.Join(plan.Record(s, forward), back.Record(s, backward)); err != nil {
 		return err
 	}
 	sub, err := s.Submit()

@@ -9,6 +9,7 @@ import (
 
 	"vkconv/conv"
 	"vkconv/gpu"
+	"vkconv/shaders"
 )
 
 // flat is a plan of one pass over whole tensors, an invocation an element. Where
@@ -56,11 +57,24 @@ func newFlat(m maker, module string, items int, names []string, lengths []int, v
 
 // record records the pass; tensors are its bindings in order.
 func (f *flat) record(s *gpu.Stream, tensors ...Tensor) error {
-	return f.recordPush(s, nil, tensors...)
+	if f.pass == nil {
+		return nil
+	}
+	push := f.patched()
+	return f.recordPush(s, &push, tensors...)
 }
 
-// recordPush is record with other values of some push constants.
-func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tensor) error {
+// patched are the pass's push constants, to be changed for a call; of a plan that does
+// nothing they are none.
+func (f *flat) patched() patch {
+	if f.pass == nil {
+		return patch{module: &shaders.Module{}}
+	}
+	return patched(f.pass.module, f.pass.push)
+}
+
+// recordPush is record with other push constants.
+func (f *flat) recordPush(s *gpu.Stream, push *patch, tensors ...Tensor) error {
 	if f.pass == nil {
 		return nil
 	}
@@ -68,10 +82,6 @@ func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tenso
 		if err := checkSpan(f.names[i], span{t, f.lengths[i]}); err != nil {
 			return err
 		}
-	}
-	pass := *f.pass
-	if values != nil {
-		pass.push = withViews(pass.module, pass.push, values)
 	}
 	for at := 0; at < f.items; at += f.most { // in place perhaps, so none twice
 		items := min(f.most, f.items-at)
@@ -82,13 +92,8 @@ func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tenso
 				bound[i].elements = items
 			}
 		}
-		if items < f.most {
-			var err error
-			if pass, err = pass.shortened(f.traits, ceil(items, f.local), map[string]int{"items": items}); err != nil {
-				return err
-			}
-		}
-		if err := pass.record(s, &bound); err != nil {
+		push.set("items", items)
+		if err := f.pass.recordPart(s, f.traits, ceil(items, f.local), push, &bound); err != nil {
 			return err
 		}
 	}

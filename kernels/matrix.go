@@ -98,9 +98,16 @@ func (t mosaic) bytes(depth, columns, block int) int64 {
 	return int64(2*t.parts*depth*(columns+8+block+8) + 4*t.M*t.N*t.down*t.across)
 }
 
+// fullest is how many times as many products as there are to make a matrix unit
+// may be given: more, as of a depthwise convolution, take so long that even trying
+// them is too much (on lavapipe of Mesa 26 some 500 times as long as the plain
+// kernel).
+const fullest = 8
+
 // unfitMatrix is unfit of what matrix units ask for.
 func (v variant) unfitMatrix(p conv.Problem, t traits, m *shaders.Module) string {
 	e, u := elements(m), v.mosaic
+	cg, kg := p.C/p.Groups, p.K/p.Groups
 	switch {
 	case u.M == 0:
 		return fmt.Sprintf("the device has no matrix units for %v with float32 sums and subgroups of which workgroups of %d are made", e, v.localSize)
@@ -110,7 +117,9 @@ func (v variant) unfitMatrix(p conv.Problem, t traits, m *shaders.Module) string
 		return fmt.Sprintf("it multiplies %v, the operands are %v", e, t.Operands)
 	case u.parts > 1 && !t.Split:
 		return "it splits float32 operands, which has to be asked for"
-	case u.parts > 1 && splitError(p, u.K) > p.Taps()*(p.C/p.Groups):
+	case fullest*cg*kg < rounded(cg, v.depth)*rounded(kg, u.M):
+		return fmt.Sprintf("less than 1/%d of its products would be of channels that exist", fullest)
+	case u.parts > 1 && splitError(p, u.K) > p.Taps()*cg:
 		return "sums so short may miss the bound when operands are split"
 	}
 	return ""

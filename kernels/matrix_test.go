@@ -3,8 +3,10 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -245,4 +247,50 @@ func BenchmarkMatrixUnits(b *testing.B) {
 			}
 		}
 	}
+}
+
+// TestOperands: a plan takes matrix units for operands of their type, by a cost
+// model that holds the device to be a GPU, and with new weights; without being
+// told of the type it takes none.
+func TestOperands(t *testing.T) {
+	p, err := conv.Params{Padding: conv.Pad(1)}.Problem(conv.Shape{2, 32, 20, 21}, conv.Shape{40, 32, 3, 3}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := convtest.Fill(rand.New(rand.NewPCG(convtest.Seed(), 3)), p)
+	for _, values := range [][]float32{c.X, c.Weight} {
+		for i := range values {
+			values[i] = conv.Float16.Round(values[i])
+		}
+	}
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		for _, told := range []conv.Type{conv.Float32, conv.BFloat16, conv.Float16} {
+			m := makerFor(d, Operands(told))
+			m.traits.Software = false
+			f, err := newForward(m, p, make([]float32, len(c.Weight)), make([]float32, p.K))
+			if err != nil {
+				t.Fatal(err)
+			}
+			is := told == conv.Float16 && m.traits.Units.Float16.M > 0 || told == conv.BFloat16 && m.traits.Units.BFloat16.M > 0
+			if strings.Contains(f.Describe(), "on matrix units of") != is {
+				t.Errorf("operands of %v: %s", told, f.Describe())
+			}
+			if told != conv.Float16 {
+				f.Close()
+				continue
+			}
+			convtest.One(t, c, func(c convtest.Case, y, _, _, _, _, _ []float32) error {
+				if err := f.SetWeights(c.Weight, c.Bias); err != nil {
+					return err
+				}
+				return runForward(d, f, c, y)
+			})
+		}
+		if _, err := NewConv2D(d, p, c.Weight, c.Bias, AllowSplit); makerFor(d).traits.Units.BFloat16.M == 0 && !errors.Is(err, conv.ErrUnsupported) {
+			t.Errorf("AllowSplit without units: %v", err)
+		}
+		if makerFor(d).traits.Units.Float16.M == 0 {
+			t.Skipf("not run on matrix units: %s has none for float16 with float32 sums", d.Info().Name)
+		}
+	})
 }

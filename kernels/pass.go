@@ -130,15 +130,15 @@ func (p *pass) recordWith(s *gpu.Stream, push []byte, bound *[maxSpans]span) err
 	return s.Dispatch(p.pipe, p.groups, push, bindings[:n])
 }
 
-// shortened is the pass with other workgroups and push constants.
-func (p pass) shortened(t traits, tiles int, values map[string]int) (pass, error) {
+// recordPart records the pass with other push constants and so many workgroups.
+func (p *pass) recordPart(s *gpu.Stream, t traits, tiles int, push *patch, bound *[maxSpans]span) error {
+	part := *p
 	var err error
-	if p.groups, err = fold(tiles, t); err != nil {
-		return p, fmt.Errorf("kernels: %w", err)
+	if part.groups, err = fold(tiles, t); err != nil {
+		return fmt.Errorf("kernels: %w", err)
 	}
-	values["tiles"] = tiles
-	p.push = withViews(p.module, p.push, values)
-	return p, nil
+	push.set("tiles", tiles)
+	return part.recordWith(s, push.push(), bound)
 }
 
 // checkSpan refuses a tensor that is too short.

@@ -344,14 +344,15 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	accumulators := f(s.tm * s.ty * s.tn)
 	steps := f(ceil(cg, s.channels)) // of the loop over channels
 	channels := steps * f(s.channels)
-	outputs := accumulators // of an item
+	carried := accumulators * k.keep // from one step to the next
+	outputs := accumulators          // of an item
 	var item float64
 	switch l.variant.kind {
 	case product:
 		channel := f((s.tn-1)*s.step+s.taps)*k.load + f(s.taps)*(weights(s.tm)+accumulators*k.product)
-		item = f(taps/s.taps) * (channels*channel + steps*accumulators*k.keep)
+		item = f(taps/s.taps) * (channels*channel + steps*carried)
 	case pointwise:
-		item = channels*(f(s.tn/4)*k.load4+weights(s.tm)+accumulators*k.product) + steps*accumulators*k.keep
+		item = channels*(f(s.tn/4)*k.load4+weights(s.tm)+accumulators*k.product) + steps*carried
 	case grouped:
 		values := f((s.tn-1)*s.step+s.taps) * f((s.ty-1)*s.step+s.rows)
 		item = f(cg*taps/(s.taps*s.rows)) * (values*k.load + weights(s.rows*s.taps) + f(s.rows*s.taps)*accumulators*k.product)
@@ -390,6 +391,11 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		item = f(taps) * (f(s.tn)*k.place + accumulators*(4*(k.load+k.product)+k.product) + weights(s.tm))
 	}
 	item += outputs * k.load // stores
+	places := 1.0            // where they are is worked out together, but for tiles of scattered outputs
+	if l.variant.kind == product && s.taps == 1 {
+		places = f(s.tn) / 4
+	}
+	item += places * k.index
 	groups, vectors := ceil(c.items, c.perGroup)*c.blocks*l.parts, ceil(int(l.variant.localSize), max(t.Subgroup, 1))
 	if k.slots > 0 {
 		// A slot runs at least four vectors at a time; fewer leave it partly idle.

@@ -84,8 +84,10 @@ func (s *splitForward) recordForward(stream *gpu.Stream, y, x View, offset, mask
 	if err := s.product.recordFrom(stream, s.product.push, View{Tensor: parts}, x, offset, mask); err != nil {
 		return err
 	}
-	push := withViews(s.sum.module, s.sum.push, map[string]int{"firstY": firstY, "k": channels})
-	return s.sum.recordWith(stream, push, &[maxSpans]span{{parts, s.product.output().Len()}, {Tensor{Buf: s.bias}, p.K}, to})
+	push := patched(s.sum.module, s.sum.push)
+	push.set("firstY", firstY)
+	push.set("k", channels)
+	return s.sum.recordWith(stream, push.push(), &[maxSpans]span{{parts, s.product.output().Len()}, {Tensor{Buf: s.bias}, p.K}, to})
 }
 
 // Workspace is the device memory in bytes that running takes.

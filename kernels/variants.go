@@ -127,6 +127,7 @@ type costs struct {
 	barrier float64
 	place   float64 // working out a sampling position
 	pass    float64 // another dispatch that waits for the one before
+	index   float64 // per item: working out which it is, mostly divisions of integers
 	unit    float64 // a product on matrix units, of each lane
 }
 
@@ -142,14 +143,19 @@ type machine struct {
 // 8 lanes is lavapipe of Mesa 22.3: a load is a loop over the lanes, 0.83 G
 // lane-loads/s make 25 cycles, of four neighbours 51; a store 26; a constant
 // shuffle half a cycle, a broadcast 20. 4 lanes is SwiftShader's Subzero: 19
-// cycles a load, 72 for four, 2.7 a broadcast. product and keep were fitted to
-// whole kernels, TM 16…64 and CHANNELS 1…4. The last two are guesses for
-// devices not measured yet: of the last, slots are multiprocessors, with four
-// schedulers each, and a pass is some 3 µs in which all of them wait.
+// cycles a load, 72 for four, 2.7 a broadcast. product, keep and index were fitted
+// to whole kernels, TM 16…64 and CHANNELS 1…4: on 8 lanes product and keep lie
+// between the fit on that core (1.4 and 1.5) and the one on a Zen 3 core (0.95 and
+// 0.13), where with these constants the choice of 69 layers takes 1.004 × the time
+// of the fastest kernels (bench/results/tuner.md); unit to those on matrix units, on
+// lavapipe of Mesa 26, which makes the products one by one from shuffled values.
+// The last two are guesses for devices not measured yet: of the last, slots are
+// multiprocessors, with four schedulers each, and a pass is some 3 µs in which all
+// of them wait.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250, unit: 14}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, unit: 14}},
-	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200, unit: 14}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 52, barrier: 100, place: 250, index: 1850, unit: 21}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 72, barrier: 100, place: 250, index: 2500, unit: 21}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 90, barrier: 100, place: 200, unit: 21}},
 	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000, unit: 0.125}},
 }
 

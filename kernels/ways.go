@@ -104,6 +104,9 @@ func (m maker) forwardWay(of string, p conv.Problem, weight, bias []float32, win
 // newForward plans p: whole where the device's limits allow, else in pieces, whose
 // kernel the cost model chooses.
 func newForward(m maker, p conv.Problem, weight, bias []float32) (planned, error) {
+	if err := m.checkSplit(); err != nil {
+		return planned{}, err
+	}
 	w, choice, err := m.forwardWay("y", p, weight, bias, m.winograd)
 	switch {
 	case err == nil:

@@ -3,8 +3,8 @@
 // matrix.glsl. Inputs are float32 in memory, of a layer of 16-bit tensors the
 // widened ones, and made elements on their way to shared memory.
 //
-// The last two are for tests alone, where no driver has units for bfloat16: with
-// float16 for it, which is no less exact for operands of moderate size.
+// The last two are for tests alone, on drivers without units for bfloat16: with
+// float16 in its place, which splits operands of moderate size as exactly.
 //
 //needs GL_KHR_cooperative_matrix GL_EXT_bfloat16
 //variant matrix_f16_m2n2           TM=2 TN=2 PARTS=1 MODES

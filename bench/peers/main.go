@@ -45,7 +45,7 @@ type settings struct {
 	device, python, shapes, only, set, out string
 	ncnn, ggml, burn, ncnnCPU, ort, clock  string
 	typ                                    conv.Type
-	backward, cuda, winograd               bool
+	backward, cuda, winograd, split        bool
 	threads, turns                         int
 	limit                                  time.Duration
 	seconds                                float64
@@ -75,6 +75,7 @@ func main() {
 		}
 		return errors.New("has to be float32, float16 or bfloat16")
 	})
+	flag.BoolVar(&s.split, "split", false, "allow us matrix units for float32, vkconv.SplitFloat32; a device without them for bfloat16 refuses that")
 	flag.BoolVar(&s.winograd, "winograd", false, "allow us Winograd's algorithm, vkconv.AllowWinograd, as ncnn's default does")
 	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of either side")
 	flag.IntVar(&s.turns, "turns", 3, "how often each side runs")
@@ -130,6 +131,8 @@ func (s *settings) check() error {
 		return errors.New("-clock processor is for Vulkan peers alone")
 	case (s.clock == device) != s.cuda:
 		return errors.New("-clock device and -cuda go together")
+	case s.split && (s.backward || s.typ != conv.Float32):
+		return errors.New("-split is for forward passes in float32")
 	case s.winograd && (s.backward || s.typ != conv.Float32):
 		return errors.New("-winograd is for forward passes in float32")
 	case s.clock == processor && processorTime() == 0:
