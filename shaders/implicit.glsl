@@ -15,10 +15,21 @@
 // addresses, and in the deformable kernel sampling positions, once a tap (and
 // offset group) and not once a channel.
 //
+// A tap that meets nothing but padding at every output of the tile is skipped.
+//
 // The including shader says how a tile is kept and multiplied: columns, depth,
 // rows and threads; clearSums; put(d, column, v) keeps a value; multiply(tid, at,
 // count) adds the products of count channels, whose weights start at at;
 // storeSums(tid, kb, first) finishes.
+
+#ifndef DEFORM
+// meets says whether outputs from … to of an axis have tap i of that axis anywhere
+// on the image's n pixels; padding other than with zeros always has values.
+bool meets(int from, int to, int i, int stride, int before, int dilation, int n) {
+  int at = i * dilation - before;
+  return any(bvec2(p.mode != 0, all(bvec2(to * stride + at >= 0, from * stride + at < n))));
+}
+#endif
 
 void main() {
   uint tile = tileIndex();
@@ -33,6 +44,14 @@ void main() {
   int n = item / pixels, pixel = item - n * pixels, oy = pixel / p.wo;
   int iy0 = oy * p.strideY - p.top, ix0 = (pixel - oy * p.wo) * p.strideX - p.left;
   int image = p.firstX + (n * p.c + firstChannel) * plane;
+#ifndef DEFORM
+  // The rows and columns of outputs that the tile touches: all where it is of
+  // several images or rows.
+  int last = min(first + columns, p.items) - 1, at0 = first - first / pixels * pixels, at1 = last - last / pixels * pixels;
+  bool oneImage = first / pixels == last / pixels, oneRow = oneImage && at0 / p.wo == at1 / p.wo;
+  int y0 = mix(0, at0 / p.wo, oneImage), y1 = mix(p.ho - 1, at1 / p.wo, oneImage);
+  int x0 = mix(0, at0 % p.wo, oneRow), x1 = mix(p.wo - 1, at1 % p.wo, oneRow);
+#endif
   clearSums();
   for (int t = 0; t < taps; t++) {
     int r = t / p.s, s = t - r * p.s;
@@ -64,7 +83,9 @@ void main() {
     int iy = mapPad(iy0 + r * p.dilationY, p.h), ix = mapPad(ix0 + s * p.dilationX, p.w);
     bool inside = min(iy, ix) >= 0;
     int at = image + mix(0, iy * p.w + ix, inside);
-    for (int c = 0; c < cg; c += depth) {
+    bool any = all(bvec2(meets(y0, y1, r, p.strideY, p.top, p.dilationY, p.h), meets(x0, x1, s, p.strideX, p.left, p.dilationX, p.w)));
+    int end = mix(0, cg, any);
+    for (int c = 0; c < end; c += depth) {
       int count = min(depth, cg - c);
       for (int d = above; d < depth; d += every) {
         bool exists = all(bvec2(inside, d < count));
