@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"vkconv/conv"
@@ -50,8 +49,9 @@ type ASPPBackward struct {
 
 	mu                           sync.Mutex // one run at a time over these tensors
 	dcat, dpart, dmean, dmeanOut *Tensor
-	dparts                       []*Tensor  // channels of dcat, one a branch and the pooling
-	paths                        [3]*Tensor // a branch's dx, and the sum before and behind it
+	dparts                       []*Tensor         // channels of dcat, one a branch and the pooling
+	paths                        [3]*Tensor        // a branch's dx, and the sum before and behind it
+	dilated                      []FilterGradients // of 16-bit tensors, what a run fills in place of the caller's
 }
 
 // NewASPPBackward plans the gradients of an ASPP, with the arguments of
@@ -66,7 +66,7 @@ func (e *Engine) NewASPPBackward(x conv.Shape, params ASPPParams, weights ASPPWe
 	if err != nil {
 		return nil, err
 	}
-	a := &ASPPBackward{block: b, forward: forward}
+	a := &ASPPBackward{block: b, forward: forward, dilated: make([]FilterGradients, len(params.Rates))}
 	if err := a.plan(e, x, params, weights); err != nil {
 		a.Close()
 		return nil, err
@@ -158,31 +158,43 @@ func (a *ASPPBackward) inside(ctx context.Context, g ASPPGradients, x, dy *Tenso
 	if g.X, err = a.edge.to("gradient by the input", g.X, a.pool.p.Input()); err != nil {
 		return g, x, dy, err
 	}
-	g.Dilated = slices.Clone(g.Dilated)
-	for i, l := range a.layers() {
-		of := [...]*FilterGradients{&g.Point, &g.Pool, &g.Project}[max(0, i-len(a.branches)+1)]
-		if i > 0 && i < len(a.branches) {
-			if g.Dilated == nil {
-				continue
-			}
-			of = &g.Dilated[i-1]
+	for i, l := range a.branches {
+		if i == 0 {
+			g.Point, err = a.edge.toFilter(g.Point, l.p.Weight())
+		} else if g.Dilated != nil {
+			a.dilated[i-1], err = a.edge.toFilter(g.Dilated[i-1], l.p.Weight())
 		}
-		if *of, err = a.edge.toFilter(*of, l.p.Weight()); err != nil {
+		if err != nil {
 			return g, x, dy, err
 		}
 	}
-	return g, x, dy, nil
+	if g.Dilated != nil {
+		g.Dilated = a.dilated
+	}
+	if g.Pool, err = a.edge.toFilter(g.Pool, a.pooled.p.Weight()); err == nil {
+		g.Project, err = a.edge.toFilter(g.Project, a.project.p.Weight())
+	}
+	return g, x, dy, err
+}
+
+// branch are the gradients of a branch's filter.
+func (g *ASPPGradients) branch(i int) (f FilterGradients) {
+	switch {
+	case i == 0:
+		return g.Point
+	case g.Dilated != nil:
+		return g.Dilated[i-1]
+	}
+	return f
 }
 
 func (a *ASPPBackward) run(ctx context.Context, g ASPPGradients, x, dy *Tensor) error {
 	if err := a.forward.runParts(ctx, x); err != nil {
 		return err
 	}
-	filters := append([]FilterGradients{g.Point}, g.Dilated...)
-	filters = append(filters, make([]FilterGradients, len(a.branches)-len(filters))...)
 	below := g.X != nil || g.Pool.some()
-	for _, f := range filters {
-		below = below || f.some()
+	for i := range a.branches {
+		below = below || g.branch(i).some()
 	}
 	by := Gradients{Weight: g.Project.Weight, Bias: g.Project.Bias}
 	if below {
@@ -199,10 +211,11 @@ func (a *ASPPBackward) run(ctx context.Context, g ASPPGradients, x, dy *Tensor) 
 		}
 	}
 	for i, l := range a.branches {
-		if g.X == nil && !filters[i].some() {
+		filter := g.branch(i)
+		if g.X == nil && !filter.some() {
 			continue
 		}
-		by := Gradients{Weight: filters[i].Weight, Bias: filters[i].Bias}
+		by := Gradients{Weight: filter.Weight, Bias: filter.Bias}
 		if g.X != nil {
 			by.X = a.paths[0]
 		}

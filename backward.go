@@ -12,15 +12,18 @@ import (
 // pass's operands, Weight that of the weight, Bias 1×K×1×1.
 type Gradients struct{ X, Weight, Bias, Offset, Mask *Tensor }
 
-// operands are the gradients of a layer of the given shapes, as operands.
-func (g Gradients) operands(x, weight conv.Shape, biases int, offset, mask conv.Shape) []operand {
-	return []operand{
+// operands are the gradients of a layer of the given shapes, as operands, and
+// behind them what it reads.
+func (g Gradients) operands(x, weight conv.Shape, biases int, offset, mask conv.Shape, read ...operand) operandList {
+	list := operandList{
 		{"gradient by the input", g.X, x, wish},
 		{"gradient by the weight", g.Weight, weight, wish},
 		{"gradient by the bias", g.Bias, conv.Shape{1, biases, 1, 1}, wish},
 		{"gradient by the offset", g.Offset, offset, wish},
 		{"gradient by the mask", g.Mask, mask, wish},
 	}
+	copy(list[5:], read)
+	return list
 }
 
 // Atomics lets [Engine.NewDeformConv2DBackward] compute the gradient by the input
@@ -76,26 +79,29 @@ func (e *Engine) NewConv2DBackward(x conv.Shape, weight []float32, w conv.Shape,
 // the gradient by the output.
 func (l *Conv2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
 	return l.edge.run(ctx, func() error {
-		t, err := l.edge.all(ctx, l.operands(g, operand{"input", x, l.p.Input(), input}, dy))
+		list := l.operands(g, operand{"input", x, l.p.Input(), input}, dy)
+		t, err := l.edge.all(ctx, &list)
 		if err != nil {
 			return err
 		}
 		return l.differentiate(ctx, t[6], func(again *layer, z *Tensor) error { return (&Conv2D{again}).Run(ctx, z, t[5]) },
 			func(dy *Tensor) error {
-				return l.run(ctx, l.operands(gradientsOf(t), operand{"input", t[5], l.p.Input(), input}, dy)...)
+				list := l.operands(gradientsOf(t), operand{"input", t[5], l.p.Input(), input}, dy)
+				return l.run(ctx, list[:]...)
 			})
 	})
 }
 
 // inputGradient queues the gradient by the input alone, which needs no input.
 func (l *Conv2DBackward) inputGradient(ctx context.Context, dx, dy *Tensor) error {
-	return l.run(ctx, l.operands(Gradients{X: dx}, operand{"input", nil, l.p.Input(), wish}, dy)...)
+	list := l.operands(Gradients{X: dx}, operand{"input", nil, l.p.Input(), wish}, dy)
+	return l.run(ctx, list[:]...)
 }
 
 // operands are those of the pass, in its order.
-func (l *Conv2DBackward) operands(g Gradients, x operand, dy *Tensor) []operand {
-	p := l.p
-	return append(g.operands(p.Input(), p.Weight(), p.K, conv.Shape{}, conv.Shape{}), x, operand{"dy", dy, p.Output(), input})
+func (l *Conv2DBackward) operands(g Gradients, x operand, dy *Tensor) operandList {
+	p := &l.p
+	return g.operands(p.Input(), p.Weight(), p.K, conv.Shape{}, conv.Shape{}, x, operand{"dy", dy, p.Output(), input})
 }
 
 // gradientsOf are a pass's first operands.
@@ -143,19 +149,23 @@ func (e *Engine) NewDeformConv2DBackward(x conv.Shape, weight []float32, w conv.
 // gradient by the output. mask is nil for a layer without one.
 func (l *DeformConv2DBackward) Run(ctx context.Context, g Gradients, x, offset, mask, dy *Tensor) error {
 	return l.edge.run(ctx, func() error {
-		t, err := l.edge.all(ctx, l.operands(g, x, offset, mask, dy))
+		list := l.operands(g, x, offset, mask, dy)
+		t, err := l.edge.all(ctx, &list)
 		if err != nil {
 			return err
 		}
 		return l.differentiate(ctx, t[8], func(again *layer, z *Tensor) error { return (&DeformConv2D{again}).Run(ctx, z, t[5], t[6], t[7]) },
-			func(dy *Tensor) error { return l.run(ctx, l.operands(gradientsOf(t), t[5], t[6], t[7], dy)...) })
+			func(dy *Tensor) error {
+				list := l.operands(gradientsOf(t), t[5], t[6], t[7], dy)
+				return l.run(ctx, list[:]...)
+			})
 	})
 }
 
 // operands are those of the pass, in its order.
-func (l *DeformConv2DBackward) operands(g Gradients, x, offset, mask, dy *Tensor) []operand {
+func (l *DeformConv2DBackward) operands(g Gradients, x, offset, mask, dy *Tensor) operandList {
 	p := l.p
-	return append(g.operands(p.Input(), p.Weight(), p.K, p.Offset(), maskShape(p)),
+	return g.operands(p.Input(), p.Weight(), p.K, p.Offset(), maskShape(p),
 		operand{"input", x, p.Input(), input}, operand{"offset", offset, p.Offset(), input},
 		operand{"mask", mask, maskShape(p), input}, operand{"dy", dy, p.Output(), input})
 }

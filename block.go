@@ -24,7 +24,7 @@ type block struct {
 // newBlock refuses options other than Stored and TuneUntil.
 func (e *Engine) newBlock(name string, options []LayerOption) (b block, err error) {
 	o := optionsOf(options)
-	if o.atomics || o.winograd || o.double || o.forwardBias != nil {
+	if o.atomics || o.winograd || o.split || o.double || o.forwardBias != nil {
 		return b, fmt.Errorf("%w: %s takes no option but Stored, and its weights in float32", conv.ErrUnsupported, name)
 	}
 	b.until = o.tuneUntil

@@ -24,7 +24,11 @@ func (t *Tensor) Channels(from, to int) (*Tensor, error) {
 	}
 	shape := t.shape
 	shape[1] = to - from
-	return &Tensor{engine: t.engine, shape: shape, typ: t.typ, of: t.whole(), first: t.first + from}, nil
+	of := t.whole()
+	of.mu.RLock()
+	defer of.mu.RUnlock()
+	part := &view{of.store, of.shape, t.first + from}
+	return &Tensor{engine: t.engine, shape: shape, typ: t.typ, of: of, first: part.first, part: part}, nil
 }
 
 // Reshape returns the tensor with other extents of as many elements, in the same
@@ -66,9 +70,9 @@ func (t *Tensor) overlaps(u *Tensor) bool {
 
 // view is the storage of channels of a wider tensor.
 type view struct {
-	storage
-	whole conv.Shape
-	first int
+	storage // the wider tensor's
+	whole   conv.Shape
+	first   int
 }
 
 // cpuViews is a cpuOperator whose first two operands, output and input, may be views.
@@ -77,12 +81,12 @@ type cpuViews struct {
 	strided func(ctx context.Context, t onHost, st fast.Strides) error
 }
 
-func (o *cpuViews) run(ctx context.Context, operands []storage) error {
-	var t [maxOperands][]float32
+func (o *cpuViews) run(ctx context.Context, operands stores) error {
+	var t onHost
 	var strides [maxOperands]int
 	for i, s := range operands {
 		switch s := s.(type) {
-		case view:
+		case *view:
 			plane := s.whole[2] * s.whole[3]
 			t[i], strides[i] = s.storage.(*hostTensor).data, s.whole[1]*plane
 			t[i] = t[i][min(s.first*plane, len(t[i])):]
@@ -92,7 +96,7 @@ func (o *cpuViews) run(ctx context.Context, operands []storage) error {
 		}
 	}
 	if strides[0]|strides[1] == 0 {
-		return o.compute(ctx, &t)
+		return o.compute(ctx, t)
 	}
-	return o.strided(ctx, &t, fast.Strides{Y: strides[0], X: strides[1]})
+	return o.strided(ctx, t, fast.Strides{Y: strides[0], X: strides[1]})
 }

@@ -62,7 +62,7 @@ func (o *cpuDouble) workspace() (n int64) {
 
 func (o *cpuDouble) close() {}
 
-func (o *cpuDouble) run(ctx context.Context, operands []storage) error {
+func (o *cpuDouble) run(ctx context.Context, operands stores) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (o *cpuDouble) run(ctx context.Context, operands []storage) error {
 	var t [maxOperands][]float64
 	for i, s := range operands {
 		switch s := s.(type) {
-		case view:
+		case *view:
 			t[i] = s.channels(o.shape(i))
 		case nil:
 		default:
@@ -90,7 +90,7 @@ func (o *cpuDouble) run(ctx context.Context, operands []storage) error {
 		for j := range sums {
 			to[j] = sums[j].Value
 		}
-		if v, ok := operands[i].(view); ok {
+		if v, ok := operands[i].(*view); ok {
 			v.setChannels(o.shape(i), to)
 		}
 	}
@@ -176,18 +176,18 @@ func (o *cpuDouble) shape(i int) conv.Shape {
 }
 
 // channels copies the view's channels out of the tensor that they lie in.
-func (v view) channels(shape conv.Shape) []float64 {
+func (v *view) channels(shape conv.Shape) []float64 {
 	out := make([]float64, 0, shape.Len())
 	v.each(shape, func(part []float64, _ int) { out = append(out, part...) })
 	return out
 }
 
 // setChannels copies them back.
-func (v view) setChannels(shape conv.Shape, data []float64) {
+func (v *view) setChannels(shape conv.Shape, data []float64) {
 	v.each(shape, func(part []float64, n int) { copy(part, data[n*len(part):]) })
 }
 
-func (v view) each(shape conv.Shape, f func(part []float64, n int)) {
+func (v *view) each(shape conv.Shape, f func(part []float64, n int)) {
 	plane := shape[2] * shape[3]
 	for n := range shape[0] {
 		f(v.storage.(*hostTensor).double[(n*v.whole[1]+v.first)*plane:][:shape[1]*plane], n)

@@ -15,7 +15,7 @@ type cpuPlan interface {
 }
 
 // onHost are an operator's tensors, the outputs first.
-type onHost = *[maxOperands][]float32
+type onHost = [maxOperands][]float32
 
 // cpuOperator runs a plan at once.
 type cpuOperator struct {
@@ -24,14 +24,14 @@ type cpuOperator struct {
 	set     func(weight, bias []float32) error
 }
 
-func (o *cpuOperator) run(ctx context.Context, operands []storage) error {
-	var t [maxOperands][]float32
+func (o *cpuOperator) run(ctx context.Context, operands stores) error {
+	var t onHost
 	for i, s := range operands {
 		if s != nil {
 			t[i] = s.(*hostTensor).data
 		}
 	}
-	return o.compute(ctx, &t)
+	return o.compute(ctx, t)
 }
 
 func (o *cpuOperator) takeWeights(weight, bias storage) error {
@@ -48,6 +48,9 @@ func (o *cpuOperator) workspace() int64                        { return o.Worksp
 func (o *cpuOperator) close()                                  {}
 
 func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	if o.split {
+		return nil, errNoUnits()
+	}
 	var options []fast.Option
 	if o.winograd {
 		options = append(options, fast.AllowWinograd)
@@ -62,7 +65,14 @@ func (c *cpu) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (op
 		}}, nil
 }
 
-func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32, _ layerOptions) (operator, error) {
+func errNoUnits() error {
+	return fmt.Errorf("%w: split float32 needs matrix units for bfloat16 with float32 sums, the CPU path has none", conv.ErrUnsupported)
+}
+
+func (c *cpu) deformConv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
+	if o.split {
+		return nil, errNoUnits()
+	}
 	plan, err := fast.NewDeformConv2D(c.pool, p, weight, bias)
 	if err != nil {
 		return nil, err

@@ -75,7 +75,9 @@ func (l *sampling) Close() {
 // run queues the output y from the inputs.
 func (l *sampling) run(ctx context.Context, y operand, in []operand) error {
 	y.role = output
-	return l.forward.run(ctx, append([]operand{y}, in...)...)
+	list := operandList{y}
+	copy(list[1:], in)
+	return l.forward.run(ctx, list[:]...)
 }
 
 // runBackward queues the gradients that are not nil; their shapes are those of
@@ -84,8 +86,9 @@ func (l *sampling) runBackward(ctx context.Context, g Gradients, x, offset, mask
 	if g.Weight != nil || g.Bias != nil {
 		return fmt.Errorf("%w: a gradient by weight or bias was asked of a layer that has none", conv.ErrShape)
 	}
-	operands := []operand{{"gradient by input", g.X, x, wish}, {"gradient by offset", g.Offset, offset, wish}, {"gradient by mask", g.Mask, mask, wish}}
-	return l.backward.run(ctx, append(append(operands, in...), dy)...)
+	list := operandList{{"gradient by input", g.X, x, wish}, {"gradient by offset", g.Offset, offset, wish}, {"gradient by mask", g.Mask, mask, wish}}
+	list[3+copy(list[3:], in)] = dy
+	return l.backward.run(ctx, list[:]...)
 }
 
 // samplingPlan is what the plans below these operators have in common.

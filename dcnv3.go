@@ -16,7 +16,7 @@ type DCNv3 struct {
 }
 
 // NewDCNv3 plans a DCNv3 of inputs of shape x, N×C×H×W. Errors match
-// [conv.ErrParams], [conv.ErrShape] or [conv.ErrUnsupported].
+// [conv.ErrParams], [conv.ErrShape], [conv.ErrUnsupported] or [gpu.ErrTooLarge].
 func (e *Engine) NewDCNv3(x conv.Shape, p conv.DCNParams, options ...LayerOption) (*DCNv3, error) {
 	d, err := p.V3(x)
 	if err != nil {
@@ -37,15 +37,17 @@ func (l *DCNv3) Problem() conv.DCN { return l.d }
 // N×(Groups·P)×Ho×Wo, after a softmax over the points unless the layer takes it.
 // The published operator's NHWC tensors permuted by (0, 3, 1, 2) are these.
 func (l *DCNv3) Run(ctx context.Context, y, x, offset, mask *Tensor) error {
-	return l.run(ctx, operand{name: "output", t: y, want: l.d.Output()}, l.inputs(x, offset, mask))
+	in := l.inputs(x, offset, mask)
+	return l.run(ctx, operand{name: "output", t: y, want: l.d.Output()}, in[:])
 }
 
 // RunBackward queues the gradients by x, offset and mask that g has a tensor
 // for, given dy, that by the output. The same call gives the same bits.
 func (l *DCNv3) RunBackward(ctx context.Context, g Gradients, x, offset, mask, dy *Tensor) error {
-	return l.runBackward(ctx, g, l.d.Input(), l.d.Offset(), l.d.MaskShape(), l.inputs(x, offset, mask), operand{name: "dy", t: dy, want: l.d.Output()})
+	in := l.inputs(x, offset, mask)
+	return l.runBackward(ctx, g, l.d.Input(), l.d.Offset(), l.d.MaskShape(), in[:], operand{name: "dy", t: dy, want: l.d.Output()})
 }
 
-func (l *DCNv3) inputs(x, offset, mask *Tensor) []operand {
-	return []operand{{name: "input", t: x, want: l.d.Input()}, {name: "offset", t: offset, want: l.d.Offset()}, {name: "mask", t: mask, want: l.d.MaskShape()}}
+func (l *DCNv3) inputs(x, offset, mask *Tensor) [3]operand {
+	return [...]operand{{name: "input", t: x, want: l.d.Input()}, {name: "offset", t: offset, want: l.d.Offset()}, {name: "mask", t: mask, want: l.d.MaskShape()}}
 }

@@ -63,7 +63,7 @@ func (e *edge) run(ctx context.Context, f func() error) error {
 	if e.closed {
 		return fmt.Errorf("layer: %w", ErrClosed)
 	}
-	e.used, e.out = 0, nil
+	e.used, e.out = 0, e.out[:0]
 	if err := f(); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (e *edge) slot(name string, t *Tensor, want conv.Shape, narrow bool) (*edge
 	if narrow {
 		role = output
 	}
-	if err := (&layer{engine: e.engine, typ: e.t}).check(operand{name, t, want, role}); err != nil {
+	if err := (&layer{engine: e.engine, typ: e.t}).check(&operand{name, t, want, role}); err != nil {
 		return nil, err
 	}
 	for _, o := range e.slots[:e.used] {
@@ -190,7 +190,7 @@ func (e *Engine) planCast(shape conv.Shape, t conv.Type, narrow bool) (unweighte
 // castOperator is a caster as a layer's operator.
 type castOperator struct{ caster }
 
-func (c castOperator) run(_ context.Context, operands []storage) error {
+func (c castOperator) run(_ context.Context, operands stores) error {
 	return c.cast(operands[0], operands[1])
 }
 func (c castOperator) setWeights(weight, bias []float32) error { return withoutWeights(weight, bias) }
@@ -199,8 +199,9 @@ func (c castOperator) workspace() int64                        { return 0 }
 func (c castOperator) close()                                  {}
 
 // all is in or to of a run's operands, in their order.
-func (e *edge) all(ctx context.Context, operands []operand) (wide [maxOperands]*Tensor, err error) {
-	for i, o := range operands {
+func (e *edge) all(ctx context.Context, operands *operandList) (wide [maxOperands]*Tensor, err error) {
+	for i := range operands {
+		o := &operands[i]
 		if o.role == input {
 			wide[i], err = e.in(ctx, o.name, o.t, o.want)
 		} else {

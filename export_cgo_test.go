@@ -21,3 +21,11 @@ func (e *Engine) Live() map[string]int {
 	}
 	return nil
 }
+
+// Buffers counts the device buffers that exist, 0 on the CPU.
+func (e *Engine) Buffers() int {
+	if v, ok := e.back.(*vulkan); ok {
+		return v.dev.MemoryUse().Buffers
+	}
+	return 0
+}

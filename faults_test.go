@@ -96,15 +96,6 @@ func faultJob(e *vkconv.Engine) ([]float32, error) {
 	return all, nil
 }
 
-// sines are n numbers that differ.
-func sines(n int) []float32 {
-	v := make([]float32, n)
-	for i := range v {
-		v[i] = float32((i*37)%101)/50 - 1
-	}
-	return v
-}
-
 // Every call that may fail does, one after the other: from opening to closing there is a returned error of the right
 // kind, or the right answer; the engine works on or says that it is lost; nothing is left behind.
 //

@@ -32,6 +32,8 @@ type layerOptions struct {
 	stored           conv.Type
 	atomics          bool
 	winograd         bool
+	atOnce           int
+	split            bool
 	tuneUntil        context.Context
 	double           bool // weight64 and bias64 were given
 	weight64, bias64 []float64
@@ -105,10 +107,12 @@ func (l *layer) with(f func(operator) error) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.op == nil {
-		return fmt.Errorf("layer: %w", ErrClosed)
+		return errLayerClosed()
 	}
 	return f(l.op)
 }
+
+func errLayerClosed() error { return fmt.Errorf("layer: %w", ErrClosed) }
 
 // operand is a tensor with the name and the shape it must have. One whose
 // tensor and shape are both zero is absent.
@@ -133,60 +137,95 @@ const (
 // maxOperands is what the widest operator has: five gradients, x, offset, mask, dy.
 const maxOperands = 9
 
+// operandList is a call's operands; behind the last they are absent.
+type operandList [maxOperands]operand
+
 // run checks the operands, keeps them alive and queues the operator.
 func (l *layer) run(ctx context.Context, operands ...operand) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return l.on(func(op operator, stores []storage) error {
-		if l.stored != nil {
-			return l.stored.run(ctx, op, operands, stores)
-		}
-		return op.run(ctx, stores)
-	}, operands...)
+	var h hold
+	defer h.release()
+	if err := h.take(l, operands); err != nil {
+		return err
+	}
+	if l.stored != nil {
+		return l.stored.run(ctx, h.op, operands, h.stores)
+	}
+	return h.op.run(ctx, h.stores)
 }
 
-// on checks the operands, keeps them alive and calls f with what they store.
-func (l *layer) on(f func(op operator, stores []storage) error, operands ...operand) error {
-	return l.with(func(op operator) error {
-		var stores [maxOperands]storage
-		for i, o := range operands {
-			if o.t == nil && (o.role == wish || o.want == (conv.Shape{})) {
+// hold keeps the engine, a plan and tensors alive for a call.
+type hold struct {
+	layer   *layer // nil while nothing is held
+	op      operator
+	stores  stores
+	tensors [maxOperands]*Tensor
+}
+
+// take checks the operands and keeps them alive, until release.
+func (h *hold) take(l *layer, operands []operand) error {
+	l.engine.mu.RLock()
+	l.mu.RLock()
+	h.layer, h.op = l, l.op
+	switch {
+	case l.engine.closed:
+		return errEngineClosed()
+	case l.op == nil:
+		return errLayerClosed()
+	}
+	for i := range operands {
+		o := &operands[i]
+		if o.t == nil && (o.role == wish || o.want == (conv.Shape{})) {
+			continue
+		}
+		if err := l.check(o); err != nil {
+			return err
+		}
+		whole, seen := o.t.whole(), false
+		for k := range operands[:i] {
+			q := &operands[k]
+			if q.t == nil || q.t.whole() != whole {
 				continue
 			}
-			if err := l.check(o); err != nil {
-				return err
-			}
-			whole, seen := o.t.whole(), false
-			for _, q := range operands[:i] {
-				if q.t == nil || q.t.whole() != whole {
-					continue
-				}
-				seen = true
-				if (q.role != input || o.role != input) && q.t.overlaps(o.t) {
-					return fmt.Errorf("%w: %s and %s are the same tensor, a layer cannot run in place", conv.ErrShape, q.name, o.name)
-				}
-			}
-			if !seen { // once a tensor: a second time could wait for a Free that waits for the first
-				whole.mu.RLock()
-				defer whole.mu.RUnlock()
-			}
-			if whole.store == nil {
-				return fmt.Errorf("%s: %w", o.name, ErrClosed)
-			}
-			stores[i] = whole.store
-			if o.t != whole && !o.t.reshaped {
-				if l.views>>i&1 == 0 || l.stored != nil {
-					return fmt.Errorf("%w: %s is %v, but this layer takes whole tensors there", conv.ErrUnsupported, o.name, o.t)
-				}
-				stores[i] = view{whole.store, whole.shape, o.t.first}
+			seen = true
+			if (q.role != input || o.role != input) && q.t.overlaps(o.t) {
+				return fmt.Errorf("%w: %s and %s are the same tensor, a layer cannot run in place", conv.ErrShape, q.name, o.name)
 			}
 		}
-		return f(op, stores[:len(operands)])
-	})
+		if !seen { // once a tensor: a second time could wait for a Free that waits for the first
+			whole.mu.RLock()
+			h.tensors[i] = whole
+		}
+		if whole.store == nil {
+			return fmt.Errorf("%s: %w", o.name, ErrClosed)
+		}
+		h.stores[i] = whole.store
+		if o.t.part != nil {
+			if l.views>>i&1 == 0 || l.stored != nil {
+				return fmt.Errorf("%w: %s is %v, but this layer takes whole tensors there", conv.ErrUnsupported, o.name, o.t)
+			}
+			h.stores[i] = o.t.part
+		}
+	}
+	return nil
 }
 
-func (l *layer) check(o operand) error {
+// release lets go of what take kept.
+func (h *hold) release() {
+	for _, t := range h.tensors {
+		if t != nil {
+			t.mu.RUnlock()
+		}
+	}
+	if h.layer != nil {
+		h.layer.mu.RUnlock()
+		h.layer.engine.mu.RUnlock()
+	}
+}
+
+func (l *layer) check(o *operand) error {
 	switch {
 	case o.t == nil:
 		return fmt.Errorf("%w: %s is nil, must be %v", conv.ErrShape, o.name, o.want)
@@ -232,6 +271,12 @@ func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight
 	}
 	if o.winograd && (name != "conv2d" || o.stored == conv.Float64) {
 		return nil, refuseWinograd(name, o.stored)
+	}
+	if o.atOnce != 0 {
+		return nil, fmt.Errorf("%w: ImagesAtOnce(%d) is for layers of a Fleet, not of an Engine", conv.ErrUnsupported, o.atOnce)
+	}
+	if o.split && (name != "conv2d" && name != "deform_conv2d" || o.stored != conv.Float32) {
+		return nil, refuseSplit(name, o.stored)
 	}
 	if o.stored == conv.Float64 {
 		return e.planDouble(name, p, as, biases, weight, bias, o)

@@ -26,18 +26,22 @@ func (l *layer) SetWeightsFrom(weight, bias *Tensor) error {
 	if l.typ != conv.Float32 {
 		return errTakesNone(l.typ)
 	}
-	return l.on(func(op operator, stores []storage) error {
-		for i, name := range []string{"weight", "bias"} {
-			if _, part := stores[i].(view); part {
-				return fmt.Errorf("%w: %s is channels of another tensor, must be a whole one", conv.ErrUnsupported, name)
-			}
+	var h hold
+	defer h.release()
+	operands := [...]operand{{"weight", weight, l.p.Weight(), input}, {"bias", bias, biases, input}}
+	if err := h.take(l, operands[:]); err != nil {
+		return err
+	}
+	for i := range operands {
+		if _, part := h.stores[i].(*view); part {
+			return fmt.Errorf("%w: %s is channels of another tensor, must be a whole one", conv.ErrUnsupported, operands[i].name)
 		}
-		to, ok := op.(weightTaker)
-		if !ok {
-			return fmt.Errorf("%w: this layer takes no weights from the device", conv.ErrUnsupported)
-		}
-		return to.takeWeights(stores[0], stores[1])
-	}, operand{"weight", weight, l.p.Weight(), input}, operand{"bias", bias, biases, input})
+	}
+	to, ok := h.op.(weightTaker)
+	if !ok {
+		return fmt.Errorf("%w: this layer takes no weights from the device", conv.ErrUnsupported)
+	}
+	return to.takeWeights(h.stores[0], h.stores[1])
 }
 
 func errTakesNone(t conv.Type) error {
@@ -126,12 +130,15 @@ func (l *layer) step(ctx context.Context, at step, operands ...operand) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return l.on(func(op operator, stores []storage) error {
-		l.stepping.Lock()
-		defer l.stepping.Unlock()
-		op.(stepper).at(at)
-		return op.run(ctx, stores)
-	}, operands...)
+	var h hold
+	defer h.release()
+	if err := h.take(l, operands); err != nil {
+		return err
+	}
+	l.stepping.Lock()
+	defer l.stepping.Unlock()
+	h.op.(stepper).at(at)
+	return h.op.run(ctx, h.stores)
 }
 
 // CrossEntropy is planned softmax and cross-entropy, [conv.CrossEntropy].

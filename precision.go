@@ -14,6 +14,7 @@ import (
 //
 // Of Float16 and BFloat16 weights and biases are rounded to t, products and sums
 // are in float32, results are rounded to t once; [conv.Type.Stored] bounds that.
+// On a device with matrix units for t a convolution may be computed on them.
 // It halves the memory of what lies between layers. To compute, the operands are
 // widened into a workspace that belongs to the layer, see Workspace. A backward pass
 // through an activation rounds its gradients alone: what it runs again stays float32;
@@ -29,6 +30,25 @@ import (
 // gradients on the CPU 1000. A device without double precision in its
 // shaders refuses it with [conv.ErrUnsupported].
 func Stored(t conv.Type) LayerOption { return func(o *layerOptions) { o.stored = t } }
+
+// SplitFloat32 lets a [Conv2D] or [DeformConv2D] of float32 tensors be computed on
+// matrix units for bfloat16 where that is faster: each operand is cut into three
+// parts of 8 bits, which hold it exactly, and products of parts are summed in
+// float32. Results are within [conv.Sum.Bound] like all others, but not those of
+// the same layer without the option, bit by bit; an operand smaller than 2⁻¹⁰² loses
+// its last bits, and an infinite one makes NaN of what it reaches. Describe tells
+// whether a layer is computed so.
+//
+// A device that has no such units refuses it with [conv.ErrUnsupported], and so do
+// the CPU path, other layers and those of other types.
+func SplitFloat32() LayerOption { return func(o *layerOptions) { o.split = true } }
+
+func refuseSplit(name string, t conv.Type) error {
+	if t != conv.Float32 {
+		return fmt.Errorf("%w: SplitFloat32 is for float32 tensors, the layer's are %v", conv.ErrUnsupported, t)
+	}
+	return fmt.Errorf("%w: SplitFloat32 is for Conv2D and DeformConv2D layers, not for %s", conv.ErrUnsupported, name)
+}
 
 // staging widens a layer's operands to float32 and narrows its results. A nil
 // staging is that of a float32 layer.
@@ -80,7 +100,7 @@ func (s *staging) round(v []float32) []float32 {
 }
 
 // slot returns the staging of operand i.
-func (s *staging) slot(i int, o operand) (*stage, error) {
+func (s *staging) slot(i int, o *operand) (*stage, error) {
 	at := &s.slots[i]
 	if at.wide != nil {
 		return at, nil
@@ -99,31 +119,32 @@ func (s *staging) slot(i int, o operand) (*stage, error) {
 }
 
 // run widens the inputs, runs the operator and narrows the outputs.
-func (s *staging) run(ctx context.Context, op operator, operands []operand, stores []storage) error {
+func (s *staging) run(ctx context.Context, op operator, operands []operand, given stores) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var wide [maxOperands]storage
-	for i, o := range operands {
-		if stores[i] == nil {
+	var wide stores
+	for i := range operands {
+		if given[i] == nil {
 			continue
 		}
+		o := &operands[i]
 		slot, err := s.slot(i, o)
 		if err != nil {
 			return err
 		}
 		wide[i] = slot.wide
 		if o.role == input {
-			if err := slot.cast.cast(slot.wide, stores[i]); err != nil {
+			if err := slot.cast.cast(slot.wide, given[i]); err != nil {
 				return err
 			}
 		}
 	}
-	if err := op.run(ctx, wide[:len(operands)]); err != nil {
+	if err := op.run(ctx, wide); err != nil {
 		return err
 	}
-	for i, o := range operands {
-		if stores[i] != nil && o.role != input {
-			if err := s.slots[i].cast.cast(stores[i], wide[i]); err != nil {
+	for i := range operands {
+		if given[i] != nil && operands[i].role != input {
+			if err := s.slots[i].cast.cast(given[i], wide[i]); err != nil {
 				return err
 			}
 		}

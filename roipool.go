@@ -16,7 +16,7 @@ type RoIPool struct {
 
 // NewDeformRoIPool plans a deformable RoI pooling of rois regions of inputs of
 // shape x, N×C×H×W. Errors match [conv.ErrParams], [conv.ErrShape] or
-// [conv.ErrUnsupported].
+// [conv.ErrUnsupported] or [gpu.ErrTooLarge].
 func (e *Engine) NewDeformRoIPool(x conv.Shape, rois int, p conv.RoIPoolParams, options ...LayerOption) (*RoIPool, error) {
 	q, err := p.Problem(x, rois)
 	if err != nil {
@@ -51,18 +51,19 @@ func (l *RoIPool) Problem() conv.RoIPool { return l.q }
 //
 // A region that is not finite, or whose image does not exist, makes NaN.
 func (l *RoIPool) Run(ctx context.Context, y, x, rois, offset, mask *Tensor) error {
-	return l.run(ctx, operand{name: "output", t: y, want: l.q.Output()}, l.inputs(x, rois, offset, mask))
+	in := l.inputs(x, rois, offset, mask)
+	return l.run(ctx, operand{name: "output", t: y, want: l.q.Output()}, in[:])
 }
 
 // RunBackward queues the gradients by x, offset and mask that g has a tensor
 // for, given dy, that by the output. The same call gives the same bits.
 func (l *RoIPool) RunBackward(ctx context.Context, g Gradients, x, rois, offset, mask, dy *Tensor) error {
 	in := l.inputs(x, rois, offset, mask)
-	return l.runBackward(ctx, g, l.q.Input(), in[2].want, in[3].want, in, operand{name: "dy", t: dy, want: l.q.Output()})
+	return l.runBackward(ctx, g, l.q.Input(), in[2].want, in[3].want, in[:], operand{name: "dy", t: dy, want: l.q.Output()})
 }
 
-func (l *RoIPool) inputs(x, rois, offset, mask *Tensor) []operand {
-	in := []operand{{name: "input", t: x, want: l.q.Input()}, {name: "regions", t: rois, want: l.q.RoIShape()}, {name: "offset", t: offset}, {name: "mask", t: mask}}
+func (l *RoIPool) inputs(x, rois, offset, mask *Tensor) [4]operand {
+	in := [...]operand{{name: "input", t: x, want: l.q.Input()}, {name: "regions", t: rois, want: l.q.RoIShape()}, {name: "offset", t: offset}, {name: "mask", t: mask}}
 	if l.q.Offset {
 		in[2].want = l.q.OffsetShape()
 	}

@@ -19,7 +19,8 @@ type Tensor struct {
 
 	of       *Tensor // whose channels from first on this is; nil for a whole tensor
 	first    int
-	reshaped bool // all of of, with other extents
+	part     *view // those channels' storage
+	reshaped bool  // all of of, with other extents
 
 	mu    sync.RWMutex
 	store storage // nil after Free, and for channels of another tensor

@@ -85,17 +85,21 @@ func (l *ConvTranspose2DBackward) Problem() conv.Transposed { return l.t }
 // the gradient by the output.
 func (l *ConvTranspose2DBackward) Run(ctx context.Context, g Gradients, x, dy *Tensor) error {
 	return l.edge.run(ctx, func() error {
-		t, err := l.edge.all(ctx, l.operands(g, x, dy))
+		list := l.operands(g, x, dy)
+		t, err := l.edge.all(ctx, &list)
 		if err != nil {
 			return err
 		}
 		return l.differentiate(ctx, t[6], func(again *layer, z *Tensor) error { return (&ConvTranspose2D{again, l.t}).Run(ctx, z, t[5]) },
-			func(dy *Tensor) error { return l.run(ctx, l.operands(gradientsOf(t), t[5], dy)...) })
+			func(dy *Tensor) error {
+				list := l.operands(gradientsOf(t), t[5], dy)
+				return l.run(ctx, list[:]...)
+			})
 	})
 }
 
 // operands are those of the pass, in its order.
-func (l *ConvTranspose2DBackward) operands(g Gradients, x, dy *Tensor) []operand {
-	return append(g.operands(l.t.Input(), l.t.Weight(), l.t.Output()[1], conv.Shape{}, conv.Shape{}),
+func (l *ConvTranspose2DBackward) operands(g Gradients, x, dy *Tensor) operandList {
+	return g.operands(l.t.Input(), l.t.Weight(), l.t.Output()[1], conv.Shape{}, conv.Shape{},
 		operand{"input", x, l.t.Input(), input}, operand{"dy", dy, l.t.Output(), input})
 }

@@ -108,6 +108,7 @@ type Engine struct {
 	log *slog.Logger
 
 	mu     sync.RWMutex // held for reading while a call is under way
+	leave  func()       // mu.RUnlock, made once so that calls make none
 	back   backend
 	closed bool
 
@@ -141,7 +142,7 @@ func Open(o Options) (*Engine, error) {
 	back, why, err := openVulkan(o)
 	switch {
 	case err == nil:
-		return &Engine{back: back, why: why, log: o.Log}, nil
+		return newEngine(back, why, o.Log), nil
 	case device != "" || o.Validation || errors.Is(err, gpu.ErrArgument):
 		return nil, err
 	}
@@ -150,8 +151,14 @@ func Open(o Options) (*Engine, error) {
 }
 
 func onCPU(o Options, why string) *Engine {
-	e := &Engine{back: newCPU(o), why: why, log: o.Log}
+	e := newEngine(newCPU(o), why, o.Log)
 	o.Log.Info("opened", "device", e.Name()+", "+e.Driver())
+	return e
+}
+
+func newEngine(back backend, why string, log *slog.Logger) *Engine {
+	e := &Engine{back: back, why: why, log: log}
+	e.leave = e.mu.RUnlock
 	return e
 }
 
@@ -177,10 +184,12 @@ func (e *Engine) use() (func(), error) {
 	e.mu.RLock()
 	if e.closed {
 		e.mu.RUnlock()
-		return nil, fmt.Errorf("engine: %w", ErrClosed)
+		return nil, errEngineClosed()
 	}
-	return e.mu.RUnlock, nil
+	return e.leave, nil
 }
+
+func errEngineClosed() error { return fmt.Errorf("engine: %w", ErrClosed) }
 
 // OnGPU reports whether the engine runs on a Vulkan device.
 func (e *Engine) OnGPU() bool { return e.back.onGPU() }
@@ -292,10 +301,13 @@ type caster interface {
 	cast(to, from storage) error
 }
 
-// operator is a planned layer. It runs on its operands, the outputs first, in
-// the operator's own order; nil where there is none.
+// stores are an operator's operands, the outputs first, in its own order; nil where
+// there is none. They go by value, so that a call leaves nothing on the heap.
+type stores [maxOperands]storage
+
+// operator is a planned layer. It runs on its operands.
 type operator interface {
-	run(ctx context.Context, operands []storage) error
+	run(ctx context.Context, operands stores) error
 	setWeights(weight, bias []float32) error
 	describe() string
 	workspace() int64

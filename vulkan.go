@@ -24,10 +24,11 @@ type vulkan struct {
 	tuner *kernels.Tuner // nil: the cost model chooses
 
 	mu     sync.Mutex
-	open   *gpu.Stream     // nil when nothing is queued
-	queued int             // layers in open
-	timing bool            // open is being timed and must stay one submission
-	last   *gpu.Submission // the latest submission, which ends after all before it
+	open   *gpu.Stream // nil when nothing is queued
+	stream *gpu.Stream // what open is where nothing is timed, one submission after the other
+	queued int         // layers in open
+	timing bool        // open is being timed and must stay one submission
+	last   gpu.Ticket  // of the latest submission, which ends after all before it
 }
 
 func openVulkan(o Options) (backend, string, error) {
@@ -65,24 +66,41 @@ func (v *vulkan) alloc(elements int, t conv.Type) (storage, error) {
 	return &deviceTensor{v, b}, nil
 }
 
+// recorded is what can be recorded into a stream: an operator, as a rule.
+type recorded interface {
+	into(s *gpu.Stream, operands stores) error
+}
+
 // record queues one operator.
-func (v *vulkan) record(f func(s *gpu.Stream) error) error {
+func (v *vulkan) record(o recorded, operands stores) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.open == nil {
-		s, err := v.dev.NewStream()
-		if err != nil {
-			return err
-		}
-		v.open = s
+	if err := v.reopen(); err != nil {
+		return err
 	}
-	if err := f(v.open); err != nil {
+	if err := o.into(v.open, operands); err != nil {
 		return err
 	}
 	if v.queued++; v.queued >= maxQueued && !v.timing {
 		return v.submit()
 	}
 	return nil
+}
+
+// reopen opens the stream unless it is open. Called with v.mu held.
+func (v *vulkan) reopen() (err error) {
+	switch {
+	case v.open != nil:
+		return nil
+	case v.stream == nil:
+		v.stream, err = v.dev.NewStream()
+	default:
+		err = v.stream.Restart()
+	}
+	if err == nil {
+		v.open = v.stream
+	}
+	return err
 }
 
 // submit hands the open stream to the device. Called with v.mu held.
@@ -92,7 +110,7 @@ func (v *vulkan) submit() error {
 	}
 	s := v.open
 	v.open, v.queued = nil, 0
-	last, err := s.Submit()
+	last, err := s.Send()
 	if err != nil {
 		return err
 	}
@@ -111,7 +129,7 @@ func (v *vulkan) wait(ctx context.Context) error {
 	err := v.submit()
 	last := v.last
 	v.mu.Unlock()
-	if err != nil || last == nil {
+	if err != nil {
 		return err
 	}
 	return last.Wait(ctx)
@@ -176,10 +194,13 @@ func (v *vulkan) endTiming(s *gpu.Stream, failed error) (*gpu.Submission, error)
 	if _, err := s.Timestamp(); err != nil {
 		return nil, err
 	}
-	if err := v.submit(); err != nil {
+	v.open, v.queued = nil, 0
+	sub, err := s.Submit()
+	if err != nil {
 		return nil, err
 	}
-	return v.last, nil
+	v.last = sub.Ticket
+	return sub, nil
 }
 
 func (v *vulkan) close() error {

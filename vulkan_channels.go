@@ -17,25 +17,32 @@ type vulkanViews struct {
 	views func(s *gpu.Stream, y, x kernels.View, t onDevice) error
 }
 
-func (o *vulkanViews) run(ctx context.Context, operands []storage) error {
-	var t [maxOperands]kernels.Tensor
-	var views [maxOperands]kernels.View
-	some := false
-	for i, s := range operands {
-		switch s := s.(type) {
-		case view:
-			some = true
-			t[i].Buf = s.storage.(*deviceTensor).buf
-			views[i] = kernels.View{Tensor: t[i], Channels: s.whole[1], First: s.first}
-		case *deviceTensor:
-			t[i].Buf = s.buf
-			views[i].Tensor = t[i]
-		}
+func (o *vulkanViews) run(_ context.Context, operands stores) error { return o.v.record(o, operands) }
+
+func (o *vulkanViews) into(stream *gpu.Stream, operands stores) error {
+	views, some := viewsOf(operands)
+	var t onDevice
+	for i, v := range views {
+		t[i] = v.Tensor
 	}
 	if !some {
-		return o.vulkanOperator.run(ctx, operands)
+		return o.record(stream, t)
 	}
-	return o.v.record(func(s *gpu.Stream) error { return o.views(s, views[0], views[1], &t) })
+	return o.views(stream, views[0], views[1], t)
+}
+
+// viewsOf are the operands as views, and whether some are channels of wider tensors.
+func viewsOf(operands stores) (views [maxOperands]kernels.View, some bool) {
+	for i, s := range operands {
+		switch s := s.(type) {
+		case *view:
+			some = true
+			views[i] = kernels.View{Tensor: kernels.Tensor{Buf: s.storage.(*deviceTensor).buf}, Channels: s.whole[1], First: s.first}
+		case *deviceTensor:
+			views[i].Buf = s.buf
+		}
+	}
+	return views, some
 }
 
 // vulkanScaler is a plan of package kernels between channels of wider tensors.

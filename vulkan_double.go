@@ -23,17 +23,11 @@ func (v *vulkan) double(d double, weight, bias []float64) (operator64, error) {
 	return &vulkanDouble{plan, v}, nil
 }
 
-func (o *vulkanDouble) run(_ context.Context, operands []storage) error {
-	var t kernels.DoubleTensors
-	for i, s := range operands {
-		switch s := s.(type) {
-		case view:
-			t[i] = kernels.View{Tensor: kernels.Tensor{Buf: s.storage.(*deviceTensor).buf}, Channels: s.whole[1], First: s.first}
-		case *deviceTensor:
-			t[i].Buf = s.buf
-		}
-	}
-	return o.v.record(func(s *gpu.Stream) error { return o.Record(s, &t) })
+func (o *vulkanDouble) run(_ context.Context, operands stores) error { return o.v.record(o, operands) }
+
+func (o *vulkanDouble) into(s *gpu.Stream, operands stores) error {
+	views, _ := viewsOf(operands)
+	return o.Record(s, views)
 }
 
 func (o *vulkanDouble) setWeights(weight, bias []float32) error {

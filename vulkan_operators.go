@@ -18,7 +18,7 @@ type vulkanPlan interface {
 }
 
 // onDevice are an operator's tensors, the outputs first.
-type onDevice = *[maxOperands]kernels.Tensor
+type onDevice = [maxOperands]kernels.Tensor
 
 // vulkanOperator records a plan's dispatches into the backend's open stream.
 type vulkanOperator struct {
@@ -28,22 +28,33 @@ type vulkanOperator struct {
 	set    func(weight, bias []float32) error
 }
 
-func (o *vulkanOperator) run(_ context.Context, operands []storage) error {
-	var t [maxOperands]kernels.Tensor
+func (o *vulkanOperator) run(_ context.Context, operands stores) error {
+	return o.v.record(o, operands)
+}
+
+func (o *vulkanOperator) into(s *gpu.Stream, operands stores) error {
+	return o.record(s, onDeviceOf(operands))
+}
+
+func onDeviceOf(operands stores) (t onDevice) {
 	for i, s := range operands {
 		if s != nil {
 			t[i].Buf = s.(*deviceTensor).buf
 		}
 	}
-	return o.v.record(func(s *gpu.Stream) error { return o.record(s, &t) })
+	return t
 }
 
 func (o *vulkanOperator) takeWeights(weight, bias storage) error {
-	w, b := kernels.Tensor{Buf: weight.(*deviceTensor).buf}, kernels.Tensor{}
-	if bias != nil {
-		b.Buf = bias.(*deviceTensor).buf
-	}
-	return o.v.record(func(s *gpu.Stream) error { return kernels.RecordWeights(s, o.vulkanPlan, w, b) })
+	return o.v.record(weightsOf{o}, stores{weight, bias})
+}
+
+// weightsOf takes an operator's weights from tensors.
+type weightsOf struct{ *vulkanOperator }
+
+func (o weightsOf) into(s *gpu.Stream, operands stores) error {
+	t := onDeviceOf(operands)
+	return kernels.RecordWeights(s, o.vulkanPlan, t[0], t[1])
 }
 
 func (o *vulkanOperator) setWeights(weight, bias []float32) error {
@@ -83,8 +94,18 @@ func (v *vulkan) tuned(o layerOptions) []kernels.Option {
 	return []kernels.Option{kernels.Tuned(o.tuneContext(), v.tuner)}
 }
 
+// allowed are a forward convolution's options: tuned's, and what its operands allow
+// of matrix units.
+func (v *vulkan) allowed(o layerOptions) []kernels.Option {
+	options := append(v.tuned(o), kernels.Operands(o.stored))
+	if o.split {
+		options = append(options, kernels.AllowSplit)
+	}
+	return options
+}
+
 func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
-	options := v.tuned(o)
+	options := v.allowed(o)
 	if o.winograd {
 		options = append(options, kernels.AllowWinograd)
 	}
@@ -97,7 +118,7 @@ func (v *vulkan) conv2D(p conv.Problem, weight, bias []float32, o layerOptions) 
 }
 
 func (v *vulkan) deformConv2D(p conv.Problem, weight, bias []float32, o layerOptions) (operator, error) {
-	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias, v.tuned(o)...)
+	plan, err := kernels.NewDeformConv2D(v.dev, p, weight, bias, v.allowed(o)...)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +181,7 @@ func (v *vulkan) cast(elements int, t conv.Type, narrow bool) (caster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return deviceCast{v, c}, nil
+	return &deviceCast{v, c}, nil
 }
 
 type deviceCast struct {
@@ -168,8 +189,9 @@ type deviceCast struct {
 	plan *kernels.Cast
 }
 
-func (c deviceCast) cast(to, from storage) error {
-	return c.v.record(func(s *gpu.Stream) error {
-		return c.plan.Record(s, kernels.Tensor{Buf: to.(*deviceTensor).buf}, kernels.Tensor{Buf: from.(*deviceTensor).buf})
-	})
+func (c *deviceCast) cast(to, from storage) error { return c.v.record(c, stores{to, from}) }
+
+func (c *deviceCast) into(s *gpu.Stream, operands stores) error {
+	t := onDeviceOf(operands)
+	return c.plan.Record(s, t[0], t[1])
 }

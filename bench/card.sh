@@ -55,7 +55,7 @@ peers() {
 crosscheck() (
 	cd kernels
 	VKCONV_CASES=${VKCONV_CASES:-60} VKCONV_REQUIRE=$device timeout 60 "$dir/kernels.test" \
-		-test.run 'TestForward|TestEveryVariant|TestBackward|TestConvTranspose|TestDCN|TestRoIPool|TestScales|TestWinograd' 2>&1
+		-test.run 'TestForward|TestEveryVariant|TestMatrixUnits|TestOperands|TestBackward|TestConvTranspose|TestDCN|TestRoIPool|TestScales|TestWinograd' 2>&1
 )
 
 run() { # DIR
@@ -69,6 +69,7 @@ run() { # DIR
 	text 'Outside cases' 30 bash -c '"$dir/convbench" check -device "$device" convtest/testdata/cases | sed -n "/^[0-9]* cases, /,\$p"'
 	text 'Main job' 30 "$dir/convbench" -device "$device"
 	peers 'float32, forward'
+	peers 'float32 split for matrix units, forward' -split
 	peers 'float32, gradients' -backward
 	peers 'float16, forward' -type float16
 	peers 'float16, gradients' -type float16 -backward

@@ -77,7 +77,7 @@ type CacheFile struct{ file cacheFile }
 // of its name. Nothing is opened yet.
 func (d *Device) CacheFile(kind string, of []byte) CacheFile {
 	key := sha256.Sum256(fmt.Appendf(nil, "%s %q %x", d.info.identity(), kind, sha256.Sum256(of)))
-	return CacheFile{newCacheFile(d.cacheDir, "the file of "+kind, kind, key, d.log)}
+	return CacheFile{newCacheFile(d.cacheDir, "the cache file "+kind, kind, key, d.log)}
 }
 
 // Path is where the file is or would be; "" where nothing is kept.

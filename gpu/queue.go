@@ -41,9 +41,9 @@ type recorder struct {
 
 	// Under the queue's lock:
 	serial  uint64
-	sub     *Submission
-	waiters int  // goroutines inside Wait on its fence
-	retired bool // finished, goes to the idle ones when the last waiter has left
+	sub     *Submission // nil where only its ticket was given out
+	waiters int         // goroutines inside Wait on its fence
+	retired bool        // finished, goes to the idle ones when the last waiter has left
 }
 
 // last is the serial of the newest submission.
@@ -121,11 +121,12 @@ func (r *recorder) use(b *Buffer) bool {
 	return true
 }
 
-// submit ends the recording and sends it off; the recorder is the queue's from here on, also on failure.
-func (d *Device) submit(r *recorder) (*Submission, error) {
+// submit ends the recording and sends it off, as sub unless that is nil; the recorder is the queue's from here on, also on
+// failure.
+func (d *Device) submit(r *recorder, sub *Submission) (Ticket, error) {
 	if err := r.vk.End(); err != nil {
 		d.discard(r)
-		return nil, d.wrap(err)
+		return Ticket{}, d.wrap(err)
 	}
 	q := &d.queue
 	q.mu.Lock()
@@ -134,7 +135,7 @@ func (d *Device) submit(r *recorder) (*Submission, error) {
 		q.mu.Unlock()
 		if err := d.await(context.Background(), oldest); err != nil {
 			d.discard(r)
-			return nil, err
+			return Ticket{}, err
 		}
 		q.mu.Lock()
 	}
@@ -154,11 +155,14 @@ func (d *Device) submit(r *recorder) (*Submission, error) {
 		}
 		r.release()
 		q.idle = append(q.idle, r)
-		return nil, err
+		return Ticket{}, err
 	}
 	q.sent++
 	r.serial = q.sent
-	r.sub = &Submission{d: d, serial: r.serial, times: r.times}
+	t := Ticket{d, r.serial}
+	if r.sub = sub; sub != nil {
+		sub.Ticket = t
+	}
 	for _, b := range r.used {
 		b.last.Store(r.serial)
 	}
@@ -166,7 +170,7 @@ func (d *Device) submit(r *recorder) (*Submission, error) {
 		q.moved = time.Now()
 	}
 	q.flight = append(q.flight, r)
-	return r.sub, nil
+	return t, nil
 }
 
 // reap retires finished submissions from the head. The caller holds the lock.
@@ -191,15 +195,16 @@ func (q *queue) retire(d *Device, err error) {
 	q.flight = slices.Delete(q.flight, 0, 1)
 	q.done = r.serial
 	q.moved = time.Now()
-	if err == nil && r.times > 0 {
-		ticks := make([]uint64, r.times)
-		if e := r.vk.Times(ticks); e != nil {
-			err = d.wrap(e)
+	if r.sub != nil {
+		if err == nil && r.times > 0 {
+			r.sub.ticks = make([]uint64, r.times)
+			if e := r.vk.Times(r.sub.ticks); e != nil {
+				err = d.wrap(e)
+			}
 		}
-		r.sub.ticks = ticks
+		r.sub.done, r.sub.err = true, err
+		r.sub = nil
 	}
-	r.sub.done, r.sub.err = true, err
-	r.sub = nil
 	r.release()
 	r.retired = true
 	if r.waiters == 0 {
@@ -222,7 +227,9 @@ func (q *queue) giveUp(d *Device) {
 	d.lose()
 	for _, r := range q.flight {
 		q.done = r.serial
-		r.sub.done, r.sub.err = true, d.errLost()
+		if r.sub != nil {
+			r.sub.done, r.sub.err = true, d.errLost()
+		}
 		q.stuck = append(q.stuck, r)
 	}
 	q.flight = nil

@@ -59,6 +59,22 @@ func (d *Device) NewStream() (*Stream, error) {
 	return &Stream{d: d, r: r}, nil
 }
 
+// Restart begins another recording in a stream that was submitted, sent or discarded: NewStream without a new object.
+func (s *Stream) Restart() error {
+	if err := s.d.gate.enter(); err != nil {
+		return err
+	}
+	defer s.d.gate.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.r != nil {
+		return fmt.Errorf("gpu: %w: a stream is restarted that was neither submitted nor discarded", ErrArgument)
+	}
+	var err error
+	s.r, err = s.d.recorder()
+	return err
+}
+
 var errEnded = fmt.Errorf("gpu: %w: the stream was submitted or discarded", ErrClosed)
 
 // begin is the start of every call; end its end.
@@ -260,13 +276,24 @@ func (s *Stream) Timestamp() (int, error) {
 // Submit sends the recording to the device and returns at once, unless very many submissions are in flight. The stream
 // is used up, also when Submit fails.
 func (s *Stream) Submit() (*Submission, error) {
-	if err := s.begin(); err != nil {
+	u := &Submission{}
+	if _, err := s.send(u); err != nil {
 		return nil, err
+	}
+	return u, nil
+}
+
+// Send is Submit where waiting is all that is wanted. With [Stream.Restart] it leaves nothing on the heap.
+func (s *Stream) Send() (Ticket, error) { return s.send(nil) }
+
+func (s *Stream) send(u *Submission) (Ticket, error) {
+	if err := s.begin(); err != nil {
+		return Ticket{}, err
 	}
 	defer s.end()
 	r := s.r
 	s.r = nil
-	return s.d.submit(r)
+	return s.d.submit(r, u)
 }
 
 // Discard drops the recording. After Submit or Discard it does nothing.
@@ -279,11 +306,28 @@ func (s *Stream) Discard() {
 	s.r = nil
 }
 
-// Submission is work that was sent to the device.
-type Submission struct {
+// Ticket is the place in the device's queue of work that was sent to it. The zero value is that of nothing.
+type Ticket struct {
 	d      *Device
 	serial uint64
-	times  int
+}
+
+// Wait waits until the work is done and all before it, or ctx is; the work goes on then. On a lost device it returns
+// [ErrDeviceLost], also where the work was done before.
+func (t Ticket) Wait(ctx context.Context) error {
+	if t.d == nil {
+		return nil
+	}
+	if err := t.d.gate.enter(); err != nil {
+		return err
+	}
+	defer t.d.gate.leave()
+	return t.d.await(ctx, t.serial)
+}
+
+// Submission is work that was sent to the device.
+type Submission struct {
+	Ticket
 
 	// Under the queue's lock:
 	done  bool

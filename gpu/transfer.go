@@ -189,11 +189,8 @@ func (d *Device) copyRaw(b *Buffer, dst uint64, dstOff int64, src uint64, srcOff
 		return 0, fmt.Errorf("gpu: %w: transfer: the buffer was freed", ErrClosed)
 	}
 	r.vk.Copy(dst, dstOff, src, srcOff, n, true)
-	sub, err := d.submit(r)
-	if err != nil {
-		return 0, err
-	}
-	return sub.serial, nil
+	t, err := d.submit(r, nil)
+	return t.serial, err
 }
 
 func (t *staging) close(d *Device) {

@@ -55,13 +55,9 @@ func (c *Cast) Record(s *gpu.Stream, to, from Tensor) error {
 		return nil
 	}
 	for at := 0; at < c.elements; at += c.most {
-		pass, n := *c.pass, min(c.most, c.elements-at)
-		if n < c.most {
-			var err error
-			if pass, err = pass.shortened(c.traits, ceil(ceil(n, 2), c.local), map[string]int{"elements": n}); err != nil {
-				return err
-			}
-		}
+		n := min(c.most, c.elements-at)
+		push := patched(c.pass.module, c.pass.push)
+		push.set("elements", n)
 		run := func(t Tensor, wide bool) span {
 			if wide {
 				return span{Tensor{t.Buf, t.Offset + 4*int64(at)}, n}
@@ -74,7 +70,7 @@ func (c *Cast) Record(s *gpu.Stream, to, from Tensor) error {
 				return err
 			}
 		}
-		if err := pass.record(s, &bound); err != nil {
+		if err := c.pass.recordPart(s, c.traits, ceil(ceil(n, 2), c.local), &push, &bound); err != nil {
 			return err
 		}
 	}

@@ -19,11 +19,12 @@ type Double struct {
 	weights       conv.Shape // zero without
 	biases        int
 	weight, bias  *gpu.Buffer
-	record        func(s *gpu.Stream, t *DoubleTensors) error
+	record        func(s *gpu.Stream, t DoubleTensors) error
 	describe      string
 	workspace     int64
 	views         bool
 	closeSampling func()
+	pieces        *doublePieces // nil where all is bound at once
 }
 
 // DoubleTensors are the operands of a Double, the outputs first:
@@ -87,7 +88,9 @@ func newDouble(m maker, problem any, backward bool, weight, bias []float64) (*Do
 	default:
 		err = fmt.Errorf("kernels: %w: %T in float64", conv.ErrUnsupported, problem)
 	}
-	if err == nil && b.weights != (conv.Shape{}) {
+	if err == nil && b.pieces != nil {
+		err = b.SetWeights(weight, bias)
+	} else if err == nil && b.weights != (conv.Shape{}) {
 		err = b.allocate(weight, bias)
 	}
 	if err != nil {
@@ -117,15 +120,23 @@ func (b *Double) SetWeights(weight, bias []float64) error {
 	if len(weight) != b.weights.Len() || len(bias) != b.biases {
 		return fmt.Errorf("kernels: %w: there are %d weights and %d biases, must be %d and %d", conv.ErrShape, len(weight), len(bias), b.weights.Len(), b.biases)
 	}
-	err := b.device.Upload(b.weight, 0, unsafe.Slice((*byte)(unsafe.Pointer(&weight[0])), 8*len(weight)))
+	if b.pieces != nil {
+		return b.pieces.setWeights(weight, bias)
+	}
+	err := b.device.Upload(b.weight, 0, bytesOfDoubles(weight))
 	if err == nil && b.biases > 0 {
-		err = b.device.Upload(b.bias, 0, unsafe.Slice((*byte)(unsafe.Pointer(&bias[0])), 8*len(bias)))
+		err = b.device.Upload(b.bias, 0, bytesOfDoubles(bias))
 	}
 	return err
 }
 
+// bytesOfDoubles views numbers as bytes.
+func bytesOfDoubles(v []float64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 8*len(v))
+}
+
 // Record records the operator.
-func (b *Double) Record(s *gpu.Stream, t *DoubleTensors) error { return b.record(s, t) }
+func (b *Double) Record(s *gpu.Stream, t DoubleTensors) error { return b.record(s, t) }
 
 // Views reports whether output and input may be ranges of channels.
 func (b *Double) Views() bool { return b.views }
@@ -141,6 +152,9 @@ func (b *Double) Workspace() int64 { return b.workspace }
 func (b *Double) Close() {
 	b.weight.Free()
 	b.bias.Free()
+	if b.pieces != nil {
+		b.pieces.free()
+	}
 	if b.closeSampling != nil {
 		b.closeSampling()
 	}
@@ -177,23 +191,36 @@ const (
 	doubleCut
 	doubleOffsets
 	doubleMasks
+	doubleGoesOn
 )
 
-// record records all dispatches. values replace push constants.
-func (p stepped) record(s *gpu.Stream, flags int, values map[string]int, bound ...span) error {
+// places are where a call's output and input begin in their bindings, and the
+// channels of the tensors that they lie in.
+type places struct{ firstY, cy, firstX, cx int }
+
+// record records all dispatches. With at, output and input may be views.
+func (p stepped) record(s *gpu.Stream, flags int, at *places, bound ...span) error {
 	if p.pass == nil {
 		return nil
 	}
 	var b [maxSpans]span
 	copy(b[:], bound)
+	push := patched(p.module, p.push)
+	if at != nil {
+		push.set("firstY", at.firstY)
+		push.set("cy", at.cy)
+		push.set("firstX", at.firstX)
+		push.set("cx", at.cx)
+	}
 	for from := 0; from == 0 || from < p.terms; from += p.share {
 		to := min(from+p.share, p.terms)
-		step := map[string]int{"from": from, "to": to, "flags": flags}
-		if to == p.terms {
-			step["flags"] |= doubleLast
+		push.set("from", from)
+		push.set("to", to)
+		push.set("flags", flags)
+		if to == p.terms && flags&doubleUnfinished == 0 {
+			push.set("flags", flags|doubleLast)
 		}
-		push := withViews(p.module, withViews(p.module, p.push, values), step)
-		if err := p.recordWith(s, push, &b); err != nil {
+		if err := p.recordWith(s, push.push(), &b); err != nil {
 			return err
 		}
 	}
@@ -237,16 +264,18 @@ const functionRounds = 128
 func (b *Double) planConv(m maker, p conv.Problem, backward bool) error {
 	p = normal(p)
 	b.weights = p.Weight()
-	if err := checkGradient(p, m.traits); err != nil {
+	b.views = !backward
+	if p.Bias && !backward {
+		b.biases = p.K
+	}
+	if err := checkGradient(p, m.traits); errors.Is(err, gpu.ErrTooLarge) {
+		return b.planPieces(m, p, false, backward)
+	} else if err != nil {
 		return err
 	}
 	if backward {
 		return b.planConvBackward(m, p)
 	}
-	if p.Bias {
-		b.biases = p.K
-	}
-	b.views = true
 	v, flags := doubleValues(p)
 	name, terms, rounds := "double_conv2d", p.C/p.Groups*p.R, 1+p.S
 	if p.Deformable() {
@@ -257,20 +286,20 @@ func (b *Double) planConv(m maker, p conv.Problem, backward bool) error {
 	if err != nil {
 		return err
 	}
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
-		y, x, values, err := b.viewed(t, p.Output(), p.Input())
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
+		y, x, places, err := b.viewed(t, p.Output(), p.Input())
 		if err != nil {
 			return err
 		}
 		w, bias := b.constants()
 		if !p.Deformable() {
-			return pass.record(s, flags, values, x, w, bias, y)
+			return pass.record(s, flags, &places, x, w, bias, y)
 		}
 		at, mask, err := samplingSpans(p, t[2].Tensor, t[3].Tensor)
 		if err != nil {
 			return err
 		}
-		return pass.record(s, flags, values, x, w, bias, at, mask, y)
+		return pass.record(s, flags, &places, x, w, bias, at, mask, y)
 	}
 	return nil
 }
@@ -294,8 +323,8 @@ func samplingSpans(p conv.Problem, offset, mask Tensor) (at, m span, err error) 
 }
 
 // viewed binds output and input, which may be ranges of channels, and returns
-// the push constants that say so.
-func (b *Double) viewed(t *DoubleTensors, to, from conv.Shape) (out, in span, values map[string]int, err error) {
+// where they begin.
+func (b *Double) viewed(t DoubleTensors, to, from conv.Shape) (out, in span, p places, err error) {
 	limits := b.device.Info().Limits
 	place := func(v View, name string, shape conv.Shape) (span, int, int) {
 		at, first, channels, e := v.placeOf(8, name, shape, max(limits.StorageAlign, 8), limits.StorageBufferRange)
@@ -306,10 +335,9 @@ func (b *Double) viewed(t *DoubleTensors, to, from conv.Shape) (out, in span, va
 		err = errors.Join(err, e)
 		return at, first, channels
 	}
-	values = map[string]int{}
-	out, values["firstY"], values["cy"] = place(t[0], "the output", to)
-	in, values["firstX"], values["cx"] = place(t[1], "the input", from)
-	return out, in, values, err
+	out, p.firstY, p.cy = place(t[0], "the output", to)
+	in, p.firstX, p.cx = place(t[1], "the input", from)
+	return out, in, p, err
 }
 
 // planConvBackward plans the gradients.
@@ -336,7 +364,7 @@ func (b *Double) planConvBackward(m maker, p conv.Problem) error {
 	weights := plan(weightName, p.K*cg*p.Taps(), p.N*p.Ho, 1+p.Wo, 0)
 	bias := plan("double_grad_bias", p.K, p.N*p.Ho, 1+p.Wo, 0)
 	b.describe = weightName
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		g := [5]span{}
 		sizes := [5]int{p.Input().Len(), p.Weight().Len(), p.K}
 		last := 6
@@ -423,21 +451,24 @@ func inputTerms(p conv.Problem) int {
 func (b *Double) planTransposed(m maker, q conv.Transposed, backward bool) error {
 	p := normal(q.Of)
 	b.weights = p.Weight()
-	if err := checkGradient(p, m.traits); err != nil {
+	flags := 0
+	if q.Bias && !backward {
+		b.biases, flags = p.C, doubleBiased
+	}
+	p.Activation, p.Bias = q.Activation, q.Bias
+	if err := checkGradient(p, m.traits); errors.Is(err, gpu.ErrTooLarge) {
+		return b.planPieces(m, p, true, backward)
+	} else if err != nil {
 		return err
 	}
 	if backward {
+		p.Activation, p.Bias = conv.Activation{}, false
 		return b.planTransposedBackward(m, p)
 	}
-	flags := 0
-	if q.Bias {
-		b.biases, flags = p.C, doubleBiased
-	}
-	p.Activation = q.Activation
 	v, _ := doubleValues(p)
 	pass, err := newStepped(m, "double_conv2d_grad_input", p.N*p.C*p.H, inputTerms(p), 1+p.Wo*(1+p.S), 2*p.W+p.W*functionRounds, v)
 	b.describe = "double_conv2d_grad_input"
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		y, err := doubles("y", t[0].Tensor, p.Input().Len())
 		x, e := doubles("x", t[1].Tensor, p.Output().Len())
 		if err = errors.Join(err, e); err != nil {
@@ -462,7 +493,7 @@ func (b *Double) planTransposedBackward(m maker, p conv.Problem) error {
 	v["k"], v["ho"], v["wo"] = p.C, p.H, p.W // dbias sums dy, the other way's input
 	bias, err := newStepped(m, "double_grad_bias", p.C, p.N*p.H, 1+p.W, 0, v)
 	b.describe = "double_conv2d, double_conv2d_grad_weight"
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		x, err := doubles("x", t[5].Tensor, p.Output().Len())
 		dy, e := doubles("dy", t[6].Tensor, p.Input().Len())
 		if err = errors.Join(err, e); err != nil {
@@ -473,14 +504,18 @@ func (b *Double) planTransposedBackward(m maker, p conv.Problem) error {
 			name  string
 			size  int
 			pass  stepped
-			bound []span
-		}{{"dx", p.Output().Len(), input, []span{dy, w, w}}, {"dweight", b.weights.Len(), weights, []span{dy, x}}, {"dbias", p.C, bias, []span{dy}}} {
+			bound [3]span
+			n     int
+		}{{"dx", p.Output().Len(), input, [3]span{dy, w, w}, 3}, {"dweight", b.weights.Len(), weights, [3]span{dy, x}, 2}, {"dbias", p.C, bias, [3]span{dy}, 1}} {
 			if !t[i].wants() {
 				continue
 			}
 			to, err := doubles(g.name, t[i].Tensor, g.size)
 			if err == nil {
-				err = g.pass.record(s, 0, nil, append(g.bound, to)...)
+				var bound [4]span
+				copy(bound[:], g.bound[:g.n])
+				bound[g.n] = to
+				err = g.pass.record(s, 0, nil, bound[:g.n+1]...)
 			}
 			if err != nil {
 				return err

@@ -16,12 +16,12 @@ func (b *Double) planDCN(m maker, d conv.DCN, backward bool) error {
 		return err
 	}
 	b.describe, b.closeSampling = "double_"+plan.Describe(), plan.Close
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		return plan.Record(s, t[0].Tensor, t[1].Tensor, t[2].Tensor, t[3].Tensor)
 	}
 	if backward {
 		b.workspace = plan.Workspace()
-		b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+		b.record = func(s *gpu.Stream, t DoubleTensors) error {
 			return plan.RecordBackward(s, t[0].Tensor, t[1].Tensor, t[2].Tensor, t[3].Tensor, t[4].Tensor, t[5].Tensor, t[6].Tensor)
 		}
 	}
@@ -33,12 +33,12 @@ func (b *Double) planRoIPool(m maker, q conv.RoIPool, backward bool) error {
 	if err != nil {
 		return err
 	}
-	b.describe = "double_" + plan.Describe()
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+	b.describe, b.closeSampling, b.workspace = "double_"+plan.Describe(), plan.Close, plan.Workspace()
+	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		return plan.Record(s, t[0].Tensor, t[1].Tensor, t[2].Tensor, t[3].Tensor, t[4].Tensor)
 	}
 	if backward {
-		b.record = func(s *gpu.Stream, t *DoubleTensors) error {
+		b.record = func(s *gpu.Stream, t DoubleTensors) error {
 			return plan.RecordBackward(s, t[0].Tensor, t[1].Tensor, t[2].Tensor, t[3].Tensor, t[4].Tensor, t[5].Tensor, t[6].Tensor, t[7].Tensor)
 		}
 	}
@@ -51,7 +51,7 @@ func (b *Double) planScale(plan *Resize, err error) error {
 		return err
 	}
 	b.describe, b.closeSampling, b.workspace, b.views = plan.Describe(), plan.Close, plan.Workspace(), true
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error { return plan.Record(s, t[0], t[1]) }
+	b.record = func(s *gpu.Stream, t DoubleTensors) error { return plan.Record(s, t[0], t[1]) }
 	return nil
 }
 
@@ -66,6 +66,6 @@ func (b *Double) planPair(m maker, p conv.Elementwise) error {
 	n := p.Shape.Len()
 	f, err := newFlat(m, "double_pair", n, []string{"a", "b", "y"}, []int{2 * n, 2 * n, 2 * n}, values)
 	b.describe = "double_pair"
-	b.record = func(s *gpu.Stream, t *DoubleTensors) error { return f.record(s, t[1].Tensor, t[2].Tensor, t[0].Tensor) }
+	b.record = func(s *gpu.Stream, t DoubleTensors) error { return f.record(s, t[1].Tensor, t[2].Tensor, t[0].Tensor) }
 	return err
 }

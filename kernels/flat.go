@@ -9,6 +9,7 @@ import (
 
 	"vkconv/conv"
 	"vkconv/gpu"
+	"vkconv/shaders"
 )
 
 // flat is a plan of one pass over whole tensors, an invocation an element. Where
@@ -21,6 +22,7 @@ type flat struct {
 	names   []string
 	lengths []int // elements of each binding
 	items   int
+	words   int // of an item; 0 where bindings differ
 	most    int // items of a run
 }
 
@@ -33,12 +35,16 @@ const runStep = granule
 func newFlat(m maker, module string, items int, names []string, lengths []int, values map[string]int) (*flat, error) {
 	f := &flat{traits: m.traits, local: localSize(m.traits), names: names, lengths: lengths, items: items, most: items}
 	room := int(min(m.traits.StorageRange/4, math.MaxInt32-1<<20))
+	f.words = lengths[0] / max(items, 1)
+	if slices.ContainsFunc(lengths, func(n int) bool { return n != items*f.words }) {
+		f.words = 0
+	}
 	for i, n := range lengths {
 		if n <= room {
 			continue
 		}
-		f.most = room / runStep * runStep
-		if f.most == 0 || slices.ContainsFunc(lengths, func(n int) bool { return n != items }) {
+		f.most = room / max(f.words, 1) / runStep * runStep
+		if f.most == 0 || f.words == 0 {
 			return nil, fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, names[i], 4*int64(n), m.traits.StorageRange)
 		}
 	}
@@ -56,11 +62,24 @@ func newFlat(m maker, module string, items int, names []string, lengths []int, v
 
 // record records the pass; tensors are its bindings in order.
 func (f *flat) record(s *gpu.Stream, tensors ...Tensor) error {
-	return f.recordPush(s, nil, tensors...)
+	if f.pass == nil {
+		return nil
+	}
+	push := f.patched()
+	return f.recordPush(s, &push, tensors...)
 }
 
-// recordPush is record with other values of some push constants.
-func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tensor) error {
+// patched are the pass's push constants, to be changed for a call; of a plan that does
+// nothing they are none.
+func (f *flat) patched() patch {
+	if f.pass == nil {
+		return patch{module: &shaders.Module{}}
+	}
+	return patched(f.pass.module, f.pass.push)
+}
+
+// recordPush is record with other push constants.
+func (f *flat) recordPush(s *gpu.Stream, push *patch, tensors ...Tensor) error {
 	if f.pass == nil {
 		return nil
 	}
@@ -69,26 +88,17 @@ func (f *flat) recordPush(s *gpu.Stream, values map[string]int, tensors ...Tenso
 			return err
 		}
 	}
-	pass := *f.pass
-	if values != nil {
-		pass.push = withViews(pass.module, pass.push, values)
-	}
 	for at := 0; at < f.items; at += f.most { // in place perhaps, so none twice
 		items := min(f.most, f.items-at)
 		var bound [maxSpans]span
 		for i, t := range tensors {
-			bound[i] = span{Tensor{t.Buf, t.Offset + 4*int64(at)}, f.lengths[i]}
+			bound[i] = span{Tensor{t.Buf, t.Offset + 4*int64(f.words)*int64(at)}, f.lengths[i]}
 			if f.most < f.items {
-				bound[i].elements = items
+				bound[i].elements = f.words * items
 			}
 		}
-		if items < f.most {
-			var err error
-			if pass, err = pass.shortened(f.traits, ceil(items, f.local), map[string]int{"items": items}); err != nil {
-				return err
-			}
-		}
-		if err := pass.record(s, &bound); err != nil {
+		push.set("items", items)
+		if err := f.pass.recordPart(s, f.traits, ceil(items, f.local), push, &bound); err != nil {
 			return err
 		}
 	}
@@ -124,9 +134,13 @@ func (p *Add) Record(s *gpu.Stream, y, a, b Tensor) error { return p.record(s, a
 
 // NewActivation plans y = a(x), both of that shape, as a pass that takes views.
 func NewActivation(d *gpu.Device, shape conv.Shape, a conv.Activation) (*Activation, error) {
+	return newActivation(makerFor(d), shape, a)
+}
+
+func newActivation(m maker, shape conv.Shape, a conv.Activation) (*Activation, error) {
 	values := map[string]int{"activation": int(a.Kind)}
 	values["low"], values["high"] = activationParameters(a)
-	s, err := newScalerWith(makerFor(d), "act", shape, shape, false, false, float32s, values)
+	s, err := newScalerWith(m, "act", shape, shape, false, false, float32s, values)
 	return &Activation{s}, err
 }
 

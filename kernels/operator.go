@@ -59,7 +59,7 @@ func traitsOf(i gpu.Info) traits {
 		SubgroupOps: i.Features.SubgroupOps&needed == needed,
 		Groups:      [3]int{int(i.Limits.Groups[0]), int(i.Limits.Groups[1]), int(i.Limits.Groups[2])},
 		Invocations: int(min(i.Limits.GroupInvocations, i.Limits.GroupSize[0])), SharedMemory: int64(i.Limits.SharedMemory),
-		StorageRange: i.Limits.StorageBufferRange, Loops: loops,
+		StorageRange: i.Limits.StorageBufferRange, Loops: loops, Units: unitsOf(i.Features),
 	}
 }
 
@@ -78,11 +78,13 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		constants = append(constants, gpu.Constant{ID: id, Value: value})
 	}
 	slices.SortFunc(constants, func(a, b gpu.Constant) int { return int(a.ID) - int(b.ID) })
-	module, err := withActivation(l.module, uint32(l.problem.Activation.Kind))
-	if err != nil {
-		return nil, err
+	module, err := moduleOf(l.module), error(nil)
+	if l.parts == 1 {
+		if module, err = withActivation(l.module, uint32(l.problem.Activation.Kind)); err != nil {
+			return nil, err
+		}
 	}
-	if o.pipe, err = d.PipelineWith(module, constants, subgroups(d.Info().Features, l.shape.lanes)); err != nil {
+	if o.pipe, err = d.PipelineWith(module, constants, subgroups(d.Info().Features, max(l.shape.lanes, l.variant.mosaic.lanes))); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)
 	}
 	for i, name := range slotNames {
@@ -176,10 +178,13 @@ func (o *operator) Describe() string {
 		text += fmt.Sprintf("tiles of %d×%d outputs of a channel", s.ty, s.tn)
 	case depthwise:
 		text += fmt.Sprintf("strips of %d columns", s.tn)
-	case sharedProduct, sharedDeform:
+	case sharedProduct, sharedDeform, matrixProduct, matrixDeform:
 		text += fmt.Sprintf("tiles of %d channels × %d outputs in shared memory", s.block, o.variant.columns)
 	default:
 		text += fmt.Sprintf("tiles of %d channels × %d outputs", s.tm, s.tn)
+	}
+	if u := o.variant.mosaic; u.M > 0 {
+		text += fmt.Sprintf(" on matrix units of %d×%d×%d", u.M, u.N, u.K)
 	}
 	if s.taps > 1 {
 		text += fmt.Sprintf(", %d×%d taps at once", s.rows, s.taps)

@@ -26,7 +26,9 @@ func NewSGD(d *gpu.Device, elements int, o conv.SGD) (*SGD, error) {
 
 // Record records a step at learning rate lr.
 func (o *SGD) Record(s *gpu.Stream, parameters, velocity, gradient Tensor, lr float64) error {
-	return o.recordPush(s, map[string]int{"rate": bits(lr)}, gradient, velocity, parameters)
+	push := o.patched()
+	push.set("rate", bits(lr))
+	return o.recordPush(s, &push, gradient, velocity, parameters)
 }
 
 // Adam is a plan of a step of Adam.
@@ -50,11 +52,13 @@ func NewAdam(d *gpu.Device, elements int, o conv.Adam) (*Adam, error) {
 
 // Record records step t at learning rate lr.
 func (o *Adam) Record(s *gpu.Stream, parameters, m, v, gradient Tensor, lr float64, t int) error {
-	values := map[string]int{"size": bits(o.o.StepSize(lr, t)), "root": bits(o.o.Root(t))}
+	push := o.patched()
+	push.set("size", bits(o.o.StepSize(lr, t)))
+	push.set("root", bits(o.o.Root(t)))
 	if o.o.Decoupled {
-		values["shrink"] = bits(lr * o.o.WeightDecay)
+		push.set("shrink", bits(lr*o.o.WeightDecay))
 	}
-	return o.recordPush(s, values, gradient, m, v, parameters)
+	return o.recordPush(s, &push, gradient, m, v, parameters)
 }
 
 // CrossEntropy is a plan of softmax and cross-entropy.

@@ -28,9 +28,9 @@ func (p piece) record(b int, y, x View, in [2]Tensor) error {
 	if !p.banded {
 		return o.recordForward(p.stream, y, x, in[0], in[1])
 	}
-	push := o.push
+	push := patched(o.module, o.push)
 	if whole.Deformable() { // its rows are counted from the band's first
-		push = withViews(o.module, push, map[string]int{"top": whole.Pad.Top - p.row*whole.StrideY})
+		push.set("top", whole.Pad.Top-p.row*whole.StrideY)
 	} else {
 		if b == 0 || whole.Groups > 1 { // the same for every block else
 			if err := p.gather(x); err != nil {
@@ -39,7 +39,7 @@ func (p piece) record(b int, y, x View, in [2]Tensor) error {
 		}
 		x = View{Tensor: Tensor{Buf: p.room[slotX]}}
 	}
-	if err := o.recordFrom(p.stream, push, View{Tensor: Tensor{Buf: p.room[slotY]}}, x, in[0], in[1]); err != nil {
+	if err := o.recordFrom(p.stream, push.push(), View{Tensor: Tensor{Buf: p.room[slotY]}}, x, in[0], in[1]); err != nil {
 		return err
 	}
 	band := rowsOf{width: whole.Wo, height: whole.Ho, row: p.row, rows: p.part.Ho}

@@ -5,8 +5,6 @@ package kernels
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -127,7 +125,8 @@ func (s *scaler) Record(stream *gpu.Stream, to, from View) error {
 
 // record records the pass, in pieces where it has to be.
 func (s *scaler) record(stream *gpu.Stream, to, from scaled, others ...scaled) error {
-	all := append([]scaled{to, from}, others...)
+	list := [maxSpans]scaled{to, from}
+	all := list[:2+copy(list[2:], others)]
 	images, channels, err := s.most(to.view.wide(s.to[1]).Channels, from.view.wide(s.from[1]).Channels)
 	if err != nil {
 		return err
@@ -137,7 +136,8 @@ func (s *scaler) record(stream *gpu.Stream, to, from scaled, others ...scaled) e
 	}
 	for n := range starts(s.to[0], images) {
 		for c := range starts(s.to[1], channels) {
-			part := slices.Clone(all)
+			moved := list
+			part := moved[:len(all)]
 			for i := range part {
 				t := &part[i]
 				t.view = t.view.wide(t.shape[1])
@@ -156,7 +156,7 @@ func (s *scaler) record(stream *gpu.Stream, to, from scaled, others ...scaled) e
 // piece records so many channels of so many images.
 func (s *scaler) piece(stream *gpu.Stream, tensors []scaled, images, channels int) error {
 	var bound [maxSpans]span
-	values := map[string]int{}
+	push, whole := patched(s.pass.module, s.pass.push), true
 	for _, v := range tensors {
 		at, first, channels, err := v.view.placeOf(int64(4*s.as.words), v.name, v.shape, max(s.device.Info().Limits.StorageAlign, 8), s.traits.StorageRange)
 		at.elements *= s.as.words
@@ -170,22 +170,25 @@ func (s *scaler) piece(stream *gpu.Stream, tensors []scaled, images, channels in
 		if v.view.Channels == 0 {
 			continue
 		}
-		axis := map[bool]string{true: "X", false: "Y"}[v.isX]
-		values["first"+axis], values["c"+strings.ToLower(axis)] = first, channels
+		whole = false
+		if v.isX {
+			push.set("firstX", first)
+			push.set("cx", channels)
+		} else {
+			push.set("firstY", first)
+			push.set("cy", channels)
+		}
 	}
 	if s.table != nil {
 		bound[1] = span{Tensor{Buf: s.table}, s.entries}
 	}
-	if len(values) == 0 { // as planned
+	if whole { // as planned
 		return s.pass.record(stream, &bound)
 	}
 	items, tiles := s.work(images, channels)
-	values["c"], values["items"] = channels, items
-	pass, err := s.pass.shortened(s.traits, tiles, values)
-	if err != nil {
-		return err
-	}
-	return pass.record(stream, &bound)
+	push.set("c", channels)
+	push.set("items", items)
+	return s.pass.recordPart(stream, s.traits, tiles, &push, &bound)
 }
 
 // Describe names the kernel.

@@ -77,6 +77,9 @@ const (
 	// drivers compile then. The best counts, since what disturbs a run makes it
 	// longer.
 	tries = 5
+	// quarter is what part of the budget a candidate may use, so that of slow ones
+	// several are tried; one timed run each has.
+	quarter = 4
 	// hopeless is how many times as long as the best so far a first run may take
 	// and be followed by others.
 	hopeless = 1.5
@@ -139,10 +142,11 @@ func (s search) best(ctx context.Context, c []Candidate) (int, error) {
 		return best, nil
 	}
 	// The two may have been measured at different times of a machine that does
-	// other things besides: once more, in turns.
-	for range tries {
+	// other things besides: once more in turns, the first of which is worth its time
+	// even when the budget is spent.
+	for turn := range tries {
 		for _, i := range []int{first, best} {
-			if !s.now().Before(end) {
+			if turn > 0 && !s.now().Before(end) {
 				break
 			}
 			if err := s.once(ctx, open[i], &c[i]); err != nil {
@@ -158,6 +162,9 @@ func (s search) best(ctx context.Context, c []Candidate) (int, error) {
 
 // time times a candidate, to be compared with the best so far, c[best].
 func (s search) time(ctx context.Context, a attempt, c *Candidate, all []Candidate, best int, end time.Time) error {
+	if share := s.now().Add(s.budget / quarter); share.Before(end) {
+		end = share
+	}
 	if _, err := a.run(); err != nil {
 		return err
 	}

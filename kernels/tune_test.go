@@ -88,12 +88,12 @@ func TestSearchBudget(t *testing.T) {
 		runs   []int // of each candidate, the one that is not timed included
 	}{
 		{0, []int{2, 0, 0}},
-		{1, []int{2, 0, 0}},                   // even the guess's: without one there is nothing to compare
-		{350, []int{4, 0, 0}},                 // up at the fourth run's end
-		{601, []int{6, 2, 0}},                 // one run is under way, and one is needed to compare
-		{906, []int{6, 4, 0}},                 // up at 600 + 4 · 80, the fourth's end
-		{time.Hour, []int{11, 11, 2}},         // and once more in turns; the slow one is given up at once
-		{600 + 480 + 180, []int{6, 6, 1 + 1}}, // nothing left for turns
+		{1, []int{2, 0, 0}},           // even the guess's: without one there is nothing to compare
+		{350, []int{3, 3, 0}},         // a quarter is less than a run; up at 200 + 160, one turn follows
+		{601, []int{3, 3, 2}},         // up at 200 + 160 + 300, with a run under way
+		{906, []int{4, 4, 2}},         // a quarter is up in the third run; 840 leave time for one turn
+		{1260, []int{6, 5, 2}},        // 1020 leave time for a turn and a half
+		{time.Hour, []int{11, 11, 2}}, // the slow one is given up at once
 	} {
 		s := stage(t, []float64{1, 2, 3}, 100, 80, 150)
 		chosen, err := s.best(t.Context(), c.budget)

@@ -19,6 +19,8 @@ const (
 	sharedDeform                // shared.comp with DEFORM
 	deform                      // deform.comp
 	deformDepthwise             // deform_depthwise.comp
+	matrixProduct               // matrix.comp
+	matrixDeform                // matrix.comp with DEFORM
 )
 
 // variant is one way to run a kernel. Tile sizes are the shader's defines, see
@@ -27,8 +29,9 @@ type variant struct {
 	module    string
 	kind      kind
 	localSize uint32
-	columns   int // of shared.comp: outputs of a workgroup
-	depth     int // and channels of a step
+	columns   int    // of shared.comp and matrix.comp: outputs of a workgroup
+	depth     int    // and channels of a step
+	mosaic    mosaic // of matrix.comp
 }
 
 // variants is the whole table. Workgroups of 8 and 32: the software drivers
@@ -58,12 +61,16 @@ var variants = []variant{
 	{module: "depthwise_l8_r5", kind: depthwise, localSize: 8},
 	{module: "depthwise_l4_r3", kind: depthwise, localSize: 8},
 	{module: "depthwise_l4_r3e2", kind: depthwise, localSize: 8},
-	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 16},
-	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 128, columns: 64, depth: 16},
-	{module: "shared_conv_m8n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 8},
-	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 16},
-	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 128, columns: 64, depth: 16},
-	{module: "shared_deform_m8n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 8},
+	{module: "shared_conv_32x32", kind: sharedProduct, localSize: 64},
+	{module: "shared_conv_64x64", kind: sharedProduct, localSize: 256},
+	{module: "shared_conv_64x64m8", kind: sharedProduct, localSize: 64},
+	{module: "shared_conv_64x128", kind: sharedProduct, localSize: 128},
+	{module: "shared_conv_128x64", kind: sharedProduct, localSize: 128},
+	{module: "shared_conv_128x128", kind: sharedProduct, localSize: 256},
+	{module: "shared_deform_32x32", kind: sharedDeform, localSize: 64},
+	{module: "shared_deform_64x64", kind: sharedDeform, localSize: 256},
+	{module: "shared_deform_128x64", kind: sharedDeform, localSize: 128},
+	{module: "shared_deform_256x64", kind: sharedDeform, localSize: 256},
 	{module: "deform_m8n2", kind: deform, localSize: 32},
 	{module: "deform_l8_m8n2", kind: deform, localSize: 8},
 	{module: "deform_l8_m32n2", kind: deform, localSize: 8},
@@ -74,6 +81,22 @@ var variants = []variant{
 	{module: "deform_depthwise_m4n2", kind: deformDepthwise, localSize: 32},
 	{module: "deform_depthwise_l8_m8n2", kind: deformDepthwise, localSize: 8},
 	{module: "deform_depthwise_l4_m8n2", kind: deformDepthwise, localSize: 8},
+	{module: "matrix_f16_m2n2", kind: matrixProduct, localSize: 32},
+	{module: "matrix_f16_m2n2", kind: matrixProduct, localSize: 128},
+	{module: "matrix_f16_m4n4", kind: matrixProduct, localSize: 128},
+	{module: "matrix_bf16_m2n2", kind: matrixProduct, localSize: 128},
+	{module: "matrix_bf16_m4n4", kind: matrixProduct, localSize: 128},
+	{module: "matrix_split_m2n2", kind: matrixProduct, localSize: 128},
+	{module: "matrix_split_deform_m2n2", kind: matrixDeform, localSize: 128},
+}
+
+// splits are those whose workgroups share a tile: shared.comp with SPLIT. They
+// take a second pass, see split.go.
+var splits = []variant{
+	{module: "split_conv_32x32", kind: sharedProduct, localSize: 64},
+	{module: "split_conv_64x64", kind: sharedProduct, localSize: 64},
+	{module: "split_deform_32x32", kind: sharedDeform, localSize: 64},
+	{module: "split_deform_64x64", kind: sharedDeform, localSize: 256},
 }
 
 // traits is what of a device decides.
@@ -86,6 +109,10 @@ type traits struct {
 	SharedMemory int64
 	StorageRange int64 // bytes that one binding may span
 	Loops        int   // most rounds of all loops of an invocation; 0: any number
+	Units        units
+	// What the caller allows to be multiplied on them.
+	Operands conv.Type // of all inputs and weights: Float16 and BFloat16 fit as they are
+	Split    bool      // float32 operands may be split
 }
 
 // costs are cycles that a SIMD vector of invocations (or a GPU's subgroup)
@@ -96,9 +123,12 @@ type costs struct {
 	product float64 // a multiplication and an addition
 	hand    float64 // one weight from a lane to all
 	keep    float64 // per accumulator and loop step: carrying it around the loop
-	shared  float64 // a load from shared memory
+	shared  float64 // a load or store of four neighbours in shared memory
 	barrier float64
 	place   float64 // working out a sampling position
+	pass    float64 // another dispatch that waits for the one before
+	index   float64 // per item: working out which it is, mostly divisions of integers
+	unit    float64 // a product on matrix units, of each lane
 }
 
 // machine is what a class of devices costs. The first that fits counts.
@@ -113,14 +143,20 @@ type machine struct {
 // 8 lanes is lavapipe of Mesa 22.3: a load is a loop over the lanes, 0.83 G
 // lane-loads/s make 25 cycles, of four neighbours 51; a store 26; a constant
 // shuffle half a cycle, a broadcast 20. 4 lanes is SwiftShader's Subzero: 19
-// cycles a load, 72 for four, 2.7 a broadcast. product and keep were fitted to
-// whole kernels, TM 16…64 and CHANNELS 1…4. The last two are guesses for
-// devices not measured yet.
+// cycles a load, 72 for four, 2.7 a broadcast. product, keep and index were fitted
+// to whole kernels, TM 16…64 and CHANNELS 1…4: on 8 lanes product and keep lie
+// between the fit on that core (1.4 and 1.5) and the one on a Zen 3 core (0.95 and
+// 0.13), where with these constants the choice of 69 layers takes 1.004 × the time
+// of the fastest kernels (bench/results/tuner.md); unit to those on matrix units, on
+// lavapipe of Mesa 26, which makes the products one by one from shuffled values.
+// The last two are guesses for devices not measured yet: of the last, slots are
+// multiprocessors, with four schedulers each, and a pass is some 3 µs in which all
+// of them wait.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.4, hand: 0.6, keep: 1.5, shared: 30, barrier: 100, place: 250}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250}},
-	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200}},
-	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 52, barrier: 100, place: 250, index: 1850, unit: 21}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 72, barrier: 100, place: 250, index: 2500, unit: 21}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 90, barrier: 100, place: 200, unit: 21}},
+	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000, unit: 0.125}},
 }
 
 func (t traits) machine() machine {
@@ -150,8 +186,11 @@ func shapeOf(m *shaders.Module) shape {
 // shape is its module's tile, put together to a workgroup's in shared.comp.
 func (v variant) shape(m *shaders.Module) shape {
 	s := shapeOf(m)
-	if v.columns > 0 {
-		s.block = s.tm * (int(v.localSize) / (v.columns / s.tn))
+	switch {
+	case v.kind.matrices():
+		s.block = s.tm * v.mosaic.M * v.mosaic.down
+	case v.columns > 0:
+		s.block = m.Defines["ROWS"]
 	}
 	return s
 }
@@ -159,25 +198,32 @@ func (v variant) shape(m *shaders.Module) shape {
 // constants are the variant's specialization constants by name.
 func (v variant) constants() map[string]uint32 {
 	c := map[string]uint32{"localSizeX": v.localSize}
-	if v.columns > 0 {
-		c["columns"], c["depth"] = uint32(v.columns), uint32(v.depth)
+	if v.kind.matrices() {
+		for name, n := range map[string]int{"M": v.mosaic.M, "N": v.mosaic.N, "K": v.mosaic.K, "lanes": v.mosaic.lanes, "across": v.mosaic.across, "depth": v.depth} {
+			c[name] = uint32(n)
+		}
 	}
 	return c
 }
 
 // sharedBytes is what a workgroup of the variant shares.
-func (v variant) sharedBytes(s shape) int64 { return 4 * int64(v.depth) * int64(v.columns+s.block) }
+func (v variant) sharedBytes(s shape) int64 {
+	if v.kind.matrices() {
+		return v.mosaic.bytes(v.depth, v.columns, s.block)
+	}
+	return 2 * 4 * int64(v.depth) * int64(v.columns+s.block) // two tiles of each matrix
+}
 
 func (v variant) String() string { return fmt.Sprintf("%s/%d", v.module, v.localSize) }
 
 // unfit says in a few words why a variant cannot compute a problem, "" where it can.
 func (v variant) unfit(p conv.Problem, t traits, s shape) string {
 	switch v.kind {
-	case product, pointwise, grouped, depthwise, sharedProduct:
+	case product, pointwise, grouped, depthwise, sharedProduct, matrixProduct:
 		if p.Deformable() {
 			return "the convolution is deformable"
 		}
-	case deform, deformDepthwise, sharedDeform:
+	case deform, deformDepthwise, sharedDeform, matrixDeform:
 		if !p.Deformable() {
 			return "the convolution is not deformable"
 		}

@@ -50,15 +50,41 @@ func (v View) placeOf(width int64, name string, shape conv.Shape, align int64, l
 	return at, first, v.Channels, nil
 }
 
-// withViews is a copy of push constants with other values of some members.
-func withViews(m *shaders.Module, push []byte, values map[string]int) []byte {
-	push = slices.Clone(push)
-	for _, member := range m.Push {
-		if v, ok := values[member.Name]; ok {
-			binary.LittleEndian.PutUint32(push[member.Offset:], uint32(v))
+// mostPush is the most bytes of push constants that every device takes, and so all
+// that a kernel has.
+const mostPush = 128
+
+// patch is a copy of push constants in which some members get other values. It lies on
+// the stack, so that a call leaves nothing on the heap.
+type patch struct {
+	module *shaders.Module
+	bytes  [mostPush]byte
+}
+
+func patched(m *shaders.Module, push []byte) (p patch) {
+	p.module = m
+	copy(p.bytes[:], push)
+	return p
+}
+
+// set gives a member another value; one that the kernel does not have is let be.
+func (p *patch) set(name string, value int) {
+	for i := range p.module.Push {
+		if member := &p.module.Push[i]; member.Name == name {
+			binary.LittleEndian.PutUint32(p.bytes[member.Offset:], uint32(value))
 		}
 	}
-	return push
+}
+
+func (p *patch) push() []byte { return p.bytes[:p.module.PushBytes] }
+
+// changed are push constants with other values of some members, to be kept.
+func changed(m *shaders.Module, push []byte, values map[string]int) []byte {
+	p := patched(m, push)
+	for name, v := range values {
+		p.set(name, v)
+	}
+	return slices.Clone(p.push())
 }
 
 // recordForward records the launch, y and x perhaps views. Their places go into
@@ -70,7 +96,7 @@ func (o *operator) recordForward(s *gpu.Stream, y, x View, offset, mask Tensor) 
 // recordFrom is recordForward with push constants that say the rest.
 func (o *operator) recordFrom(s *gpu.Stream, push []byte, y, x View, offset, mask Tensor) error {
 	limits, p := o.device.Info().Limits, &o.problem
-	tensors := [slots]Tensor{slotOffset: offset, slotMask: mask}
+	tensors, patch := [slots]Tensor{slotOffset: offset, slotMask: mask}, patched(o.module, push)
 	var elements [slots]int
 	if p.Deformable() {
 		elements[slotOffset], elements[slotMask] = p.Offset().Len(), p.MaskShape().Len()
@@ -84,15 +110,16 @@ func (o *operator) recordFrom(s *gpu.Stream, push []byte, y, x View, offset, mas
 		name            string
 		shape           conv.Shape
 		first, channels string
-	}{{y, slotY, "y", p.Output(), "firstY", "k"}, {x, slotX, "x", p.Input(), "firstX", "c"}} {
+	}{{y, slotY, "y", o.output(), "firstY", "k"}, {x, slotX, "x", p.Input(), "firstX", "c"}} {
 		at, first, channels, err := v.view.place(v.name, v.shape, max(limits.StorageAlign, 4), limits.StorageBufferRange)
 		if err != nil {
 			return err
 		}
 		tensors[v.slot], elements[v.slot] = at.Tensor, at.elements
 		if v.view.Channels > 0 {
-			push = withViews(o.module, push, map[string]int{v.first: first, v.channels: channels})
+			patch.set(v.first, first)
+			patch.set(v.channels, channels)
 		}
 	}
-	return o.recordWith(s, push, &tensors, &elements)
+	return o.recordWith(s, patch.push(), &tensors, &elements)
 }

@@ -76,6 +76,7 @@ func planWinograd(p conv.Problem, t traits, m conv.Winograd, room int) (w winogr
 		N: 1, C: alpha * alpha * p.C, H: 1, W: w.room, K: alpha * alpha * p.K, Ho: 1, Wo: w.room, R: 1, S: 1,
 		StrideY: 1, StrideX: 1, DilationY: 1, DilationX: 1, Groups: alpha * alpha * p.Groups,
 	}
+	t.Operands = conv.Float32 // of what is transformed
 	if w.product, err = choose(q, t); err != nil {
 		return w, err
 	}
@@ -126,7 +127,7 @@ func newWinograd(d *gpu.Device, p conv.Problem, plan winogradPlan, weight, bias 
 	}
 	for first := 0; first < w.tiles; first += w.room {
 		at := map[string]int{"firstItem": first}
-		w.parts = append(w.parts, winogradPart{withViews(w.in.module, w.in.push, at), withViews(w.out.module, w.out.push, at)})
+		w.parts = append(w.parts, winogradPart{changed(w.in.module, w.in.push, at), changed(w.out.module, w.out.push, at)})
 	}
 	if err = w.check(weight, bias); err != nil {
 		return w, err
@@ -207,20 +208,22 @@ func (w *winograd) recordForward(s *gpu.Stream, y, x View, _, _ Tensor) error {
 	}
 	v, sums := span{Tensor{w.workspace, 0}, w.v}, span{Tensor{w.workspace, w.at}, w.sums}
 	for _, part := range w.parts {
-		in, out := part.in, part.out
+		in, out := patched(w.in.module, part.in), patched(w.out.module, part.out)
 		if x.Channels > 0 {
-			in = withViews(w.in.module, in, map[string]int{"firstX": firstX, "c": channelsX})
+			in.set("firstX", firstX)
+			in.set("c", channelsX)
 		}
 		if y.Channels > 0 {
-			out = withViews(w.out.module, out, map[string]int{"firstY": firstY, "k": channelsY})
+			out.set("firstY", firstY)
+			out.set("k", channelsY)
 		}
-		if err := w.in.recordWith(s, in, &[maxSpans]span{from, v}); err != nil {
+		if err := w.in.recordWith(s, in.push(), &[maxSpans]span{from, v}); err != nil {
 			return err
 		}
 		if err := w.product.record(s, &[slots]Tensor{slotX: v.Tensor, slotY: sums.Tensor}, &[slots]int{slotX: v.elements, slotY: sums.elements}); err != nil {
 			return err
 		}
-		if err := w.out.recordWith(s, out, &[maxSpans]span{sums, {Tensor{Buf: w.bias}, w.problem.K}, to}); err != nil {
+		if err := w.out.recordWith(s, out.push(), &[maxSpans]span{sums, {Tensor{Buf: w.bias}, w.problem.K}, to}); err != nil {
 			return err
 		}
 	}

@@ -32,10 +32,10 @@ func TestBlobsAreFresh(t *testing.T) {
 				t.Errorf("%v: run go generate ./shaders", err)
 				continue
 			}
-			if m.Source != b.Source || !reflect.DeepEqual(m.Defines, b.Defines) {
+			if m.Source != b.Source || !reflect.DeepEqual(m.Defines, b.Defines) || !slices.Equal(m.Needs, b.Needs) {
 				t.Errorf("%s: manifest has %s %v, source %s %v: run go generate ./shaders", b.Name, m.Source, m.Defines, b.Source, b.Defines)
 			}
-			hash, err := spirv.Hash(".", m.Blob, spirv.Recipe())
+			hash, err := spirv.Hash(".", m.Blob, m.Recipe())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -138,6 +138,9 @@ func (l layer) prepare(e *vkconv.Engine, p conv.Problem, params conv.Params, set
 	if set.typ != conv.Float32 {
 		options = append(options, vkconv.Stored(set.typ))
 	}
+	if set.split {
+		options = append(options, vkconv.SplitFloat32())
+	}
 	switch {
 	case p.Deformable() && set.backward:
 		plan, err := e.NewDeformConv2DBackward(p.Input(), weight, p.Weight(), params, d, options...)

@@ -52,6 +52,9 @@ func (r *report) write(w io.Writer) {
 	if r.winograd {
 		pass += ", Winograd allowed"
 	}
+	if r.split {
+		pass += ", operands split for matrix units"
+	}
 	clock := map[string]string{
 		wall:      "milliseconds on the clock",
 		processor: "milliseconds of processors, all threads together, which other programs disturb less",

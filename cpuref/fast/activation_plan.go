@@ -21,19 +21,34 @@ func NewActivation(pool *Pool, shape conv.Shape, a conv.Activation) *Activation 
 
 // Run computes y = a(x), both with images st apart.
 func (p *Activation) Run(ctx context.Context, y, x []float32, st Strides) error {
-	return runPlanes(ctx, p.pool, planeFunc(func(y, x []float32, _ *scratch) {
-		copy(y, x)
-		current.Load().ks.activate(p.a, y)
-	}), p.shape, p.shape, y, x, st)
+	return runPlanes(ctx, p.pool, p, p.shape, p.shape, y, x, st)
+}
+
+func (p *Activation) plane(y, x []float32, _ *scratch) {
+	copy(y, x)
+	current.Load().ks.activate(p.a, y)
 }
 
 // Backward computes dx = dy · a'(x), see [conv.Activation.Derivative].
 func (p *Activation) Backward(ctx context.Context, dx, x, dy []float32) error {
 	n := p.shape.Len()
-	if err := lengths(n, "dx", dx, "x", x, "dy", dy); err != nil {
+	if err := lengths(n, named{"dx", dx}, named{"x", x}, named{"dy", dy}); err != nil {
 		return err
 	}
-	return p.pool.chunks(ctx, n, func(from, to int) { differentiate(p.a, dx[from:to], x[from:to], dy[from:to]) })
+	return each(ctx, p.pool, &slopeRuns, chunks(n), slopeRun{p.a, dx, x, dy})
+}
+
+// slopeRun is a run of that.
+type slopeRun struct {
+	a         conv.Activation
+	dx, x, dy []float32
+}
+
+var slopeRuns freeList[*slopeRun]
+
+func (r *slopeRun) tile(i int, _ *job, _ *scratch) {
+	from, to := chunkOf(i, len(r.x))
+	differentiate(r.a, r.dx[from:to], r.x[from:to], r.dy[from:to])
 }
 
 func differentiate(a conv.Activation, dx, x, dy []float32) {

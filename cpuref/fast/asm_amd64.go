@@ -560,3 +560,23 @@ func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows
 //
 //go:noescape
 func splitRowsAVX2(even *float32, odd *float32, dstStride int, src *float32, srcStride int, rows int, n int)
+
+// winograd4InAVX2 is kernels.winograd4In, n at least 1 vector of 8:
+//
+//	for i := range 8 * n {
+//		d := the 6×6 values a[r*pitch+4*i:][:4], b[r*pitch+4*i:][:2]
+//		dst[(6*r+c)*stride+i] = (Bᵀ·d·B)[r][c]
+//	}
+//
+//go:noescape
+func winograd4InAVX2(dst *float32, stride int, a *float32, b *float32, pitch int, room *float32, n int)
+
+// winograd4OutAVX2 is kernels.winograd4Out, n at least 1 vector of 8:
+//
+//	for i := range 8 * n {
+//		sums := the 6×6 values m[(6*r+c)*stride+i]
+//		rows[r*pitch+4*i:][:4] = (Aᵀ·sums·A + bias)[r]
+//	}
+//
+//go:noescape
+func winograd4OutAVX2(rows *float32, pitch int, m *float32, stride int, room *float32, n int, bias float32)

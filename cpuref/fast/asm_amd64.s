@@ -4359,3 +4359,250 @@ few:
 	JNZ        few
 	VZEROUPPER
 	RET
+
+// func winograd4InAVX2(dst *float32, stride int, a *float32, b *float32, pitch int, room *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·winograd4InAVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         stride+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         b+24(FP), BX
+	MOVQ         pitch+32(FP), SI
+	MOVQ         room+40(FP), DI
+	MOVQ         n+48(FP), R8
+	SHLQ         $0x02, CX
+	SHLQ         $0x02, SI
+	MOVL         $0x40000000, R9
+	VMOVD        R9, X0
+	VBROADCASTSS X0, Y0
+	MOVL         $0x40800000, R9
+	VMOVD        R9, X1
+	VBROADCASTSS X1, Y1
+	MOVL         $0x40a00000, R9
+	VMOVD        R9, X2
+	VBROADCASTSS X2, Y2
+
+vector:
+	MOVQ DX, R9
+	MOVQ BX, R10
+	MOVQ DI, R12
+	MOVQ $0x0000000000000006, R11
+
+row:
+	VMOVUPS      (R9), X3
+	VINSERTF128  $0x01, 64(R9), Y3, Y4
+	VMOVUPS      16(R9), X3
+	VINSERTF128  $0x01, 80(R9), Y3, Y5
+	VMOVUPS      32(R9), X3
+	VINSERTF128  $0x01, 96(R9), Y3, Y6
+	VMOVUPS      48(R9), X3
+	VINSERTF128  $0x01, 112(R9), Y3, Y7
+	VUNPCKLPS    Y5, Y4, Y8
+	VUNPCKLPS    Y7, Y6, Y9
+	VUNPCKLPD    Y9, Y8, Y10
+	VUNPCKHPD    Y9, Y8, Y8
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKHPS    Y7, Y6, Y5
+	VUNPCKLPD    Y5, Y4, Y6
+	VUNPCKHPD    Y5, Y4, Y4
+	VMOVUPS      (R10), X3
+	VINSERTF128  $0x01, 64(R10), Y3, Y5
+	VMOVUPS      16(R10), X3
+	VINSERTF128  $0x01, 80(R10), Y3, Y7
+	VMOVUPS      32(R10), X3
+	VINSERTF128  $0x01, 96(R10), Y3, Y9
+	VMOVUPS      48(R10), X3
+	VINSERTF128  $0x01, 112(R10), Y3, Y11
+	VUNPCKLPS    Y7, Y5, Y5
+	VUNPCKLPS    Y11, Y9, Y7
+	VUNPCKLPD    Y7, Y5, Y9
+	VUNPCKHPD    Y7, Y5, Y5
+	VMOVAPS      Y9, Y7
+	VFNMADD231PS Y1, Y6, Y7
+	VMOVAPS      Y4, Y11
+	VFNMADD231PS Y1, Y8, Y11
+	VSUBPS       Y6, Y9, Y12
+	VSUBPS       Y8, Y4, Y13
+	VFNMADD231PS Y2, Y6, Y9
+	VFMADD231PS  Y1, Y10, Y9
+	VFNMADD231PS Y2, Y4, Y5
+	VFMADD231PS  Y1, Y8, Y5
+	VADDPS       Y11, Y7, Y8
+	VSUBPS       Y11, Y7, Y7
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y0, Y13, Y6
+	VFNMADD231PS Y0, Y13, Y12
+	VMOVUPS      Y9, (R12)
+	VMOVUPS      Y8, 32(R12)
+	VMOVUPS      Y7, 64(R12)
+	VMOVUPS      Y6, 96(R12)
+	VMOVUPS      Y12, 128(R12)
+	VMOVUPS      Y5, 160(R12)
+	ADDQ         SI, R9
+	ADDQ         SI, R10
+	ADDQ         $0x000000c0, R12
+	DECQ         R11
+	JNZ          row
+	MOVQ         DI, R12
+	MOVQ         AX, R9
+	LEAQ         (CX)(CX*2), R10
+	LEAQ         (R10)(R10*1), R10
+	MOVQ         $0x0000000000000006, R11
+
+column:
+	VMOVUPS      (R12), Y4
+	VMOVUPS      192(R12), Y5
+	VMOVUPS      384(R12), Y6
+	VMOVUPS      576(R12), Y7
+	VMOVUPS      768(R12), Y8
+	VMOVUPS      960(R12), Y9
+	VMOVAPS      Y8, Y10
+	VFNMADD231PS Y1, Y6, Y10
+	VMOVAPS      Y7, Y11
+	VFNMADD231PS Y1, Y5, Y11
+	VSUBPS       Y6, Y8, Y12
+	VSUBPS       Y5, Y7, Y13
+	VFNMADD231PS Y2, Y6, Y8
+	VFMADD231PS  Y1, Y4, Y8
+	VFNMADD231PS Y2, Y7, Y9
+	VFMADD231PS  Y1, Y5, Y9
+	VADDPS       Y11, Y10, Y5
+	VSUBPS       Y11, Y10, Y10
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  Y0, Y13, Y6
+	VFNMADD231PS Y0, Y13, Y12
+	MOVQ         R9, R13
+	VMOVUPS      Y8, (R13)
+	ADDQ         R10, R13
+	VMOVUPS      Y5, (R13)
+	ADDQ         R10, R13
+	VMOVUPS      Y10, (R13)
+	ADDQ         R10, R13
+	VMOVUPS      Y6, (R13)
+	ADDQ         R10, R13
+	VMOVUPS      Y12, (R13)
+	ADDQ         R10, R13
+	VMOVUPS      Y9, (R13)
+	ADDQ         CX, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNZ          column
+	ADDQ         $0x20, AX
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         R8
+	JNZ          vector
+	VZEROUPPER
+	RET
+
+// func winograd4OutAVX2(rows *float32, pitch int, m *float32, stride int, room *float32, n int, bias float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·winograd4OutAVX2(SB), NOSPLIT, $0-52
+	MOVQ         rows+0(FP), AX
+	MOVQ         pitch+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         room+32(FP), SI
+	MOVQ         n+40(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, CX
+	VBROADCASTSS bias+48(FP), Y0
+	MOVL         $0x40000000, R8
+	VMOVD        R8, X1
+	VBROADCASTSS X1, Y1
+	MOVL         $0x40800000, R8
+	VMOVD        R8, X2
+	VBROADCASTSS X2, Y2
+	MOVL         $0x41000000, R8
+	VMOVD        R8, X3
+	VBROADCASTSS X3, Y3
+	LEAQ         (BX)(BX*2), R8
+	ADDQ         R8, R8
+
+vector:
+	MOVQ DX, R9
+	MOVQ SI, R10
+	MOVQ $0x0000000000000006, R11
+
+column:
+	MOVQ        R9, R12
+	VMOVUPS     (R12), Y4
+	ADDQ        R8, R12
+	VMOVUPS     (R12), Y5
+	ADDQ        R8, R12
+	VMOVUPS     (R12), Y6
+	ADDQ        R8, R12
+	VMOVUPS     (R12), Y7
+	ADDQ        R8, R12
+	VMOVUPS     (R12), Y8
+	ADDQ        R8, R12
+	VMOVUPS     (R12), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y5
+	VADDPS      Y8, Y7, Y6
+	VSUBPS      Y8, Y7, Y7
+	VADDPS      Y10, Y4, Y4
+	VADDPS      Y6, Y4, Y4
+	VADDPS      Y5, Y9, Y9
+	VFMADD231PS Y3, Y7, Y9
+	VFMADD231PS Y1, Y7, Y5
+	VFMADD231PS Y2, Y6, Y10
+	VMOVUPS     Y4, (R10)
+	VMOVUPS     Y5, 192(R10)
+	VMOVUPS     Y10, 384(R10)
+	VMOVUPS     Y9, 576(R10)
+	ADDQ        BX, R9
+	ADDQ        $0x20, R10
+	DECQ        R11
+	JNZ         column
+	MOVQ        SI, R10
+	MOVQ        AX, R9
+	MOVQ        $0x0000000000000004, R11
+
+row:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VMOVUPS      64(R10), Y6
+	VMOVUPS      96(R10), Y7
+	VMOVUPS      128(R10), Y8
+	VMOVUPS      160(R10), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y5, Y9, Y9
+	VFMADD231PS  Y3, Y7, Y9
+	VFMADD231PS  Y1, Y7, Y5
+	VFMADD231PS  Y2, Y6, Y10
+	VADDPS       Y0, Y4, Y4
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y10, Y10
+	VADDPS       Y0, Y9, Y9
+	VUNPCKLPS    Y5, Y4, Y6
+	VUNPCKLPS    Y9, Y10, Y7
+	VUNPCKLPD    Y7, Y6, Y8
+	VMOVUPS      X8, (R9)
+	VEXTRACTF128 $0x01, Y8, 64(R9)
+	VUNPCKHPD    Y7, Y6, Y6
+	VMOVUPS      X6, 16(R9)
+	VEXTRACTF128 $0x01, Y6, 80(R9)
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKHPS    Y9, Y10, Y5
+	VUNPCKLPD    Y5, Y4, Y6
+	VMOVUPS      X6, 32(R9)
+	VEXTRACTF128 $0x01, Y6, 96(R9)
+	VUNPCKHPD    Y5, Y4, Y4
+	VMOVUPS      X4, 48(R9)
+	VEXTRACTF128 $0x01, Y4, 112(R9)
+	ADDQ         CX, R9
+	ADDQ         $0x000000c0, R10
+	DECQ         R11
+	JNZ          row
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x20, DX
+	DECQ         DI
+	JNZ          vector
+	VZEROUPPER
+	RET

@@ -20,115 +20,132 @@ func NewBatchNorm(pool *Pool, b conv.BatchNorm) *BatchNorm {
 	return &BatchNorm{"plain Go, a channel at a time, sums in float64", pool, b}
 }
 
-// check refuses operands of other lengths.
-func (n *BatchNorm) check(channels []any, tensors ...any) error {
-	if err := lengths(n.b.C, channels...); err != nil {
-		return err
-	}
-	return lengths(n.b.Input().Len(), tensors...)
-}
-
 // Train computes y and the moments of the batch, and moves the running ones unless
 // they are nil.
 func (n *BatchNorm) Train(ctx context.Context, y, mean, variance, runningMean, runningVar, x, weight, bias []float32) error {
-	channels := []any{"mean", mean, "variance", variance, "weight", weight, "bias", bias}
-	if runningMean != nil || runningVar != nil {
-		channels = append(channels, "running mean", runningMean, "running variance", runningVar)
-	}
-	if err := n.check(channels, "y", y, "x", x); err != nil {
+	if err := lengths(n.b.C, named{"mean", mean}, named{"variance", variance}, named{"weight", weight}, named{"bias", bias}); err != nil {
 		return err
 	}
-	b := n.b
-	m, keep := float64(b.Count()), 1-b.Momentum
-	return n.pool.each(ctx, b.C, func(c int) {
-		sum, squares := 0.0, 0.0
-		n.channel(c, func(i, to int) {
-			for _, v := range x[i:to] {
-				sum += float64(v)
-			}
-		})
-		mu := sum / m
-		n.channel(c, func(i, to int) {
-			for _, v := range x[i:to] {
-				d := float64(v) - mu
-				squares += d * d
-			}
-		})
-		mean[c], variance[c] = float32(mu), float32(squares/m)
-		if runningMean != nil {
-			runningMean[c] = keep*runningMean[c] + b.Momentum*float32(mu)
-			runningVar[c] = keep*runningVar[c] + b.Momentum*float32(squares/(m-1))
+	if runningMean != nil || runningVar != nil {
+		if err := lengths(n.b.C, named{"running mean", runningMean}, named{"running variance", runningVar}); err != nil {
+			return err
 		}
-		n.normalize(c, y, x, weight, bias, mean, variance)
-	})
+	}
+	if err := lengths(n.b.Input().Len(), named{"y", y}, named{"x", x}); err != nil {
+		return err
+	}
+	return each(ctx, n.pool, &normRuns, n.b.C, normRun{BatchNorm: n, unit: (*normRun).train,
+		y: y, x: x, weight: weight, bias: bias, mean: mean, variance: variance, runningMean: runningMean, runningVar: runningVar})
 }
 
 // Run computes y with given moments.
 func (n *BatchNorm) Run(ctx context.Context, y, x, weight, bias, mean, variance []float32) error {
-	if err := n.check([]any{"mean", mean, "variance", variance, "weight", weight, "bias", bias}, "y", y, "x", x); err != nil {
+	if err := lengths(n.b.C, named{"mean", mean}, named{"variance", variance}, named{"weight", weight}, named{"bias", bias}); err != nil {
 		return err
 	}
-	return n.pool.each(ctx, n.b.C, func(c int) { n.normalize(c, y, x, weight, bias, mean, variance) })
+	if err := lengths(n.b.Input().Len(), named{"y", y}, named{"x", x}); err != nil {
+		return err
+	}
+	return each(ctx, n.pool, &normRuns, n.b.C, normRun{BatchNorm: n, unit: (*normRun).normalize, y: y, x: x, weight: weight, bias: bias, mean: mean, variance: variance})
 }
 
-func (n *BatchNorm) normalize(c int, y, x, weight, bias, mean, variance []float32) {
-	mu, scale, shift := mean[c], weight[c]*n.scale(variance[c]), bias[c]
-	n.channel(c, func(i, to int) {
-		y, x := y[i:to], x[i:to]
+// Backward computes the gradients of training that are not nil, given the moments
+// of the batch.
+func (n *BatchNorm) Backward(ctx context.Context, dx, dweight, dbias, x, dy, weight, mean, variance []float32) error {
+	if err := lengths(n.b.C, named{"weight", weight}, named{"mean", mean}, named{"variance", variance}); err != nil {
+		return err
+	}
+	if err := given(n.b.C, named{"dweight", dweight}, named{"dbias", dbias}); err != nil {
+		return err
+	}
+	if err := lengths(n.b.Input().Len(), named{"x", x}, named{"dy", dy}); err != nil {
+		return err
+	}
+	if err := given(n.b.Input().Len(), named{"dx", dx}); err != nil {
+		return err
+	}
+	return each(ctx, n.pool, &normRuns, n.b.C, normRun{BatchNorm: n, unit: (*normRun).differentiate,
+		x: x, dy: dy, weight: weight, mean: mean, variance: variance, dx: dx, dweight: dweight, dbias: dbias})
+}
+
+// normRun is a run of one: what it does with a channel, and the operands.
+type normRun struct {
+	*BatchNorm
+	unit                    func(r *normRun, c int)
+	y, x, weight, bias      []float32
+	mean, variance          []float32
+	runningMean, runningVar []float32
+	dy, dx, dweight, dbias  []float32
+}
+
+var normRuns freeList[*normRun]
+
+func (r *normRun) tile(c int, _ *job, _ *scratch) { r.unit(r, c) }
+
+func (r *normRun) train(c int) {
+	b := &r.b
+	m, keep := float64(b.Count()), 1-b.Momentum
+	sum, squares := 0.0, 0.0
+	r.channel(c, func(i, to int) {
+		for _, v := range r.x[i:to] {
+			sum += float64(v)
+		}
+	})
+	mu := sum / m
+	r.channel(c, func(i, to int) {
+		for _, v := range r.x[i:to] {
+			d := float64(v) - mu
+			squares += d * d
+		}
+	})
+	r.mean[c], r.variance[c] = float32(mu), float32(squares/m)
+	if r.runningMean != nil {
+		r.runningMean[c] = keep*r.runningMean[c] + b.Momentum*float32(mu)
+		r.runningVar[c] = keep*r.runningVar[c] + b.Momentum*float32(squares/(m-1))
+	}
+	r.normalize(c)
+}
+
+func (r *normRun) normalize(c int) {
+	mu, scale, shift := r.mean[c], r.weight[c]*r.scale(r.variance[c]), r.bias[c]
+	r.channel(c, func(i, to int) {
+		y, x := r.y[i:to], r.x[i:to]
 		for i, v := range x {
 			y[i] = (v-mu)*scale + shift
 		}
 	})
 }
 
-func (n *BatchNorm) scale(variance float32) float32 {
-	return float32(1 / math.Sqrt(float64(variance)+float64(n.b.Eps)))
+func (r *normRun) differentiate(c int) {
+	m, mu, root := float64(r.b.Count()), r.mean[c], r.scale(r.variance[c])
+	var db, dot float64
+	r.channel(c, func(i, to int) {
+		x, dy := r.x[i:to], r.dy[i:to]
+		for i, d := range dy {
+			db += float64(d)
+			dot += float64(d) * float64((x[i]-mu)*root)
+		}
+	})
+	if r.dweight != nil {
+		r.dweight[c] = float32(dot)
+	}
+	if r.dbias != nil {
+		r.dbias[c] = float32(db)
+	}
+	if r.dx == nil {
+		return
+	}
+	scale, less, slope := r.weight[c]*root, float32(db/m), float32(dot/m)
+	r.channel(c, func(i, to int) {
+		dx, x, dy := r.dx[i:to], r.x[i:to], r.dy[i:to]
+		for i, d := range dy {
+			dx[i] = scale * (d - less - (x[i]-mu)*root*slope)
+		}
+	})
 }
 
-// Backward computes the gradients of training that are not nil, given the moments
-// of the batch.
-func (n *BatchNorm) Backward(ctx context.Context, dx, dweight, dbias, x, dy, weight, mean, variance []float32) error {
-	channels, tensors := []any{"weight", weight, "mean", mean, "variance", variance}, []any{"x", x, "dy", dy}
-	if dweight != nil {
-		channels = append(channels, "dweight", dweight)
-	}
-	if dbias != nil {
-		channels = append(channels, "dbias", dbias)
-	}
-	if dx != nil {
-		tensors = append(tensors, "dx", dx)
-	}
-	if err := n.check(channels, tensors...); err != nil {
-		return err
-	}
-	m := float64(n.b.Count())
-	return n.pool.each(ctx, n.b.C, func(c int) {
-		mu, r := mean[c], n.scale(variance[c])
-		var db, dot float64
-		n.channel(c, func(i, to int) {
-			x, dy := x[i:to], dy[i:to]
-			for i, d := range dy {
-				db += float64(d)
-				dot += float64(d) * float64((x[i]-mu)*r)
-			}
-		})
-		if dweight != nil {
-			dweight[c] = float32(dot)
-		}
-		if dbias != nil {
-			dbias[c] = float32(db)
-		}
-		if dx == nil {
-			return
-		}
-		scale, less, slope := weight[c]*r, float32(db/m), float32(dot/m)
-		n.channel(c, func(i, to int) {
-			dx, x, dy := dx[i:to], x[i:to], dy[i:to]
-			for i, d := range dy {
-				dx[i] = scale * (d - less - (x[i]-mu)*r*slope)
-			}
-		})
-	})
+func (n *BatchNorm) scale(variance float32) float32 {
+	return float32(1 / math.Sqrt(float64(variance)+float64(n.b.Eps)))
 }
 
 // channel calls f with the ranges of a channel's planes.

@@ -20,17 +20,27 @@ type Conv2D struct {
 	*layout
 	runs      bool // vectors are mostly made of at most two runs of pixels
 	depthwise *depthwise
-	winograd  *winograd
+	winograd  transformed // nil where nothing is transformed
+}
+
+// transformed is a plan of Winograd's algorithm.
+type transformed interface {
+	setWeights(weight, bias []float32)
+	tile(i int, y, x []float32, s *scratch)
+	tiles() int
+	bytes() int64
+	describe() string
 }
 
 // Option changes how a plan computes.
 type Option uint8
 
 // AllowWinograd lets a plan compute 3×3 convolutions of stride 1, at any dilation
-// up to a quarter of the output, by Winograd's F(2×2, 3×3) where that saves: less
-// than half the multiplications, but sums that cancel, so that results are only
-// within [WinogradBounds], not within [conv.Sum.Bound], and an infinite input
-// makes NaN. [Conv2D.Describe] tells whether a plan does.
+// up to a quarter of the output, by Winograd's F(4×4, 3×3), dilated and small ones
+// by F(2×2, 3×3), where that saves: a quarter or half of the multiplications, but
+// sums that cancel, so that results are only within [conv.Winograd.Bounds], not
+// within [conv.Sum.Bound], and an infinite input makes NaN. [Conv2D.Describe] tells
+// whether a plan does.
 const AllowWinograd Option = 1
 
 // NewConv2D packs weight (K×C/groups×R×S) and bias (K elements, only looked at
@@ -48,6 +58,8 @@ func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32, options ...Op
 	c := &Conv2D{layout: l}
 	c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
 	switch {
+	case slices.Contains(options, AllowWinograd) && winogradWorth(p) && winograd4Worth(l.ks, p):
+		c.winograd = newWinograd4(l.ks, pool.workers, p)
 	case slices.Contains(options, AllowWinograd) && winogradWorth(p):
 		c.winograd = newWinograd(l.ks, pool.workers, p)
 	case l.cg == 1 && l.kg <= depthwiseOutputs && p.R <= depthRows:

@@ -28,7 +28,7 @@
 // A tap that meets only padding in a tile is skipped, and outputs are cut into
 // zones where that saves much (zones.go). Groups of one channel are computed row
 // by row (depthwise.go), and 3×3 by Winograd's algorithm if the caller allows it
-// (winograd.go). A deformable tile has a sampling plan (addresses, weights·mask)
+// (winograd4.go; dilated and small ones winograd.go). A deformable tile has a sampling plan (addresses, weights·mask)
 // per tap, which serves all channels of its offset group; samples go straight into
 // the panel. Memory beyond inputs, outputs and packed weights is the workers'
 // panels: see [Conv2D.Workspace].

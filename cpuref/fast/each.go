@@ -7,29 +7,56 @@ import (
 	"vkconv/conv"
 )
 
-// each is a plan made of a function of the work unit.
-type each func(i int)
-
-func (f each) tile(i int, _ *job, _ *scratch) { f(i) }
-
-// run calls f(0) … f(n−1) on the workers.
-func (p *Pool) each(ctx context.Context, n int, f func(i int)) error {
-	return p.run(ctx, each(f), n, nil, nil, nil, nil)
+// each runs a simple plan's work units; run is what this run of it takes, its operands
+// first of all. list keeps that for later runs, so that they allocate nothing.
+func each[R any, P interface {
+	*R
+	tiler
+}](ctx context.Context, pool *Pool, list *freeList[P], units int, run R) error {
+	r := list.get()
+	if r == nil {
+		r = new(R)
+	}
+	*r = run
+	err := pool.run(ctx, r, units, nil, nil, nil, nil)
+	*r = *new(R)
+	list.put(r)
+	return err
 }
 
 // chunk is how many elements of a tensor a unit of element-wise work takes.
 const chunk = 8 << 10
 
-// chunks calls f with the ranges of n elements, on the workers.
-func (p *Pool) chunks(ctx context.Context, n int, f func(from, to int)) error {
-	return p.each(ctx, (n+chunk-1)/chunk, func(i int) { f(i*chunk, min((i+1)*chunk, n)) })
+// chunks is how many units n elements are.
+func chunks(n int) int { return (n + chunk - 1) / chunk }
+
+// chunkOf returns the elements of a unit.
+func chunkOf(i, n int) (from, to int) { return i * chunk, min((i+1)*chunk, n) }
+
+// named is an operand with its name.
+type named struct {
+	name string
+	s    []float32
 }
 
-// lengths refuses operands of other lengths than n; they come with their names.
-func lengths(n int, operands ...any) error {
-	for i := 0; i < len(operands); i += 2 {
-		if s := operands[i+1].([]float32); len(s) != n {
-			return fmt.Errorf("fast: %s has %d elements, must have %d: %w", operands[i], len(s), n, conv.ErrShape)
+// lengths refuses operands of other lengths than n.
+func lengths(n int, operands ...named) error {
+	for i := range operands {
+		if o := &operands[i]; len(o.s) != n {
+			return fmt.Errorf("fast: %s has %d elements, must have %d: %w", o.name, len(o.s), n, conv.ErrShape)
+		}
+	}
+	return nil
+}
+
+// given is lengths without operands that are nil.
+func given(n int, operands ...named) error {
+	for i := range operands {
+		if operands[i].s == nil {
+			continue
+		}
+		if err := lengths(n, operands[i]); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -65,6 +65,7 @@ func everyOperation(t *testing.T, pool *Pool) (list []operation) {
 		{"far replicated", 4, 6, 12, 12, 3, 3, conv.Params{Padding: conv.Pad(40), Dilation: [2]int{40, 40}, Mode: conv.Replicate}, false, nil},
 		{"depthwise", 32, 32, 28, 28, 3, 3, conv.Params{Padding: conv.Pad(1), Groups: 32}, false, nil},
 		{"depthwise strided", 32, 64, 29, 28, 5, 5, conv.Params{Padding: conv.Pad(2), Stride: [2]int{2, 2}, Groups: 32}, false, nil},
+		{"winograd, large tiles", 16, 72, 38, 39, 3, 3, conv.Params{Padding: conv.Pad(1)}, false, []Option{AllowWinograd}},
 		{"winograd", 16, 24, 24, 24, 3, 3, conv.Params{Padding: conv.Pad(2), Dilation: [2]int{2, 2}}, false, []Option{AllowWinograd}},
 		{"deformable", 24, 40, 22, 23, 3, 3, conv.Params{Padding: conv.Pad(1)}, true, nil},
 		{"deformable grouped", 24, 48, 20, 20, 3, 3, conv.Params{Padding: conv.Pad(2), Dilation: [2]int{2, 2}, Groups: 2}, true, nil},

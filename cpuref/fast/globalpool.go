@@ -69,11 +69,6 @@ type planer interface {
 	plane(y, x []float32, s *scratch)
 }
 
-// planeFunc is one made of a function.
-type planeFunc func(y, x []float32, s *scratch)
-
-func (f planeFunc) plane(y, x []float32, s *scratch) { f(y, x, s) }
-
 // planes is a run of one.
 type planes struct {
 	channels                       int

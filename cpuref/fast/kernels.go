@@ -77,6 +77,15 @@ type kernels struct {
 	// a multiple of lanes.
 	winogradOut func(top, bottom, m []float32, stride, n int, bias float32)
 
+	// winograd4In transforms 6×6 inputs d[r][c] = a[r·pitch+4i+c], c < 4, and
+	// b[r·pitch+4i+c−4] behind, to dst[(6r+c)·stride+i] = (BᵀdB)[r][c], for i < n, a
+	// multiple of lanes; b has as many elements as a. room is wino4Room floats.
+	winograd4In func(dst []float32, stride int, a, b []float32, pitch int, room []float32, n int)
+
+	// winograd4Out transforms 6×6 sums s[r][c] = m[(6r+c)·stride+i], i < n, a multiple
+	// of lanes, to 4×4 outputs rows[r·pitch+4i+c] = (AᵀsA)[r][c] + bias.
+	winograd4Out func(rows []float32, pitch int, m []float32, stride int, room []float32, n int, bias float32)
+
 	gradKernels
 
 	// peak makes turns × 14 independent vector multiply-adds.

@@ -11,11 +11,11 @@ import (
 func machineKernels() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx512", lanes: 16, nv: 3, rows: []int{8, 4, 2, 1},
-			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, sampleAdd: sampleAddQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, peak: peakAVX512})
+			gemm: gemmAVX512, pack: packRunsAVX512, packEven: packEvensAVX512, sample: sampleQuads, sampleAdd: sampleAddQuads, planeFMA: planeAVX512, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX512, winogradOut: winoOutAVX512, winograd4In: wino4In, winograd4Out: wino4Out, peak: peakAVX512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		sets = append(sets, &kernels{name: "avx2", lanes: 8, nv: 3, rows: []int{4, 2, 1},
-			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, sampleAdd: sampleAddQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, peak: peakAVX2})
+			gemm: gemmAVX2, pack: packRunsAVX2, packEven: packEvensAVX2, sample: sampleQuads, sampleAdd: sampleAddQuads, planeFMA: planeAVX2, copyRows: copyRowsWide, splitRows: splitRowsWide, clamp: clampWide, winogradIn: winoInAVX2, winogradOut: winoOutAVX2, winograd4In: wino4In, winograd4Out: wino4Out, peak: peakAVX2})
 	}
 	return sets
 }
@@ -205,6 +205,24 @@ func winoInAVX2(v []float32, stride, n int) {
 func winoOutAVX2(top, bottom, m []float32, stride, n int, bias float32) {
 	_, _, _ = top[2*n-1], bottom[2*n-1], m[15*stride+n-1]
 	winogradOutAVX2(&top[0], &bottom[0], &m[0], stride, n/8, bias)
+}
+
+// wino4In and wino4Out serve AVX-512 too: they wait for the memory, and its products are most of the time.
+
+func wino4In(dst []float32, stride int, a, b []float32, pitch int, room []float32, n int) {
+	if n < 8 {
+		return
+	}
+	_, _, _, _ = dst[35*stride+n-1], a[5*pitch+4*n-1], b[5*pitch+4*n-1], room[wino4Room-1]
+	winograd4InAVX2(&dst[0], stride, &a[0], &b[0], pitch, &room[0], n/8)
+}
+
+func wino4Out(rows []float32, pitch int, m []float32, stride int, room []float32, n int, bias float32) {
+	if n < 8 {
+		return
+	}
+	_, _, _ = rows[3*pitch+4*n-1], m[35*stride+n-1], room[wino4Room-1]
+	winograd4OutAVX2(&rows[0], pitch, &m[0], stride, &room[0], n/8, bias)
 }
 
 func clampWide(y []float32, lo, hi float32) {

@@ -10,7 +10,7 @@ import (
 var portable = kernels{
 	name: "go", lanes: 8, nv: 3, rows: []int{3, 1},
 	gemm: gemmGo, sample: sampleGo, sampleAdd: sampleAddGo, planeFMA: planeFMAGo, copyRows: copyRowsGo, splitRows: splitRowsGo, clamp: clampGo,
-	winogradIn: winogradInGo, winogradOut: winogradOutGo, peak: peakGo,
+	winogradIn: winogradInGo, winogradOut: winogradOutGo, winograd4In: winograd4InGo, winograd4Out: winograd4OutGo, peak: peakGo,
 }
 
 // gemmGo walks a panel in strips two (mr = 3) or four (mr = 1) pixels wide: six

@@ -21,17 +21,19 @@ func NewWindow(pool *Pool, p conv.Pool) *Window {
 
 // Run computes y (N×C×Ho×Wo) from x (N×C×H×W), both with images st apart.
 func (w *Window) Run(ctx context.Context, y, x []float32, st Strides) error {
-	return runPlanes(ctx, w.pool, planeFunc(func(y, x []float32, _ *scratch) {
-		for oy := range w.p.Ho {
-			for ox := range w.p.Wo {
-				if w.p.Maximum {
-					y[oy*w.p.Wo+ox], _ = w.maximum(x, oy, ox)
-				} else {
-					y[oy*w.p.Wo+ox] = w.mean(x, oy, ox)
-				}
+	return runPlanes(ctx, w.pool, w, w.p.Output(), w.p.Input(), y, x, st)
+}
+
+func (w *Window) plane(y, x []float32, _ *scratch) {
+	for oy := range w.p.Ho {
+		for ox := range w.p.Wo {
+			if w.p.Maximum {
+				y[oy*w.p.Wo+ox], _ = w.maximum(x, oy, ox)
+			} else {
+				y[oy*w.p.Wo+ox] = w.mean(x, oy, ox)
 			}
 		}
-	}), w.p.Output(), w.p.Input(), y, x, st)
+	}
 }
 
 // inside returns the taps of a window that start at first which lie in [0, n).
@@ -84,14 +86,7 @@ func (w *Window) mean(x []float32, oy, ox int) (sum float32) {
 func (w *Window) Backward(ctx context.Context, dx, x, dy []float32, st Strides) error {
 	p := &w.p
 	if !p.Maximum {
-		return runPlanes(ctx, w.pool, planeFunc(func(dx, dy []float32, _ *scratch) {
-			clear(dx)
-			for oy := range p.Ho {
-				for ox := range p.Wo {
-					w.spread(dx, dy[oy*p.Wo+ox], oy, ox)
-				}
-			}
-		}), p.Input(), p.Output(), dx, dy, st)
+		return runPlanes(ctx, w.pool, (*meanBackward)(w), p.Input(), p.Output(), dx, dy, st)
 	}
 	if err := length("dx", dx, p.Input().Len(), p.Input()); err != nil {
 		return err
@@ -102,18 +97,42 @@ func (w *Window) Backward(ctx context.Context, dx, x, dy []float32, st Strides) 
 	if err := length("dy", dy, p.Output().Len(), p.Output()); err != nil {
 		return err
 	}
+	return each(ctx, w.pool, &maxBackwardRuns, p.N*p.C, maxBackward{w, dx, x, dy})
+}
+
+// meanBackward is the gradient of a mean, a channel at a time.
+type meanBackward Window
+
+func (m *meanBackward) plane(dx, dy []float32, _ *scratch) {
+	p := &m.p
+	clear(dx)
+	for oy := range p.Ho {
+		for ox := range p.Wo {
+			(*Window)(m).spread(dx, dy[oy*p.Wo+ox], oy, ox)
+		}
+	}
+}
+
+// maxBackward is a run of the gradient of a maximum.
+type maxBackward struct {
+	w         *Window
+	dx, x, dy []float32
+}
+
+var maxBackwardRuns freeList[*maxBackward]
+
+func (m *maxBackward) tile(i int, _ *job, _ *scratch) {
+	p := &m.w.p
 	in, out := p.H*p.W, p.Ho*p.Wo
-	return w.pool.each(ctx, p.N*p.C, func(i int) {
-		dx, x, dy := dx[i*in:][:in], x[i*in:][:in], dy[i*out:][:out]
-		clear(dx)
-		for oy := range p.Ho {
-			for ox := range p.Wo {
-				if _, at := w.maximum(x, oy, ox); at >= 0 {
-					dx[at] += dy[oy*p.Wo+ox]
-				}
+	dx, x, dy := m.dx[i*in:][:in], m.x[i*in:][:in], m.dy[i*out:][:out]
+	clear(dx)
+	for oy := range p.Ho {
+		for ox := range p.Wo {
+			if _, at := m.w.maximum(x, oy, ox); at >= 0 {
+				dx[at] += dy[oy*p.Wo+ox]
 			}
 		}
-	})
+	}
 }
 
 func (w *Window) spread(dx []float32, d float32, oy, ox int) {

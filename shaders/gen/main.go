@@ -3,6 +3,11 @@
 // and checked by spirv-val, and manifest.json tells what is in them.
 //
 // Needs glslc (shaderc) and spirv-tools. Only whoever changes a shader runs it.
+//
+// A blob whose source //needs a GLSL extension that this glslc does not know is
+// left as it is, and said so, if it is made from today's source; else that is an
+// error. With names of sources as arguments (go run ./gen matrix.comp) all blobs
+// but theirs stay, unlooked at: for a second compiler that makes those alone.
 package main
 
 import (
@@ -10,11 +15,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -54,6 +62,19 @@ func run() error {
 	if err := os.MkdirAll("spv", 0o755); err != nil {
 		return err
 	}
+	old, err := made()
+	if err != nil {
+		return err
+	}
+	unknown := map[string]bool{}
+	for _, b := range blobs {
+		for _, e := range b.Needs {
+			if _, asked := unknown[e]; !asked {
+				unknown[e] = !knows(e)
+			}
+		}
+	}
+	only := os.Args[1:]
 	errs := make([]error, len(blobs))
 	var wg sync.WaitGroup
 	slots := make(chan bool, runtime.NumCPU())
@@ -61,8 +82,17 @@ func run() error {
 		wg.Go(func() {
 			slots <- true
 			defer func() { <-slots }()
-			blobs[i].Compiler = compiler
-			if err := compile(&blobs[i]); err != nil {
+			b := &blobs[i]
+			if len(only) > 0 && !slices.Contains(only, b.Source) {
+				*b = old[b.Name]
+				return
+			}
+			if lacks := slices.IndexFunc(b.Needs, func(e string) bool { return unknown[e] }); lacks >= 0 {
+				errs[i] = keep(b, old[b.Name], b.Needs[lacks])
+				return
+			}
+			b.Compiler = compiler
+			if err := compile(b); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", blobs[i].Name, err)
 			}
 		})
@@ -71,6 +101,7 @@ func run() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	blobs = slices.DeleteFunc(blobs, func(b spirv.Blob) bool { return b.Name == "" }) // not asked for, and never made
 	if err := removeStale(blobs); err != nil {
 		return err
 	}
@@ -81,28 +112,85 @@ func run() error {
 	return os.WriteFile("manifest.json", append(out, '\n'), 0o644)
 }
 
+// made are the blobs that the manifest of before lists, by name.
+func made() (map[string]spirv.Blob, error) {
+	text, err := os.ReadFile("manifest.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var blobs []spirv.Blob
+	if err := json.Unmarshal(text, &blobs); err != nil {
+		return nil, fmt.Errorf("manifest.json: %w", err)
+	}
+	all := map[string]spirv.Blob{}
+	for _, b := range blobs {
+		all[b.Name] = b
+	}
+	return all, nil
+}
+
+// knows reports whether glslc knows a GLSL extension.
+func knows(extension string) bool {
+	cmd := exec.Command("glslc", "-fshader-stage=compute", "-", "-o", os.DevNull)
+	cmd.Stdin = strings.NewReader("#version 450\n#extension " + extension + " : require\nvoid main() {}\n")
+	return cmd.Run() == nil
+}
+
+// keep leaves a blob as the manifest of before has it, which it checks to be made
+// from today's source.
+func keep(b *spirv.Blob, before spirv.Blob, lacks string) error {
+	hash, err := spirv.Hash(".", *b, b.Recipe())
+	switch {
+	case err != nil:
+		return err
+	case before.Hash != hash:
+		return fmt.Errorf("%s: its source changed, and this glslc does not know %s: take a later one", b.Name, lacks)
+	}
+	*b = before
+	code, err := os.ReadFile(filepath.Join("spv", b.Name+".spv"))
+	if err != nil {
+		return err
+	}
+	r, err := spirv.Reflect(code)
+	if err == nil && !reflect.DeepEqual(r, b.Reflection) {
+		err = fmt.Errorf("%s: the manifest does not describe the blob: take a glslc that knows %s", b.Name, lacks)
+	}
+	if err == nil {
+		log.Printf("%s left as it is, made from today's source by %s: this glslc does not know %s", b.Name, b.Compiler, lacks)
+	}
+	return err
+}
+
 // compile makes one blob and fills in what was reflected from it.
 func compile(b *spirv.Blob) error {
 	out := filepath.Join("spv", b.Name+".spv")
 	raw := out + ".tmp"
 	defer os.Remove(raw)
-	args := append([]string{}, spirv.CompileArgs...)
+	args := b.CompileArgs()
 	for name, value := range b.Defines {
 		args = append(args, fmt.Sprintf("-D%s=%d", name, value))
 	}
 	if err := tool("glslc", append(args, b.Source, "-o", raw)...); err != nil {
 		return err
 	}
-	args = append([]string{}, spirv.OptimizeArgs...)
-	if err := tool("spirv-opt", append(args, raw, "-o", out)...); err != nil {
+	if err := tool("spirv-opt", append(b.OptimizeArgs(), raw, "-o", out)...); err != nil {
 		return err
 	}
-	if err := tool("spirv-val", "--target-env", "vulkan1.1", out); err != nil {
+	if err := tool("spirv-val", "--target-env", b.Target(), out); err != nil {
 		return err
 	}
 	code, err := os.ReadFile(out)
 	if err != nil {
 		return err
+	}
+	if b.Reflection, err = spirv.Reflect(code); err != nil {
+		return err
+	}
+	if b.Hash, err = spirv.Hash(".", *b, b.Recipe()); err != nil || b.Needs != nil {
+		return err // what follows is for drivers that know no such extensions
 	}
 	if n, err := spirv.PrivateArrays(code); err != nil {
 		return err
@@ -114,11 +202,7 @@ func compile(b *spirv.Blob) error {
 	} else if n > maxLoopBranches {
 		return fmt.Errorf("%d branches inside loops, at most %d; select with mix() instead", n, maxLoopBranches)
 	}
-	if b.Reflection, err = spirv.Reflect(code); err != nil {
-		return err
-	}
-	b.Hash, err = spirv.Hash(".", *b, spirv.Recipe())
-	return err
+	return nil
 }
 
 // removeStale deletes blobs that no source makes any more.

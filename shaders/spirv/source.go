@@ -18,6 +18,7 @@ type Blob struct {
 	Defines  map[string]int // of the variant; one without a value is 1
 	Hash     string         // see [Hash]
 	Compiler string
+	Needs    []string `json:",omitempty"` // GLSL extensions that not every compiler knows
 	Reflection
 }
 
@@ -26,14 +27,24 @@ type Blob struct {
 //	//variant NAME DEFINE=1 DEFINE ...
 //
 // of a source file: one blob each. A file without any makes one blob of its own name.
+//
+// A line
+//
+//	//needs EXTENSION ...
+//
+// names GLSL extensions that older compilers do not know.
 func Variants(path string) ([]Blob, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var blobs []Blob
+	var needs []string
 	lines := bufio.NewScanner(bytes.NewReader(src))
 	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "//needs "); ok {
+			needs = append(needs, strings.Fields(rest)...)
+		}
 		rest, ok := strings.CutPrefix(lines.Text(), "//variant ")
 		if !ok {
 			continue
@@ -55,6 +66,9 @@ func Variants(path string) ([]Blob, error) {
 	if len(blobs) == 0 {
 		name := strings.TrimSuffix(filepath.Base(path), ".comp")
 		blobs = []Blob{{Name: name, Source: filepath.Base(path), Defines: map[string]int{}}}
+	}
+	for i := range blobs {
+		blobs[i].Needs = needs
 	}
 	return blobs, lines.Err()
 }

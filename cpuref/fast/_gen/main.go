@@ -63,6 +63,8 @@ func main() {
 	clamp()
 	copyRows()
 	splitRows()
+	winograd4In()
+	winograd4Out()
 	Generate()
 }
 
