@@ -22,9 +22,9 @@ import (
 //	batch      image 0 │ 1 │ 2 │ 3 │ 4 │ 5 │ 6 │ 7
 //	device     ─────── first ───────── │ ─ second ─
 //
-// Every device has the layer for one image, planned once, and computes its images
-// with that, one behind the other and at the same time as the other devices. So an
-// image has the bits that the device which got it gives it alone, whatever else is
+// Every device has the layer for one image ([ImagesAtOnce] for some), planned once,
+// and computes its images with that, one behind the other and at the same time as the
+// other devices. So an image has the bits that the device which got it gives it alone, whatever else is
 // in the batch. Another device may give it other bits, and the shares follow
 // measured speed: the bits may differ from call to call, always within the bound.
 // [Fleet.FixShares] keeps them the same.
@@ -34,6 +34,10 @@ import (
 // images, and the run succeeds. When the last is lost, the CPU computes if no
 // device was named to [OpenFleet]; otherwise runs return an error that matches
 // gpu.ErrDeviceLost. Any other error of a device is returned.
+//
+// A layer takes on each device its weights, and its images and results, as many at a
+// time as 64 MiB hold, at least one and at most 64; backward three times the gradient by
+// the weight besides.
 //
 // A fleet is safe for use by several goroutines; each of its layers runs once at a
 // time.

@@ -208,11 +208,11 @@ func TestFleetOpening(t *testing.T) {
 // A device that hangs is left out like one that is lost.
 func TestFleetHang(t *testing.T) {
 	i := gputest.List(t)[0]
-	f, err := vkconv.OpenFleet(vkconv.Options{CacheDir: "off", HangTimeout: 2 * time.Millisecond}, strconv.Itoa(i.Index), "cpu")
+	f, err := vkconv.OpenFleet(vkconv.Options{CacheDir: "off", HangTimeout: time.Nanosecond}, strconv.Itoa(i.Index), "cpu")
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, w := conv.Shape{4, 32, 56, 56}, conv.Shape{32, 32, 3, 3}
+	x, w := conv.Shape{4, 32, 28, 28}, conv.Shape{32, 32, 3, 3}
 	l, err := f.NewConv2D(x, noise(w.Len()), nil, w, conv.Params{Padding: conv.Pad(1)})
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestFleetHang(t *testing.T) {
 	}
 	sampled(t, l.Problem(), noise(x.Len()), noise(w.Len()), y, 60)
 	if left := f.Engines(); len(left) != 1 || left[0].OnGPU() {
-		t.Errorf("a device that takes more than 2 ms for a layer of 58 million multiply-adds was not given up; it took %+v", l.Shares())
+		t.Errorf("a device that had work under way for longer than a nanosecond was not given up: %+v", l.Shares())
 	}
 	time.Sleep(200 * time.Millisecond) // what hung ends in the end, so that closing is clean
 	l.Close()

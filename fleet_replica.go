@@ -23,7 +23,7 @@ type replica struct {
 
 	each   time.Duration // an image takes, 0 before it was measured
 	slots  [][]*Tensor   // by image under way and operand, made when first needed
-	totals []*total      // by operand
+	totals []total       // by operand
 }
 
 // total is a gradient summed over a device's images, in their order:
@@ -34,12 +34,16 @@ type total struct {
 	add              *Add
 }
 
-// Images whose operands together take waveBytes are under way on a device at once, at
+// A wave of images is under way on a device at once, as many as waveBytes of operands, at
 // least one and at most waveImages: enough that waiting is little beside computing, and
-// little memory.
+// little memory. A part of it, as many as partBytes, is uploaded before any of it is
+// queued, for an upload submits what was queued before. So small images are submitted
+// together (64 of 8×7×7 take 3.0 ms on llvmpipe, one by one 3.3 ms), and large ones
+// uploaded while the device computes others.
 const (
 	waveBytes  = 64 << 20
 	waveImages = 64
+	partBytes  = 1 << 20
 )
 
 // compute computes images of the batches, given in the operands' order. It writes their
@@ -51,13 +55,23 @@ func (r *replica) compute(ctx context.Context, images []int, data [][]float32) (
 			bytes += r.typ.Bytes() * int64(o.shape.Len())
 		}
 	}
+	fit := func(room int64) int { return int(max(1, min(room/bytes, waveImages))) }
 	first := true
-	for wave := range slices.Chunk(images, int(max(1, min(waveBytes/bytes, waveImages)))) {
-		for k, i := range wave {
-			if err := r.start(ctx, k, i, data, first); err != nil {
-				return nil, err
+	for wave := range slices.Chunk(images, fit(waveBytes)) {
+		done := 0
+		for part := range slices.Chunk(wave, fit(partBytes)) {
+			for k, i := range part {
+				if err := r.upload(done+k, i, data); err != nil {
+					return nil, err
+				}
 			}
-			first = false
+			for range part {
+				if err := r.start(ctx, done, data, first); err != nil {
+					return nil, err
+				}
+				done++
+				first = false
+			}
 		}
 		for k, i := range wave {
 			for j, o := range r.operands {
@@ -83,81 +97,87 @@ func (r *replica) compute(ctx context.Context, images []int, data [][]float32) (
 	return sums, nil
 }
 
-// start uploads image i into slot k and queues its computation.
-func (r *replica) start(ctx context.Context, k, i int, data [][]float32, first bool) error {
+// upload copies what image i reads into slot k.
+func (r *replica) upload(k, i int, data [][]float32) error {
 	if k == len(r.slots) {
 		r.slots = append(r.slots, make([]*Tensor, len(r.operands)))
 	}
-	if r.totals == nil {
-		r.totals = make([]*total, len(r.operands))
-	}
-	t := make([]*Tensor, len(r.operands))
 	for j, o := range r.operands {
-		if o.shape == (conv.Shape{}) || data[j] == nil && o.role != perImage && o.role != result {
+		if o.role != perImage || o.shape == (conv.Shape{}) {
 			continue
 		}
-		if o.role == summed {
-			to, err := r.total(j, first)
-			if err != nil {
-				return err
-			}
-			t[j] = to
-			continue
-		}
-		if err := r.make(&r.slots[k][j], o.shape); err != nil {
+		t, err := r.tensor(&r.slots[k][j], o.shape)
+		if err != nil {
 			return err
 		}
-		t[j] = r.slots[k][j]
-		if o.role == perImage {
-			if err := t[j].Upload(imageOf(data[j], i, o)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := r.queue(ctx, t); err != nil {
-		return err
-	}
-	for j, o := range r.operands {
-		if o.role != summed || t[j] == nil || first {
-			continue
-		}
-		s := r.totals[j]
-		if err := s.add.Run(ctx, s.other, s.sum, s.next); err != nil {
+		if err := t.Upload(imageOf(data[j], i, o)); err != nil {
 			return err
 		}
-		s.sum, s.other = s.other, s.sum
 	}
 	return nil
 }
 
-// total returns what an image's gradient by operand j goes to.
-func (r *replica) total(j int, first bool) (*Tensor, error) {
-	if r.totals[j] == nil {
-		r.totals[j] = &total{}
+// start queues the computation of the image in slot k; first is whether sums begin with it.
+func (r *replica) start(ctx context.Context, k int, data [][]float32, first bool) (err error) {
+	if r.totals == nil {
+		r.totals = make([]total, len(r.operands))
 	}
-	s, shape := r.totals[j], r.operands[j].shape
-	if first {
-		return s.sum, r.make(&s.sum, shape)
+	t := make([]*Tensor, len(r.operands))
+	for j, o := range r.operands {
+		switch {
+		case o.shape == conv.Shape{} || data[j] == nil && o.role != perImage && o.role != result:
+		case o.role != summed:
+			t[j], err = r.tensor(&r.slots[k][j], o.shape)
+		case first:
+			t[j], err = r.tensor(&r.totals[j].sum, o.shape)
+		default:
+			t[j], err = r.tensor(&r.totals[j].next, o.shape)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	if err := r.queue(ctx, t); err != nil || first {
+		return err
+	}
+	for j, o := range r.operands {
+		if o.role == summed && t[j] != nil {
+			if err := r.addNext(ctx, &r.totals[j], o.shape); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addNext queues the addition of an image's gradient to the sum.
+func (r *replica) addNext(ctx context.Context, s *total, shape conv.Shape) (err error) {
 	if s.add == nil {
-		add, err := r.engine.NewAdd(shape)
+		if s.add, err = r.engine.NewAdd(shape); err != nil {
+			return err
+		}
+	}
+	other, err := r.tensor(&s.other, shape)
+	if err != nil {
+		return err
+	}
+	if err := s.add.Run(ctx, other, s.sum, s.next); err != nil {
+		return err
+	}
+	s.sum, s.other = s.other, s.sum
+	return nil
+}
+
+// tensor returns the tensor kept at t, made where there is none yet.
+func (r *replica) tensor(t **Tensor, shape conv.Shape) (*Tensor, error) {
+	if *t == nil {
+		made, err := r.engine.NewTensorAs(r.typ, shape)
 		if err != nil {
 			return nil, err
 		}
-		s.add = add
+		*t = made
 	}
-	if err := r.make(&s.other, shape); err != nil {
-		return nil, err
-	}
-	return s.next, r.make(&s.next, shape)
-}
-
-// make makes a tensor that is not there yet.
-func (r *replica) make(t **Tensor, shape conv.Shape) (err error) {
-	if *t == nil {
-		*t, err = r.engine.NewTensorAs(r.typ, shape)
-	}
-	return err
+	return *t, nil
 }
 
 func (r *replica) close() {
@@ -166,11 +186,9 @@ func (r *replica) close() {
 		free(slot...)
 	}
 	for _, s := range r.totals {
-		if s != nil {
-			free(s.sum, s.next, s.other)
-			if s.add != nil {
-				s.add.Close()
-			}
+		free(s.sum, s.next, s.other)
+		if s.add != nil {
+			s.add.Close()
 		}
 	}
 	r.slots, r.totals = nil, nil

@@ -16,6 +16,7 @@ import (
 type fleetLayer struct {
 	fleet    *Fleet
 	p        conv.Problem // the whole batch's
+	unit     int          // images that are computed and shared at once
 	operands []fleetOperand
 	replicas []*replica    // by member; nil where there is none
 	turn     chan struct{} // of one place, taken by who uses the replicas
@@ -23,7 +24,8 @@ type fleetLayer struct {
 	counts   []int // images in the last run, by member
 }
 
-// fleetOperand is an operand of a layer of one image.
+// fleetOperand is an operand of a layer of one image, or unit of some. "Image" is either
+// below.
 type fleetOperand struct {
 	name  string
 	shape conv.Shape // zero where the layer has none
@@ -40,13 +42,13 @@ const (
 )
 
 // newFleetLayer plans a layer on every device that is left, by plan.
-func (f *Fleet) newFleetLayer(p conv.Problem, operands []fleetOperand, options []LayerOption, plan func(*Engine) (replica, error)) (*fleetLayer, error) {
+func (f *Fleet) newFleetLayer(p conv.Problem, unit int, operands []fleetOperand, options []LayerOption, plan func(*Engine) (replica, error)) (*fleetLayer, error) {
 	typ := optionsOf(options).stored
 	if sums := slices.ContainsFunc(operands, func(o fleetOperand) bool { return o.role == summed }); typ == conv.Float64 || sums && typ != conv.Float32 {
 		return nil, fmt.Errorf("%w: a fleet's layer of %v; forward it takes %v, %v and %v, backward %v", conv.ErrUnsupported,
 			typ, conv.Float32, conv.Float16, conv.BFloat16, conv.Float32)
 	}
-	l := &fleetLayer{fleet: f, p: p, operands: operands, replicas: make([]*replica, len(f.members)), turn: make(chan struct{}, 1),
+	l := &fleetLayer{fleet: f, p: p, unit: unit, operands: operands, replicas: make([]*replica, len(f.members)), turn: make(chan struct{}, 1),
 		counts: make([]int, len(f.members))}
 	for i, m := range f.members {
 		if f.isLost(i) {
@@ -83,7 +85,7 @@ func (l *fleetLayer) Shares() []Share {
 	defer func() { <-l.turn }()
 	shares := make([]Share, len(l.replicas))
 	for i, m := range l.fleet.members {
-		shares[i] = Share{Device: m.engine.Name(), Images: l.counts[i]}
+		shares[i] = Share{Device: m.engine.Name(), Images: l.counts[i] * l.unit}
 		if r := l.replicas[i]; r != nil {
 			shares[i].Each = r.each
 		}
@@ -171,7 +173,7 @@ func (l *fleetLayer) run(ctx context.Context, data ...[]float32) error {
 			clear(data[j])
 		}
 	}
-	left := make([]int, l.p.N)
+	left := make([]int, l.p.N/l.unit)
 	for i := range left {
 		left[i] = i
 	}
@@ -196,7 +198,8 @@ func (l *fleetLayer) spread(ctx context.Context, images []int, data [][]float32)
 	}
 	parts := make([][]int, len(members))
 	rest := images
-	for k, n := range apportion(len(images), l.costs(members)) {
+	costs, measured := l.costs(members)
+	for k, n := range apportion(len(images), costs) {
 		parts[k], rest = rest[:n], rest[n:]
 	}
 	sums := make([][][]float32, len(members))
@@ -205,7 +208,7 @@ func (l *fleetLayer) spread(ctx context.Context, images []int, data [][]float32)
 			return nil
 		}
 		begun := time.Now()
-		if sums[k], err = replicas[k].compute(ctx, parts[k], data); err == nil {
+		if sums[k], err = replicas[k].compute(ctx, parts[k], data); err == nil && measured {
 			replicas[k].each = smooth(replicas[k].each, time.Since(begun)/time.Duration(len(parts[k])))
 		}
 		return err
@@ -228,23 +231,21 @@ func (l *fleetLayer) spread(ctx context.Context, images []int, data [][]float32)
 	return left, nil
 }
 
-// costs are what an image costs each of the members.
-func (l *fleetLayer) costs(members []int) []float64 {
+// costs are what an image costs each of the members, by their measured speed or by
+// [Fleet.FixShares].
+func (l *fleetLayer) costs(members []int) (each []float64, measured bool) {
 	l.fleet.mu.Lock()
 	weights := l.fleet.weights
 	l.fleet.mu.Unlock()
-	each := make([]float64, len(members))
+	each = make([]float64, len(members))
 	for k, i := range members {
-		switch {
-		case l.fleet.members[i].spare:
-			each[k] = 1
-		case weights != nil:
-			each[k] = 1 / weights[i]
-		default:
+		if weights == nil || l.fleet.members[i].spare {
 			each[k] = l.replicas[i].each.Seconds()
+		} else {
+			each[k] = 1 / weights[i]
 		}
 	}
-	return each
+	return each, weights == nil
 }
 
 // measure has all devices compute the first image twice, at the same time, where
@@ -254,10 +255,7 @@ func (l *fleetLayer) measure(ctx context.Context, images int, data [][]float32) 
 	if err != nil {
 		return err
 	}
-	l.fleet.mu.Lock()
-	fixed := l.fleet.weights != nil
-	l.fleet.mu.Unlock()
-	if fixed || images < 2 || len(members) < 2 || !slices.ContainsFunc(replicas, func(r *replica) bool { return r.each == 0 }) {
+	if _, measured := l.costs(members); !measured || images < 2 || len(members) < 2 || !slices.ContainsFunc(replicas, func(r *replica) bool { return r.each == 0 }) {
 		return nil
 	}
 	_, err = l.each(ctx, members, func(ctx context.Context, k int) error {

@@ -235,6 +235,57 @@ func imageOfCase(c convtest.Case, i int) convtest.Case {
 	return c
 }
 
+// By units of some images: the bound, and the bits of layers of so many.
+func TestFleetImagesAtOnce(t *testing.T) {
+	f := fleetOf(t)
+	if err := f.FixShares(slices.Repeat([]float64{1}, len(f.AllEngines()))...); err != nil {
+		t.Fatal(err)
+	}
+	x, w := conv.Shape{6, 3, 6, 7}, conv.Shape{4, 3, 3, 3}
+	l, err := f.NewConv2D(x, noise(w.Len()), nil, w, conv.Params{}, vkconv.ImagesAtOnce(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := convtest.Case{Problem: l.Problem(), X: noise(x.Len()), Weight: noise(w.Len())}
+	y := make([]float32, l.Problem().Output().Len())
+	if err := l.Run(ctx, y, c.X); err != nil {
+		t.Fatal(err)
+	}
+	if v := conv.Judge(y, c.Want(), nil, c.Roundings()); !v.OK() {
+		t.Errorf("%+v", v)
+	}
+	if s := l.Shares(); s[0].Images+s[1].Images != 6 || s[0].Images != 4 {
+		t.Errorf("3 units of 2 for two devices became %+v", s)
+	}
+	part := c
+	part.Problem.N, part.X = 2, c.X[:len(c.X)/3]
+	alone := make([]float32, len(y)/3)
+	if err := run(f.AllEngines()[0], part, alone, part.X, part.Weight, nil, nil, nil); err != nil || !slices.EqualFunc(alone, y[:len(alone)], bits) {
+		t.Errorf("%v, or other bits than alone", err)
+	}
+	back, err := f.NewConv2DBackward(x, c.Weight, w, conv.Params{}, vkconv.ImagesAtOnce(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	g, dy := vkconv.FleetGradients{Weight: make([]float32, w.Len())}, c.OutputGrad()
+	if err := back.Run(ctx, g, c.X, dy); err != nil {
+		t.Fatal(err)
+	}
+	if v := conv.Judge(g.Weight, c.WantGrads(dy).Weight, nil, c.Roundings()); !v.OK() {
+		t.Errorf("gradient by the weight: %+v", v)
+	}
+	for _, n := range []int{-1, 4, 7} {
+		if _, err := f.NewConv2D(x, c.Weight, nil, w, conv.Params{}, vkconv.ImagesAtOnce(n)); !errors.Is(err, conv.ErrParams) {
+			t.Errorf("%d at once: %v", n, err)
+		}
+	}
+	if _, err := f.AllEngines()[0].NewConv2D(x, c.Weight, nil, w, conv.Params{}, vkconv.ImagesAtOnce(2)); !errors.Is(err, conv.ErrUnsupported) {
+		t.Errorf("of an engine: %v", err)
+	}
+}
+
 // Tensors of float16 on the devices, sums in float32: each result is the one of
 // float32 on rounded operands, rounded once.
 func TestFleetStored(t *testing.T) {

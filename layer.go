@@ -32,6 +32,7 @@ type layerOptions struct {
 	stored           conv.Type
 	atomics          bool
 	winograd         bool
+	atOnce           int
 	split            bool
 	tuneUntil        context.Context
 	double           bool // weight64 and bias64 were given
@@ -41,7 +42,9 @@ type layerOptions struct {
 
 func optionsOf(options []LayerOption) (o layerOptions) {
 	for _, f := range options {
-		f(&o)
+		if f != nil {
+			f(&o)
+		}
 	}
 	return o
 }
@@ -268,6 +271,9 @@ func (e *Engine) plan(name string, p conv.Problem, as double, biases int, weight
 	}
 	if o.winograd && (name != "conv2d" || o.stored == conv.Float64) {
 		return nil, refuseWinograd(name, o.stored)
+	}
+	if o.atOnce != 0 {
+		return nil, fmt.Errorf("%w: ImagesAtOnce(%d) is for layers of a Fleet, not of an Engine", conv.ErrUnsupported, o.atOnce)
 	}
 	if o.split && (name != "conv2d" && name != "deform_conv2d" || o.stored != conv.Float32) {
 		return nil, refuseSplit(name, o.stored)

@@ -25,7 +25,11 @@ func loops(p conv.Problem, v variant, s shape) float64 {
 		return f(ceil(cg, s.channels))
 	case depthwise:
 		return f(longestStrip + p.R)
-	case sharedProduct, sharedDeform, matrixProduct, matrixDeform: // to load depth channels, and to multiply them
+	case sharedProduct, sharedDeform: // to mark the taps, find the next one, and multiply depth channels
+		segments := max(1, p.OffsetGroups/p.Groups)
+		steps := ceil(ceil(cg, segments), v.depth)
+		return f(2*p.Taps()) + f(p.Taps()*segments)*f(steps)*f(1+v.depth)
+	case matrixProduct, matrixDeform: // to load depth channels, and to multiply them
 		segments := max(1, p.OffsetGroups/p.Groups)
 		steps := ceil(ceil(cg, segments), v.depth)
 		load := ceil(v.depth*s.block, int(v.localSize)) + ceil(v.depth*v.columns, int(v.localSize))

@@ -68,6 +68,10 @@ func elements(m *shaders.Module) conv.Type {
 // on is the variant on a device: where it runs on matrix units their sizes make
 // its tile, of which there is none if the device has no such units.
 func (v variant) on(t traits, m *shaders.Module) variant {
+	if v.kind == sharedProduct || v.kind == sharedDeform {
+		v.columns, v.depth = m.Defines["COLUMNS"], m.Defines["DEPTH"]
+		return v
+	}
 	u := t.Units.of(elements(m))
 	if !v.kind.matrices() || u.M == 0 || t.Subgroup == 0 || int(v.localSize)%t.Subgroup != 0 {
 		return v

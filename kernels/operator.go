@@ -78,9 +78,11 @@ func newOperator(d *gpu.Device, l launch, weight, bias []float32) (*operator, er
 		constants = append(constants, gpu.Constant{ID: id, Value: value})
 	}
 	slices.SortFunc(constants, func(a, b gpu.Constant) int { return int(a.ID) - int(b.ID) })
-	module, err := withActivation(l.module, uint32(l.problem.Activation.Kind))
-	if err != nil {
-		return nil, err
+	module, err := moduleOf(l.module), error(nil)
+	if l.parts == 1 {
+		if module, err = withActivation(l.module, uint32(l.problem.Activation.Kind)); err != nil {
+			return nil, err
+		}
 	}
 	if o.pipe, err = d.PipelineWith(module, constants, subgroups(d.Info().Features, max(l.shape.lanes, l.variant.mosaic.lanes))); err != nil {
 		return nil, fmt.Errorf("kernels: %w", err)

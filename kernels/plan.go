@@ -20,6 +20,8 @@ type launch struct {
 	push    []byte
 	weights int // elements of the packed weights, biases included
 	biasAt  int // where the biases start
+	parts   int // workgroups that share a tile, of splits; 1
+	share   int // input channels of a group that each of them sums
 	cost    float64
 }
 
@@ -36,6 +38,9 @@ type cut struct {
 
 // farthest bounds positions: half of what place() in sample.glsl can add to.
 const farthest = 1 << 29
+
+// mostPartial bounds the workspace of partial results, in elements: 32 MiB.
+const mostPartial = 8 << 20
 
 // longestStrip is how far an item of the depthwise kernel walks at most.
 const longestStrip = 32
@@ -62,8 +67,61 @@ func choose(p conv.Problem, t traits) (launch, error) {
 	return best, nil
 }
 
+// planSplit returns the cheapest launch of one of splits, with what the pass costs
+// that adds up; the string says why there is none.
+func planSplit(p conv.Problem, t traits, v variant) (best launch, why string) {
+	m := t.machine()
+	if m.slots == 0 {
+		return best, "it is for devices that run many workgroups side by side"
+	}
+	for parts := 2; parts <= 64; parts *= 2 {
+		l, unfit, err := planParts(p, t, v, parts)
+		switch {
+		case unfit != "":
+			return best, unfit
+		case err != nil:
+			why = err.Error()
+			continue
+		case l.parts == 1:
+			why = "it takes more channels"
+			continue
+		case l.partialBytes() > 4*mostPartial:
+			why = "its workspace would be too large"
+			continue
+		}
+		outputs := p.K * p.N * p.Ho * p.Wo
+		l.cost += m.pass + float64(ceil(outputs, max(t.Subgroup, 1)))*float64(l.parts+2)*m.load
+		l.cost *= 1.25 // costs are guesses, and a workspace has to be worth it
+		if best.module == nil || l.cost < best.cost {
+			best = l
+		}
+	}
+	if best.module != nil {
+		why = ""
+	}
+	return best, why
+}
+
+// partialBytes is what the workgroups of splits write.
+func (l launch) partialBytes() int64 { return 4 * int64(l.output().Len()) }
+
+// output is the shape of what the launch writes.
+func (l launch) output() conv.Shape {
+	p := l.problem
+	if l.parts > 1 {
+		return conv.Shape{l.parts, p.K, 1, p.N * p.Ho * p.Wo}
+	}
+	return p.Output()
+}
+
 // plan works out the launch of a variant; the string says why it does not fit.
 func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
+	return planParts(p, t, v, 1)
+}
+
+// planParts is plan of a tile's sum in parts, or fewer where there are not as
+// many steps of channels. With parts the launch neither adds a bias nor activates.
+func planParts(p conv.Problem, t traits, v variant, parts int) (launch, string, error) {
 	p = normal(p)
 	m, err := shaders.Get(v.module)
 	if err != nil {
@@ -78,6 +136,11 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if why != "" {
 		return launch{}, why, nil
 	}
+	l.share = p.C / p.Groups
+	if parts > 1 {
+		l.share = rounded(ceil(l.share, parts), v.depth)
+	}
+	l.parts = ceil(p.C/p.Groups, l.share)
 	if err := checkLoops(t, loops(p, v, l.shape)); err != nil {
 		return launch{}, "", err
 	}
@@ -86,7 +149,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 	if err := check(p, t, l, c); err != nil {
 		return launch{}, "", err
 	}
-	tiles := ceil(c.items, c.perGroup) * c.blocks
+	tiles := ceil(c.items, c.perGroup) * c.blocks * l.parts
 	if l.groups, err = fold(tiles, t); err != nil {
 		return launch{}, "", err
 	}
@@ -103,6 +166,7 @@ func plan(p conv.Problem, t traits, v variant) (launch, string, error) {
 		"offsetChannels": p.C / max(p.OffsetGroups, 1), "offsetGroups": p.OffsetGroups, "masked": flag[p.Mask],
 	}
 	values["firstX"], values["firstY"] = 0, 0
+	values["parts"], values["share"] = l.parts, l.share
 	values["low"], values["high"] = activationParameters(p.Activation)
 	if l.push, err = packPush(m, values); err != nil {
 		return launch{}, "", err
@@ -132,8 +196,16 @@ func packPush(m *shaders.Module, values map[string]int) ([]byte, error) {
 // constants are the launch's specialization constants by name. The activation
 // is among them so that a pipeline without one has no trace of it.
 func (l launch) constants() map[string]uint32 {
-	c := l.variant.constants()
-	c["activation"] = uint32(l.problem.Activation.Kind)
+	c, p := l.variant.constants(), l.problem
+	if l.parts == 1 {
+		c["activation"] = uint32(p.Activation.Kind)
+	}
+	if k := l.variant.kind; k == sharedProduct || k == sharedDeform {
+		c["whole"] = 0
+		if depth := l.variant.depth; p.C/p.Groups%depth == 0 && p.C/max(p.OffsetGroups, 1)%depth == 0 {
+			c["whole"] = 1
+		}
+	}
 	return c
 }
 
@@ -218,6 +290,7 @@ func check(p conv.Problem, t traits, l launch, c cut) error {
 	}
 	tensor("the input", p.Input().Len())
 	tensor("the output", p.Output().Len())
+	tensor("the output's parts", l.output().Len())
 	tensor("the packed weight", l.weights)
 	if p.Deformable() {
 		tensor("the offset tensor", p.Offset().Len())
@@ -257,7 +330,7 @@ func fold(tiles int, t traits) ([3]uint32, error) {
 func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	k, s := t.machine(), l.shape
 	f := func(n int) float64 { return float64(n) }
-	cg, taps := p.C/p.Groups, p.R*p.S
+	cg, taps := l.share, p.R*p.S
 	// weights costs n of them: loads, and handing on where lanes share them.
 	weights := func(n int) float64 {
 		switch {
@@ -295,8 +368,8 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 			load, segments = 4*(k.load+k.product), max(1, p.OffsetGroups/p.Groups)
 			item = f(taps*segments) * k.place
 		}
-		perStep := f(l.variant.depth) * (f(l.variant.columns)*load + f(s.block)*k.load) / f(int(l.variant.localSize))
-		perStep += f(l.variant.depth)*(f(s.tm+s.tn)*k.shared+accumulators*k.product) + 2*k.barrier
+		perStep := f(l.variant.depth) * (f(l.variant.columns)*(load+k.shared) + f(s.block/4)*(k.load4+k.shared)) / f(int(l.variant.localSize))
+		perStep += f(l.variant.depth)*(f((s.tm+s.tn)/4)*k.shared+accumulators*k.product) + k.barrier
 		item += f(taps*segments*ceil(ceil(cg, segments), l.variant.depth)) * perStep
 	case matrixProduct, matrixDeform:
 		load, segments, parts := k.load, 1, l.variant.mosaic.parts
@@ -323,11 +396,12 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		places = f(s.tn) / 4
 	}
 	item += places * k.index
-	groups := ceil(c.items, c.perGroup) * c.blocks
+	groups, vectors := ceil(c.items, c.perGroup)*c.blocks*l.parts, ceil(int(l.variant.localSize), max(t.Subgroup, 1))
 	if k.slots > 0 {
-		groups = rounded(groups, k.slots)
+		// A slot runs at least four vectors at a time; fewer leave it partly idle.
+		return f(k.slots) * f(max(ceil(groups, k.slots)*vectors, 4)) * item
 	}
-	return f(groups) * f(ceil(int(l.variant.localSize), max(t.Subgroup, 1))) * item
+	return f(groups) * f(vectors) * item
 }
 
 // mode says what lies beyond the edge: the padding mode, or of a deformable

@@ -13,9 +13,6 @@ import (
 // cut into parts that write partial results to the workspace, and a second pass
 // adds those up in order.
 
-// mostPartial bounds the workspace of partial results, in elements: 32 MiB.
-const mostPartial = 8 << 20
-
 // sum is a gradient computed in those two passes.
 type sum struct {
 	partial, reduce *pass // reduce is nil where there is one part

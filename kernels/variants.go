@@ -61,12 +61,16 @@ var variants = []variant{
 	{module: "depthwise_l8_r5", kind: depthwise, localSize: 8},
 	{module: "depthwise_l4_r3", kind: depthwise, localSize: 8},
 	{module: "depthwise_l4_r3e2", kind: depthwise, localSize: 8},
-	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 16},
-	{module: "shared_conv_m4n4", kind: sharedProduct, localSize: 128, columns: 64, depth: 16},
-	{module: "shared_conv_m8n4", kind: sharedProduct, localSize: 256, columns: 64, depth: 8},
-	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 16},
-	{module: "shared_deform_m4n4", kind: sharedDeform, localSize: 128, columns: 64, depth: 16},
-	{module: "shared_deform_m8n4", kind: sharedDeform, localSize: 256, columns: 64, depth: 8},
+	{module: "shared_conv_32x32", kind: sharedProduct, localSize: 64},
+	{module: "shared_conv_64x64", kind: sharedProduct, localSize: 256},
+	{module: "shared_conv_64x64m8", kind: sharedProduct, localSize: 64},
+	{module: "shared_conv_64x128", kind: sharedProduct, localSize: 128},
+	{module: "shared_conv_128x64", kind: sharedProduct, localSize: 128},
+	{module: "shared_conv_128x128", kind: sharedProduct, localSize: 256},
+	{module: "shared_deform_32x32", kind: sharedDeform, localSize: 64},
+	{module: "shared_deform_64x64", kind: sharedDeform, localSize: 256},
+	{module: "shared_deform_128x64", kind: sharedDeform, localSize: 128},
+	{module: "shared_deform_256x64", kind: sharedDeform, localSize: 256},
 	{module: "deform_m8n2", kind: deform, localSize: 32},
 	{module: "deform_l8_m8n2", kind: deform, localSize: 8},
 	{module: "deform_l8_m32n2", kind: deform, localSize: 8},
@@ -84,6 +88,15 @@ var variants = []variant{
 	{module: "matrix_bf16_m4n4", kind: matrixProduct, localSize: 128},
 	{module: "matrix_split_m2n2", kind: matrixProduct, localSize: 128},
 	{module: "matrix_split_deform_m2n2", kind: matrixDeform, localSize: 128},
+}
+
+// splits are those whose workgroups share a tile: shared.comp with SPLIT. They
+// take a second pass, see split.go.
+var splits = []variant{
+	{module: "split_conv_32x32", kind: sharedProduct, localSize: 64},
+	{module: "split_conv_64x64", kind: sharedProduct, localSize: 64},
+	{module: "split_deform_32x32", kind: sharedDeform, localSize: 64},
+	{module: "split_deform_64x64", kind: sharedDeform, localSize: 256},
 }
 
 // traits is what of a device decides.
@@ -110,9 +123,10 @@ type costs struct {
 	product float64 // a multiplication and an addition
 	hand    float64 // one weight from a lane to all
 	keep    float64 // per accumulator and loop step: carrying it around the loop
-	shared  float64 // a load from shared memory
+	shared  float64 // a load or store of four neighbours in shared memory
 	barrier float64
 	place   float64 // working out a sampling position
+	pass    float64 // another dispatch that waits for the one before
 	index   float64 // per item: working out which it is, mostly divisions of integers
 	unit    float64 // a product on matrix units, of each lane
 }
@@ -135,12 +149,14 @@ type machine struct {
 // 0.13), where with these constants the choice of 69 layers takes 1.004 × the time
 // of the fastest kernels (bench/results/tuner.md); unit to those on matrix units, on
 // lavapipe of Mesa 26, which makes the products one by one from shuffled values.
-// The last two are guesses for devices not measured yet.
+// The last two are guesses for devices not measured yet: of the last, slots are
+// multiprocessors, with four schedulers each, and a pass is some 3 µs in which all
+// of them wait.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 30, barrier: 100, place: 250, index: 1850, unit: 21}},
-	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 24, barrier: 100, place: 250, index: 2500, unit: 21}},
-	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 28, barrier: 100, place: 200, unit: 21}},
-	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, unit: 0.125}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 52, barrier: 100, place: 250, index: 1850, unit: 21}},
+	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 72, barrier: 100, place: 250, index: 2500, unit: 21}},
+	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 90, barrier: 100, place: 200, unit: 21}},
+	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000, unit: 0.125}},
 }
 
 func (t traits) machine() machine {
@@ -174,7 +190,7 @@ func (v variant) shape(m *shaders.Module) shape {
 	case v.kind.matrices():
 		s.block = s.tm * v.mosaic.M * v.mosaic.down
 	case v.columns > 0:
-		s.block = s.tm * (int(v.localSize) / (v.columns / s.tn))
+		s.block = m.Defines["ROWS"]
 	}
 	return s
 }
@@ -182,13 +198,10 @@ func (v variant) shape(m *shaders.Module) shape {
 // constants are the variant's specialization constants by name.
 func (v variant) constants() map[string]uint32 {
 	c := map[string]uint32{"localSizeX": v.localSize}
-	switch {
-	case v.kind.matrices():
+	if v.kind.matrices() {
 		for name, n := range map[string]int{"M": v.mosaic.M, "N": v.mosaic.N, "K": v.mosaic.K, "lanes": v.mosaic.lanes, "across": v.mosaic.across, "depth": v.depth} {
 			c[name] = uint32(n)
 		}
-	case v.columns > 0:
-		c["columns"], c["depth"] = uint32(v.columns), uint32(v.depth)
 	}
 	return c
 }
@@ -198,7 +211,7 @@ func (v variant) sharedBytes(s shape) int64 {
 	if v.kind.matrices() {
 		return v.mosaic.bytes(v.depth, v.columns, s.block)
 	}
-	return 4 * int64(v.depth) * int64(v.columns+s.block)
+	return 2 * 4 * int64(v.depth) * int64(v.columns+s.block) // two tiles of each matrix
 }
 
 func (v variant) String() string { return fmt.Sprintf("%s/%d", v.module, v.localSize) }

@@ -110,7 +110,7 @@ func (o *operator) recordFrom(s *gpu.Stream, push []byte, y, x View, offset, mas
 		name            string
 		shape           conv.Shape
 		first, channels string
-	}{{y, slotY, "y", p.Output(), "firstY", "k"}, {x, slotX, "x", p.Input(), "firstX", "c"}} {
+	}{{y, slotY, "y", o.output(), "firstY", "k"}, {x, slotX, "x", p.Input(), "firstX", "c"}} {
 		at, first, channels, err := v.view.place(v.name, v.shape, max(limits.StorageAlign, 4), limits.StorageBufferRange)
 		if err != nil {
 			return err

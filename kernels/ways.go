@@ -17,8 +17,11 @@ type way struct {
 }
 
 func (w way) build(d *gpu.Device, p conv.Problem, weight, bias []float32) (forward, error) {
-	if w.launch.module == nil {
+	switch {
+	case w.launch.module == nil:
 		return orNothing(newWinograd(d, p, w.winograd, weight, bias))
+	case w.launch.parts > 1:
+		return orNothing(newSplit(d, p, w.launch, weight, bias))
 	}
 	return orNothing(newOperator(d, w.launch, weight, bias))
 }
@@ -31,7 +34,7 @@ func orNothing[F forward](f F, err error) (forward, error) {
 	return f, nil
 }
 
-// ways are all variants, and Winograd's algorithm where it is allowed. The error
+// ways are all variants, splits, and Winograd's algorithm where it is allowed. The error
 // is that of the device's limits where they are why none fits.
 func ways(p conv.Problem, t traits, winograd bool) (list []way, c []Candidate, err error) {
 	fits := false
@@ -49,6 +52,11 @@ func ways(p conv.Problem, t traits, winograd bool) (list []way, c []Candidate, e
 			err = fmt.Errorf("%w: no kernel for this problem", conv.ErrUnsupported)
 		}
 		return nil, nil, err
+	}
+	for _, v := range splits {
+		l, why := planSplit(p, t, v)
+		list = append(list, way{launch: l})
+		c = append(c, Candidate{Name: v.String(), Unfit: why, Cost: l.cost})
 	}
 	for _, m := range []conv.Winograd{2, 4} {
 		if !winograd {
@@ -104,6 +112,9 @@ func newForward(m maker, p conv.Problem, weight, bias []float32) (planned, error
 	case err == nil:
 		f, err := w.build(m.device, p, weight, bias)
 		return planned{f, []Choice{choice}}, err
+	case errors.Is(err, gpu.ErrTooLarge) && p.Deformable() && !fitsImage(p, m.traits):
+		f, err := orNothing(newBlockedDeform(m, p, weight, bias))
+		return planned{f, nil}, err
 	case errors.Is(err, gpu.ErrTooLarge):
 		f, err := newPiecewise(m.device, p, m.traits, weight, bias)
 		return planned{f, nil}, err

@@ -26,7 +26,10 @@ layout(push_constant) uniform Push {
   int  offsetChannels; // input channels that share an offset
   int  offsetGroups;
   int  masked;         // 1 for a mask
-#else
+#endif
+#ifdef SPLIT
+  int  parts, share;   // workgroups that share a tile, channels of each
+#elif !defined(DEFORMABLE)
   int  rowItems;       // work items of one output row, where items lie in rows
   int  columnItems;    // work items of one output column, where they lie in rows and columns
   int  stepY, stepX;   // outputs of one work item are this far apart

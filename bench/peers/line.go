@@ -13,7 +13,7 @@ import (
 )
 
 // linePeer is another library's program that stays running, takes one layer a
-// line and answers with its time, see ncnn/peer.cpp and line_peer.py. So a layer is
+// line and answers with its time, see ncnn/peer.cpp, ggml/peer.cpp, burn and line_peer.py. So a layer is
 // measured here and there one right after the other.
 type linePeer struct {
 	name, about string
@@ -33,13 +33,17 @@ type answer struct {
 	Error  string // why there is none
 }
 
-// startPeer starts a command with the device's name, and "cpu" for processor time.
-func startPeer(name, command, device string, cpu bool) (*linePeer, error) {
-	args := append(strings.Fields(command), device)
-	if cpu {
+// startPeer starts a command with the device's name, "cpu" for processor time and "backward" for gradients. json tells how
+// it takes a layer.
+func startPeer(name, command string, json bool, s *settings) (*linePeer, error) {
+	args := append(strings.Fields(command), s.device)
+	if s.clock == processor {
 		args = append(args, "cpu")
 	}
-	return (&linePeer{name: name, cmd: exec.Command(args[0], args[1:]...)}).start()
+	if s.backward {
+		args = append(args, "backward")
+	}
+	return (&linePeer{name: name, json: json, cmd: exec.Command(args[0], args[1:]...)}).start()
 }
 
 // startPython starts a script beside this file with the command that runs Python.

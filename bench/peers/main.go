@@ -4,15 +4,15 @@
 //	go run ./bench/peers                              # the CPU path against PyTorch on the CPU
 //	go run ./bench/peers -device llvmpipe -backward
 //	go run ./bench/peers -python '/opt/venv/bin/python' -o bench/results/cpu.md
-//	go run ./bench/peers -device llvmpipe -ncnn ./ncnn_peer -shapes bench/peers/vulkan.json
+//	go run ./bench/peers -device llvmpipe -ncnn ./ncnn_peer -ggml ./ggml_peer -burn ./burn_peer -shapes bench/peers/vulkan.json
 //	go run ./bench/peers -python python3 -ncnn-cpu python3 -ort python3 -shapes bench/sets.json -set aspp
 //	go run ./bench/peers -device NVIDIA -cuda -clock device -type float16 -shapes bench/peers/vulkan.json
 //
 // The peers are PyTorch with torchvision (torch_peer.py), where they are named
-// ncnn's CPU layers and ONNX Runtime (ncnn_cpu.py, ort_cpu.py), and ncnn's
-// Vulkan backend on the same device: a program made of ncnn/peer.cpp, whose head
-// says how, and whose path is given by flag or environment. Without any of them
-// the peer is PyTorch.
+// ncnn's CPU layers and ONNX Runtime (ncnn_cpu.py, ort_cpu.py), and on the same
+// Vulkan device ncnn, ggml and burn: programs made of ncnn/peer.cpp, ggml/peer.cpp
+// and burn, whose heads say how, and whose paths are given by flag or environment.
+// Without any of them the peer is PyTorch.
 //
 // A turn runs every layer here and there, so that a machine whose speed drifts
 // drifts for all. A figure is the median over the turns of the medians of single
@@ -43,7 +43,7 @@ type run map[string][]float64
 // settings are the flags.
 type settings struct {
 	device, python, shapes, only, set, out string
-	ncnn, ncnnCPU, ort, clock              string
+	ncnn, ggml, burn, ncnnCPU, ort, clock  string
 	typ                                    conv.Type
 	backward, cuda, winograd, split        bool
 	threads, turns                         int
@@ -58,6 +58,8 @@ func main() {
 	flag.StringVar(&s.device, "device", "cpu", "our `device`, as convbench takes it")
 	flag.StringVar(&s.python, "python", "", "the `command` that runs Python with torch and torchvision; python3 where no other peer is named")
 	flag.StringVar(&s.ncnn, "ncnn", os.Getenv("VKCONV_NCNN"), "the `command` made of ncnn/peer.cpp; $VKCONV_NCNN")
+	flag.StringVar(&s.ggml, "ggml", os.Getenv("VKCONV_GGML"), "the `command` made of ggml/peer.cpp; $VKCONV_GGML")
+	flag.StringVar(&s.burn, "burn", os.Getenv("VKCONV_BURN"), "the `command` made of burn; $VKCONV_BURN")
 	flag.StringVar(&s.ncnnCPU, "ncnn-cpu", "", "the `command` that runs Python with ncnn, for its CPU layers")
 	flag.StringVar(&s.ort, "ort", "", "the `command` that runs Python with onnxruntime and onnx")
 	flag.StringVar(&s.shapes, "shapes", "bench/peers/shapes.json", "the layers, a JSON `file`")
@@ -117,12 +119,14 @@ const wall, processor, device = "wall", "processor", "device"
 
 // check says what of the settings does not go together.
 func (s *settings) check() error {
-	others := s.ncnn + s.ncnnCPU + s.ort
+	others := s.ncnn + s.ggml + s.ncnnCPU + s.ort
 	switch {
 	case s.clock != wall && s.clock != processor && s.clock != device:
 		return fmt.Errorf("-clock is %q, has to be %s, %s or %s", s.clock, wall, processor, device)
-	case (s.backward || s.typ != conv.Float32 || s.cuda) && others != "":
-		return errors.New("-backward, -type and -cuda are for PyTorch alone")
+	case s.backward && others != "":
+		return errors.New("-backward is for PyTorch and burn alone")
+	case (s.typ != conv.Float32 || s.cuda) && others+s.burn != "":
+		return errors.New("-type and -cuda are for PyTorch alone")
 	case s.clock == processor && s.python+s.ncnnCPU+s.ort != "":
 		return errors.New("-clock processor is for Vulkan peers alone")
 	case (s.clock == device) != s.cuda:
@@ -157,7 +161,7 @@ func (s *settings) compare() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.ncnn+s.ncnnCPU+s.ort+s.python == "" {
+	if s.ncnn+s.ggml+s.burn+s.ncnnCPU+s.ort+s.python == "" {
 		s.python = "python3"
 	}
 	if err := s.check(); err != nil {
@@ -170,11 +174,14 @@ func (s *settings) compare() (err error) {
 	defer e.Close()
 	r := report{settings: s, engine: e, layers: layers, ours: run{}}
 	var lines []*linePeer
-	for _, c := range []struct{ name, command string }{{"ncnn", s.ncnn}} {
+	for _, c := range []struct {
+		name, command string
+		json          bool
+	}{{"ncnn", s.ncnn, false}, {"ggml", s.ggml, false}, {"burn", s.burn, true}} {
 		if c.command == "" {
 			continue
 		}
-		p, err := startPeer(c.name, c.command, s.device, s.clock == processor)
+		p, err := startPeer(c.name, c.command, c.json, s)
 		if err != nil {
 			return err
 		}

@@ -145,7 +145,7 @@ type action func(ctx context.Context, e *env, args []string) error
 
 // commands lists them in the order of the help; the first has no name.
 func commands() []command {
-	return []command{mainCommand, benchCommand, tuneCommand, rooflineCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
+	return []command{mainCommand, benchCommand, tuneCommand, severalCommand, rooflineCommand, devicesCommand, doctorCommand, checkCommand, applyCommand, explainCommand, showCommand, viewCommand, learnCommand, onnxCommand, reportCommand, completionCommand(), referenceCommand(), completeCommand()}
 }
 
 func (e *env) dispatch(ctx context.Context, args []string) error {

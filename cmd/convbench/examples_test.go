@@ -33,6 +33,8 @@ var less = map[string][]string{
 	"convbench learn -o":                  {"-steps", "24", "-seeds", "1"},
 	"convbench learn -steps":              {"-steps", "24"},
 	"convbench roofline -device llvmpipe": {"-device", "cpu"}, // the driver is not every build's
+	"convbench several":                   {"-run", "stage dilation 2", "-batch", "1", "-budget", "1ms"},
+	"convbench several -run":              {"-batch", "2", "-budget", "1ms"},
 	"convbench report":                    {"-run", "stacked 3×3$", "-budget", "1ms"},
 }
 
@@ -40,6 +42,8 @@ var less = map[string][]string{
 var not = map[string]string{
 	"convbench view":              "needs a window and the build that draws one",
 	"convbench learn -images":     "the pictures are not kept",
+	"convbench several llvmpipe":  "names drivers that not every machine has",
+	"convbench several -batch":    "names two devices, and the machine may have none",
 	"convbench onnx deeplab.onnx": "the model is not kept",
 	"convbench onnx -test":        "TestONNX runs all of them",
 }
