@@ -36,8 +36,20 @@ type winograd struct {
 // began in the same places of the cache where C·width is a power of two.
 const winoApart = 16
 
-// winogradWorth reports whether p can be computed so, and saves by it.
-func winogradWorth(p conv.Problem) bool {
+// winogradWorth reports whether p can be computed by Winograd's algorithm, and saves by it.
+func winogradWorth(ks *kernels, p conv.Problem) bool {
+	return winograd4Worth(ks, p) || winograd2Worth(ks, p)
+}
+
+// winograd2Worth is that for 2×2 outputs a tile. A few tiles alone keep no two
+// workers busy, and more weights are read than for direct sums: 512 channels of 7×7
+// took three times as long.
+func winograd2Worth(ks *kernels, p conv.Problem) bool {
+	tiles := len(origins(p.Ho, p.DilationY)) * len(origins(p.Wo, p.DilationX))
+	return winogradCovers(p) && p.N*ceilDiv(tiles, ks.lanes*ks.nv) >= 4
+}
+
+func winogradCovers(p conv.Problem) bool {
 	return p.R == 3 && p.S == 3 && p.StrideY == 1 && p.StrideX == 1 && p.Groups == 1 && p.Mode == conv.Zeros &&
 		p.C >= 16 && p.C <= 1024 && p.K >= 16 && p.Ho >= 4*p.DilationY && p.Wo >= 4*p.DilationX
 }

@@ -37,11 +37,11 @@ type winograd4 struct {
 	bias               []float32
 }
 
-// winograd4Worth reports whether 4×4 outputs a tile take less time than 2×2: on
-// small images vectors of such large tiles are partly empty.
+// winograd4Worth reports whether 4×4 outputs a tile take less time than 2×2, and
+// than direct sums: on small images vectors of such large tiles are partly empty.
 func winograd4Worth(ks *kernels, p conv.Problem) bool {
 	vectors := func(m int) int { return ceilDiv(ceilDiv(p.Ho, m)*ceilDiv(p.Wo, m), ks.lanes) }
-	return p.DilationY == 1 && p.DilationX == 1 && 36*vectors(4) < 16*vectors(2)
+	return winogradCovers(p) && p.DilationY == 1 && p.DilationX == 1 && 36*vectors(4) < 16*vectors(2)
 }
 
 func newWinograd4(ks *kernels, workers int, p conv.Problem) *winograd4 {
