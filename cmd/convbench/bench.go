@@ -47,7 +47,6 @@ probability of chance below -alpha. -format go prints what benchstat reads.`,
   convbench bench -set list
   convbench bench -set resnet50,aspp16 -save new.json
   convbench bench -set dcnv2 -backward -offsets 4 -outside 0.1
-  convbench bench -set scaling -deform v2
   convbench bench 'g1mb2ic256ih33oc256kh3ph12dh11n"aspp"' 'ic64ih56oc64kh3ph1'
   convbench bench -x 1x64x56x56 -k 64 -kernel 3x3 -pad 2 -dilation 2 -deform v2
   convbench bench -batch layers.bench -format csv
