@@ -72,7 +72,7 @@ func (b *Conv2DBackward) plan(m maker, weight []float32, mirrors bool) (err erro
 	if of, ok := mirrored(b.problem); ok && mirrors {
 		// Where no forward kernel takes it, this file's own does.
 		mirrored := mirror(b.problem, weight)
-		w, choice, why := m.forwardWay("dx", of, mirrored, nil, false)
+		w, choice, why := m.forwardWay("dx", of, mirrored, nil, onePass)
 		switch {
 		case why == nil:
 			b.choices = append(b.choices, choice)

@@ -13,10 +13,10 @@ import (
 // transposed one exchanges x and y.
 type doubleRun struct {
 	*doublePieces
-	s                                        *gpu.Stream
-	x, y                                     View // or gradients by them
-	offset, mask, dOffset, dMask, dWeight, b Tensor
-	image                                    int
+	s                            *gpu.Stream
+	x, y                         View // or gradients by them
+	offset, mask, dOffset, dMask Tensor
+	image                        int
 }
 
 // lodged is a part of a tensor where a binding may start.
