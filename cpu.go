@@ -3,6 +3,7 @@ package vkconv
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -15,11 +16,19 @@ import (
 type cpu struct {
 	pool *fast.Pool
 
+	budget int64
+
 	mu     sync.Mutex
 	memUse Memory
 }
 
-func newCPU(o Options) *cpu { return &cpu{pool: fast.NewPool(o.Threads)} }
+func newCPU(o Options) *cpu {
+	c := &cpu{pool: fast.NewPool(o.Threads), budget: o.MemoryBudget}
+	if c.budget == 0 {
+		c.budget = hostMemory()
+	}
+	return c
+}
 
 func (c *cpu) onGPU() bool        { return false }
 func (c *cpu) name() string       { return fmt.Sprintf("CPU, %d threads", c.pool.Workers()) }
@@ -32,16 +41,25 @@ func (c *cpu) memory() Memory {
 	return c.memUse
 }
 
-// count adds bytes to the memory in use.
-func (c *cpu) count(bytes int64) {
+// count adds bytes to the memory in use, as far as the budget goes.
+func (c *cpu) count(bytes int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if bytes > 0 {
+		if err := fits("memory", bytes, c.memUse.InUse, c.budget); err != nil {
+			return err
+		}
+	}
 	c.memUse.InUse += bytes
 	c.memUse.Reserved = c.memUse.InUse
 	c.memUse.Peak = max(c.memUse.Peak, c.memUse.InUse)
+	return nil
 }
 
 func (c *cpu) alloc(elements int, t conv.Type) (storage, error) {
+	if err := c.count(t.Bytes() * min(int64(elements), math.MaxInt64/8)); err != nil {
+		return nil, err
+	}
 	h := &hostTensor{c: c}
 	switch t {
 	case conv.Float32:
@@ -51,7 +69,6 @@ func (c *cpu) alloc(elements int, t conv.Type) (storage, error) {
 	default:
 		h.narrow = make([]uint16, elements)
 	}
-	c.count(int64(len(h.bytes())))
 	return h, nil
 }
 

@@ -30,7 +30,7 @@ func (v *vulkan) roiPool(q conv.RoIPool) (forward, backward operator, err error)
 	forward = &vulkanOperator{samplingPlan{text: plan.Describe()}, v, func(s *gpu.Stream, t onDevice) error {
 		return plan.Record(s, t[0], t[1], t[2], t[3], t[4])
 	}, noWeights}
-	backward = &vulkanOperator{samplingPlan{}, v, func(s *gpu.Stream, t onDevice) error {
+	backward = &vulkanOperator{samplingPlan{bytes: plan.Workspace(), free: plan.Close}, v, func(s *gpu.Stream, t onDevice) error {
 		return plan.RecordBackward(s, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
 	}, noWeights}
 	return forward, backward, nil

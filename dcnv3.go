@@ -16,7 +16,7 @@ type DCNv3 struct {
 }
 
 // NewDCNv3 plans a DCNv3 of inputs of shape x, N×C×H×W. Errors match
-// [conv.ErrParams], [conv.ErrShape] or [conv.ErrUnsupported].
+// [conv.ErrParams], [conv.ErrShape], [conv.ErrUnsupported] or [gpu.ErrTooLarge].
 func (e *Engine) NewDCNv3(x conv.Shape, p conv.DCNParams, options ...LayerOption) (*DCNv3, error) {
 	d, err := p.V3(x)
 	if err != nil {

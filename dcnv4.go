@@ -14,7 +14,7 @@ type DCNv4 struct {
 }
 
 // NewDCNv4 plans a DCNv4 of inputs of shape x, N×C×H×W. Errors match
-// [conv.ErrParams], [conv.ErrShape] or [conv.ErrUnsupported].
+// [conv.ErrParams], [conv.ErrShape], [conv.ErrUnsupported] or [gpu.ErrTooLarge].
 func (e *Engine) NewDCNv4(x conv.Shape, p conv.DCNParams, options ...LayerOption) (*DCNv4, error) {
 	d, err := p.V4(x)
 	if err != nil {

@@ -23,3 +23,10 @@ func (f *Fleet) AllEngines() []*Engine {
 
 // Apportion shares images among devices.
 var Apportion = apportion
+
+// Machine feigns a machine of so many bytes of memory, until the returned function is called.
+func Machine(bytes int64) func() {
+	before := hostMemory
+	hostMemory = func() int64 { return bytes }
+	return func() { hostMemory = before }
+}

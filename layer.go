@@ -42,7 +42,9 @@ type layerOptions struct {
 
 func optionsOf(options []LayerOption) (o layerOptions) {
 	for _, f := range options {
-		f(&o)
+		if f != nil {
+			f(&o)
+		}
 	}
 	return o
 }

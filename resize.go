@@ -13,10 +13,20 @@ type Resize struct {
 	r conv.Resize
 }
 
+// resize checks the arguments, and that the plan's tables of rows and columns fit the machine.
+func (e *Engine) resize(x conv.Shape, ho, wo int, alignCorners bool) (conv.Resize, error) {
+	r, err := conv.NewResize(x, ho, wo, alignCorners)
+	if err != nil {
+		return r, err
+	}
+	const most = 64 // bytes of a row or column: where it samples, twice, and who reads it
+	return r, fits("the resize's tables", most*(int64(r.H)+int64(r.W)+int64(r.Ho)+int64(r.Wo)), 0, hostMemory())
+}
+
 // NewResize plans a resize of inputs of shape x (N×C×H×W) to ho rows and wo
 // columns. Errors match [conv.ErrShape] where the arguments are at fault.
 func (e *Engine) NewResize(x conv.Shape, ho, wo int, alignCorners bool, options ...LayerOption) (*Resize, error) {
-	r, err := conv.NewResize(x, ho, wo, alignCorners)
+	r, err := e.resize(x, ho, wo, alignCorners)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +54,7 @@ type ResizeBackward struct {
 // NewResizeBackward plans the gradient of a resize, with the arguments of
 // [Engine.NewResize]. A run gives the same bits every time.
 func (e *Engine) NewResizeBackward(x conv.Shape, ho, wo int, alignCorners bool, options ...LayerOption) (*ResizeBackward, error) {
-	r, err := conv.NewResize(x, ho, wo, alignCorners)
+	r, err := e.resize(x, ho, wo, alignCorners)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ type RoIPool struct {
 
 // NewDeformRoIPool plans a deformable RoI pooling of rois regions of inputs of
 // shape x, N×C×H×W. Errors match [conv.ErrParams], [conv.ErrShape] or
-// [conv.ErrUnsupported].
+// [conv.ErrUnsupported] or [gpu.ErrTooLarge].
 func (e *Engine) NewDeformRoIPool(x conv.Shape, rois int, p conv.RoIPoolParams, options ...LayerOption) (*RoIPool, error) {
 	q, err := p.Problem(x, rois)
 	if err != nil {

@@ -121,6 +121,9 @@ func (t *Tensor) Download(ctx context.Context, dst []float32) error {
 
 // with calls f with the tensor kept alive, given that n is its number of elements.
 func (t *Tensor) with(n int, f func(storage) error) error {
+	if t == nil {
+		return fmt.Errorf("%w: the tensor is nil", conv.ErrShape)
+	}
 	if n != t.shape.Len() {
 		return fmt.Errorf("%w: data has %d elements, the tensor %v has %d", conv.ErrShape, n, t.shape, t.shape.Len())
 	}
@@ -143,8 +146,11 @@ func (t *Tensor) with(n int, f func(storage) error) error {
 
 // Free gives the memory back when the work queued so far is done with it. It
 // may be called twice, and after the engine's Close. Of channels of another
-// tensor it does nothing.
+// tensor, and of nil, it does nothing.
 func (t *Tensor) Free() {
+	if t == nil || t.engine == nil {
+		return
+	}
 	t.engine.mu.RLock()
 	defer t.engine.mu.RUnlock()
 	t.mu.Lock()

@@ -55,6 +55,7 @@ import (
 	"time"
 
 	"vkconv/conv"
+	"vkconv/gpu"
 )
 
 // ErrClosed is matched by the error of every call on an engine after Close, on
@@ -75,7 +76,7 @@ type Options struct {
 	// CacheDir keeps compiled pipelines; "" means $VKCONV_CACHE or the user's cache
 	// directory, "off" means nowhere.
 	CacheDir string
-	// MemoryBudget is the most device memory to use, in bytes; 0 means what there is.
+	// MemoryBudget is the most device memory to use, in bytes, on the CPU path that of tensors; 0 means what there is.
 	MemoryBudget int64
 	// HangTimeout is how long a Vulkan device may have work under way without any
 	// of it coming to an end before it is given up as hung: calls that wait then
@@ -125,6 +126,9 @@ func Open(o Options) (*Engine, error) {
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("%w: threads are %d, must be at least 0", conv.ErrParams, o.Threads)
 	}
+	if o.MemoryBudget < 0 {
+		return nil, fmt.Errorf("%w: the memory budget is %d, must be at least 0", conv.ErrParams, o.MemoryBudget)
+	}
 	var err error
 	if o.Log, err = logger(o); err != nil {
 		return nil, err
@@ -139,7 +143,7 @@ func Open(o Options) (*Engine, error) {
 	switch {
 	case err == nil:
 		return newEngine(back, why, o.Log), nil
-	case device != "" || o.Validation:
+	case device != "" || o.Validation || errors.Is(err, gpu.ErrArgument):
 		return nil, err
 	}
 	o.Log.Warn("no Vulkan device, the CPU computes", "error", err)
@@ -160,6 +164,9 @@ func newEngine(back backend, why string, log *slog.Logger) *Engine {
 
 // Close waits for queued work and gives the device back. It may be called twice.
 func (e *Engine) Close() error {
+	if e == nil || e.back == nil {
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -171,6 +178,9 @@ func (e *Engine) Close() error {
 
 // use keeps the engine open until the returned function is called.
 func (e *Engine) use() (func(), error) {
+	if e == nil || e.back == nil {
+		return nil, fmt.Errorf("engine: not made by Open, and so %w", ErrClosed)
+	}
 	e.mu.RLock()
 	if e.closed {
 		e.mu.RUnlock()
@@ -238,6 +248,9 @@ type Timing struct {
 // Time runs f, which runs layers and nothing else, as one submission of its
 // own and tells how long it took. What other goroutines queue meanwhile counts too.
 func (e *Engine) Time(ctx context.Context, f func() error) (Timing, error) {
+	if f == nil {
+		return Timing{}, fmt.Errorf("%w: there is nothing to time, the function is nil", conv.ErrParams)
+	}
 	if err := e.Wait(ctx); err != nil {
 		return Timing{}, err
 	}

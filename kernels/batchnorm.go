@@ -4,7 +4,7 @@ package kernels
 
 import (
 	"fmt"
-	"math"
+	"maps"
 
 	"vkconv/conv"
 	"vkconv/gpu"
@@ -12,9 +12,12 @@ import (
 
 // BatchNorm is a plan of batch normalization: with given moments, training, or of
 // training's gradients. Sums over a channel are cut into parts, and a second pass
-// adds those up in order, so that the same call gives the same bits.
+// adds those up in order, so that the same call gives the same bits. What passes
+// a binding comes in pieces, over which the sums go on (batchnorm_pieces.go).
 type BatchNorm struct {
 	device    *gpu.Device
+	traits    traits
+	pieces    []normPiece
 	b         conv.BatchNorm
 	parts     int
 	apply     *pass // every element
@@ -25,8 +28,7 @@ type BatchNorm struct {
 	align     int64
 }
 
-// NewBatchNorm plans y with given moments. A tensor beyond the device's limits
-// gives [gpu.ErrTooLarge].
+// NewBatchNorm plans y with given moments.
 func NewBatchNorm(d *gpu.Device, b conv.BatchNorm) (*BatchNorm, error) {
 	return newBatchNorm(d, b, "batchnorm")
 }
@@ -42,27 +44,28 @@ func NewBatchNormBackward(d *gpu.Device, b conv.BatchNorm) (*BatchNorm, error) {
 }
 
 func newBatchNorm(d *gpu.Device, b conv.BatchNorm, apply string, sums ...string) (*BatchNorm, error) {
-	m := makerFor(d)
-	n := b.Input().Len()
-	if bytes := 4 * int64(n); bytes > m.traits.StorageRange || n > math.MaxInt32-1<<20 {
-		return nil, fmt.Errorf("kernels: %w: a tensor %v takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, b.Input(), bytes, m.traits.StorageRange)
-	}
-	p := &BatchNorm{device: d, b: b, align: max(d.Info().Limits.StorageAlign, 4)}
-	if n == 0 {
+	return newBatchNormOf(makerFor(d), b, apply, sums...)
+}
+
+func newBatchNormOf(m maker, b conv.BatchNorm, apply string, sums ...string) (*BatchNorm, error) {
+	d := m.device
+	p := &BatchNorm{device: d, traits: m.traits, b: b, align: max(d.Info().Limits.StorageAlign, 4), pieces: normPieces(b, m.traits)}
+	if len(p.pieces) == 0 {
 		return p, nil
 	}
 	local := localSize(m.traits)
 	parts, share := split(m.traits, b.Count(), ceil(b.C, local), 2*b.C, 1)
 	p.parts = parts
 	count := float64(b.Count())
-	values := map[string]int{"n": b.N, "c": b.C, "plane": b.H * b.W, "parts": parts, "share": share, "eps": bits(float64(b.Eps)),
+	values := map[string]int{"c": b.C, "plane": b.H * b.W, "parts": parts, "share": share, "eps": bits(float64(b.Eps)),
 		"momentum": bits(float64(b.Momentum)), "count": bits(count), "unbiased": bits(count / max(count-1, 1)), "moves": 1}
+	maps.Copy(values, p.pieces[0].values(parts, 0))
 	plan := func(name string, items int) (*pass, error) {
 		values["items"] = items
 		return newPass(m, name, local, ceil(items, local), values)
 	}
 	var err error
-	if p.apply, err = plan(apply, n); err != nil {
+	if p.apply, err = plan(apply, p.pieces[0].elements()); err != nil {
 		return nil, err
 	}
 	for _, name := range sums {
@@ -119,7 +122,7 @@ func (p *BatchNorm) Record(s *gpu.Stream, y, x, weight, bias Tensor, m Moments) 
 	if err != nil {
 		return err
 	}
-	return p.apply.record(s, &bound)
+	return p.each(s, p.apply, false, bound, 0, 5)
 }
 
 // RecordTraining records y and the moments of the batch, and moves the running
@@ -136,9 +139,9 @@ func (p *BatchNorm) RecordTraining(s *gpu.Stream, y Tensor, m, running Moments, 
 		return err
 	}
 	for _, step := range []func() error{
-		func() error { return p.sums[0].record(s, &[maxSpans]span{in, parts}) },
+		func() error { return p.each(s, p.sums[0], true, [maxSpans]span{in, parts}, 0) },
 		func() error { return p.finish[0].record(s, &[maxSpans]span{parts, mean}) },
-		func() error { return p.sums[1].record(s, &[maxSpans]span{in, mean, parts}) },
+		func() error { return p.each(s, p.sums[1], true, [maxSpans]span{in, mean, parts}, 0) },
 		func() error {
 			return p.finish[1].recordWith(s, push, &[maxSpans]span{parts, mean, variance, {running.Mean, c}, {running.Var, c}})
 		},
@@ -160,7 +163,7 @@ func (p *BatchNorm) RecordBackward(s *gpu.Stream, g Grads, x, dy, weight Tensor,
 	if _, err := bind([]string{"x", "dy", "weight", "mean", "variance"}, in, out, span{weight, c}, mean, variance); err != nil {
 		return err
 	}
-	if err := p.sums[0].record(s, &[maxSpans]span{in, out, mean, variance, parts}); err != nil {
+	if err := p.each(s, p.sums[0], true, [maxSpans]span{in, out, mean, variance, parts}, 0, 1); err != nil {
 		return err
 	}
 	at := p.sumsAt()
@@ -184,7 +187,7 @@ func (p *BatchNorm) RecordBackward(s *gpu.Stream, g Grads, x, dy, weight Tensor,
 	if err := checkSpan("dx", span{g.X, n}); err != nil {
 		return err
 	}
-	return p.apply.record(s, &[maxSpans]span{in, {weight, c}, mean, variance, out, {Tensor{p.workspace, at}, 2 * c}, {g.X, n}})
+	return p.each(s, p.apply, false, [maxSpans]span{in, {weight, c}, mean, variance, out, {Tensor{p.workspace, at}, 2 * c}, {g.X, n}}, 0, 4, 6)
 }
 
 // Workspace is the device memory in bytes that running takes beyond tensors.
@@ -200,10 +203,14 @@ func (p *BatchNorm) Describe() string {
 	if p.apply == nil {
 		return "an empty batch"
 	}
-	if p.sums == nil {
-		return p.apply.module.Name
+	text := p.apply.module.Name
+	if p.sums != nil {
+		text += fmt.Sprintf(", sums of a channel in %d parts", p.parts)
 	}
-	return fmt.Sprintf("%s, sums of a channel in %d parts", p.apply.module.Name, p.parts)
+	if len(p.pieces) > 1 {
+		text += fmt.Sprintf("; in %d pieces", len(p.pieces))
+	}
+	return text
 }
 
 // Close frees the workspace. What was submitted before goes on.

@@ -34,8 +34,8 @@ func (b *DeformConv2DBackward) RecordBackward(s *gpu.Stream, g Grads, x, offset,
 }
 
 // NewBackward plans the gradients of p, whole or, where its tensors pass what a
-// binding of the device may cover, some images at a time. What one image takes
-// more than a binding for gives [gpu.ErrTooLarge].
+// binding of the device may cover, some images at a time or pieces of one. What
+// fits no piece gives [gpu.ErrTooLarge].
 func NewBackward(d *gpu.Device, p conv.Problem, weight []float32, options ...Option) (Backward, error) {
 	return newBackward(makerFor(d, options...), p, weight)
 }
@@ -72,11 +72,21 @@ func inParts[T any](all int, plan func(images int) (T, error)) (T, error) {
 	}
 }
 
+// newWholeBackward plans p at once or, where it is one image that passes a
+// binding, in pieces of that.
 func newWholeBackward(m maker, p conv.Problem, weight []float32) (Backward, error) {
 	if p.Deformable() {
-		return orNone(planGradients(m, p, func(m maker) (*DeformConv2DBackward, error) { return newDeformConv2DBackward(m, p, weight) }))
+		b, err := orNone(planGradients(m, p, func(m maker) (*DeformConv2DBackward, error) { return newDeformConv2DBackward(m, p, weight) }))
+		if p.N == 1 && errors.Is(err, gpu.ErrTooLarge) {
+			return orNone(newDeformSingle(m, p, weight))
+		}
+		return b, err
 	}
-	return orNone(planGradients(m, p, func(m maker) (*Conv2DBackward, error) { return newConv2DBackward(m, p, weight, true) }))
+	b, err := orNone(planGradients(m, p, func(m maker) (*Conv2DBackward, error) { return newConv2DBackward(m, p, weight, true) }))
+	if p.N == 1 && errors.Is(err, gpu.ErrTooLarge) {
+		return orNone(newSingle(m, p, weight, false))
+	}
+	return b, err
 }
 
 // orNone is b, but a nil interface where there is an error.
@@ -94,18 +104,18 @@ func orNone[T Backward](b T, err error) (Backward, error) {
 //
 //	images   ├─ part 0 ─┼─ part 1 ─┼ 2 ┤
 //	dx        written    written    …
-//	dweight   sum 0      sum 1      sum 2  ── Σ ── dweight
+//	dweight   sum 0   +  sum 1   +  sum 2
 type batchwise struct {
 	portions            // of dx, doffset, dmask, x, offset, mask, dy
 	plans    []Backward // one or, where the last part is shorter, two
 	sums     [2]partSum // dweight, dbias
 }
 
-// partSum adds up what the parts found.
+// partSum adds up what the parts found, the first first.
 type partSum struct {
-	elements, parts int
-	one, all        *gpu.Buffer // of a part, of all
-	reduce          *pass
+	elements int
+	one      *gpu.Buffer // of a part
+	add      *flat
 }
 
 func newBatchwise(m maker, p conv.Problem, images int, weight []float32) (*batchwise, error) {
@@ -160,69 +170,47 @@ func (b *batchwise) reserve(m maker, sums [2]int) (err error) {
 	if err := b.portions.reserve(); err != nil {
 		return err
 	}
-	parts := ceil(b.all, b.images)
-	for i, elements := range sums {
-		s := &b.sums[i]
-		s.elements, s.parts = elements, parts
-		if bytes := 4 * int64(elements) * int64(parts); bytes > m.traits.StorageRange {
-			return fmt.Errorf("kernels: %w: the gradients by the weight of %d parts of the batch take %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, parts, bytes, m.traits.StorageRange)
-		}
-		if s.one, err = b.buffer(elements); err != nil {
+	for i, n := range sums {
+		sum := &b.sums[i]
+		sum.elements = n
+		if sum.one, err = b.buffer(n); err != nil {
 			return err
 		}
-		if s.all, err = b.buffer(elements * parts); err != nil {
-			return err
-		}
-		local := localSize(m.traits)
-		s.reduce, err = newPass(m, "conv2d_grad_reduce", local, ceil(elements, local), map[string]int{"items": elements, "parts": parts})
-		if err != nil {
+		if sum.add, err = newFlat(m, "add", n, []string{"a gradient", "a part of it", "a gradient"}, []int{n, n, n}, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// RecordBackward records part after part, then the sums.
+// RecordBackward records part after part. The sums of the first go to where they
+// belong, those of the others are added to them.
 func (b *batchwise) RecordBackward(s *gpu.Stream, g Grads, x, offset, mask, dy Tensor) error {
-	err := b.each(s, []Tensor{g.X, g.Offset, g.Mask, x, offset, mask, dy}, func(part, images int, at []Tensor) error {
+	return b.each(s, []Tensor{g.X, g.Offset, g.Mask, x, offset, mask, dy}, func(part, images int, at []Tensor) error {
 		plan := b.plans[0]
 		if images < b.images {
 			plan = b.plans[1]
 		}
-		own := Grads{X: at[0], Offset: at[1], Mask: at[2]}
-		if g.Weight.wants() {
+		own := Grads{X: at[0], Offset: at[1], Mask: at[2], Weight: g.Weight, Bias: g.Bias}
+		if g.Weight.wants() && part > 0 {
 			own.Weight = Tensor{Buf: b.sums[0].one}
 		}
-		if g.Bias.wants() {
+		if g.Bias.wants() && part > 0 {
 			own.Bias = Tensor{Buf: b.sums[1].one}
 		}
-		if err := plan.RecordBackward(s, own, at[3], at[4], at[5], at[6]); err != nil {
+		if err := plan.RecordBackward(s, own, at[3], at[4], at[5], at[6]); err != nil || part == 0 {
 			return err
 		}
 		for i, to := range []Tensor{g.Weight, g.Bias} {
-			if sum := &b.sums[i]; to.wants() {
-				bytes := 4 * int64(sum.elements)
-				if err := s.Copy(sum.all, int64(part)*bytes, sum.one, 0, bytes); err != nil {
-					return fmt.Errorf("kernels: %w", err)
-				}
+			if !to.wants() {
+				continue
+			}
+			if err := b.sums[i].add.record(s, to, Tensor{Buf: b.sums[i].one}, to); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for i, to := range []Tensor{g.Weight, g.Bias} {
-		if sum := &b.sums[i]; to.wants() {
-			if err := checkSpan("a gradient", span{to, sum.elements}); err != nil {
-				return err
-			}
-			if err := sum.reduce.record(s, &[maxSpans]span{{Tensor{Buf: sum.all}, sum.elements * sum.parts}, {to, sum.elements}}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // SetWeights replaces the weight, as a whole plan's does.
@@ -260,6 +248,5 @@ func (b *batchwise) Close() {
 	b.portions.free()
 	for _, s := range b.sums {
 		s.one.Free()
-		s.all.Free()
 	}
 }

@@ -72,7 +72,7 @@ func (b *Conv2DBackward) plan(m maker, weight []float32, mirrors bool) (err erro
 	if of, ok := mirrored(b.problem); ok && mirrors {
 		// Where no forward kernel takes it, this file's own does.
 		mirrored := mirror(b.problem, weight)
-		w, choice, why := m.forwardWay("dx", of, mirrored, nil, false)
+		w, choice, why := m.forwardWay("dx", of, mirrored, nil, onePass)
 		switch {
 		case why == nil:
 			b.choices = append(b.choices, choice)
@@ -88,7 +88,7 @@ func (b *Conv2DBackward) plan(m maker, weight []float32, mirrors bool) (err erro
 			return err
 		}
 	}
-	if b.weights, err = newWeightSum(m, b.problem); err != nil {
+	if b.weights, err = newWeightSum(m, b.problem, b.problem); err != nil {
 		return err
 	}
 	b.bias, err = newBiasSum(m, b.problem)
@@ -112,6 +112,17 @@ func (b *backward) room(n int64) int64 {
 // reserve makes the workspace, with room for the partial sums. They may lie
 // over what was given room before: the sums are done by then.
 func (b *backward) reserve() (err error) {
+	if b.layOut(); b.size == 0 {
+		return nil
+	}
+	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
+		return fmt.Errorf("kernels: workspace: %w", err)
+	}
+	return nil
+}
+
+// layOut says where in the workspace the partial sums lie, and its size.
+func (b *backward) layOut() {
 	before := b.size
 	b.size = 0
 	if n := b.weights.bytes(); n > 0 {
@@ -120,13 +131,7 @@ func (b *backward) reserve() (err error) {
 	if n := b.bias.bytes(); n > 0 {
 		b.bias.at = b.room(n)
 	}
-	if b.size = max(b.size, before); b.size == 0 {
-		return nil
-	}
-	if b.workspace, err = b.device.NewBuffer(b.size); err != nil {
-		return fmt.Errorf("kernels: workspace: %w", err)
-	}
-	return nil
+	b.size = max(b.size, before)
 }
 
 // allocate also uploads the weight.
@@ -351,18 +356,19 @@ func newInputPass(m maker, p conv.Problem, biased bool, a conv.Activation) (*pas
 // weight is better computed one by one.
 const fewChannels = 2
 
-// newWeightSum plans dweight. Bindings: x, dy.
-func newWeightSum(m maker, p conv.Problem) (*sum, error) {
+// newWeightSum plans dweight of p, a block of channels of whole, by the kernel and
+// in as many parts as whole's would be. Bindings: x, dy.
+func newWeightSum(m maker, p, whole conv.Problem) (*sum, error) {
 	t := m.traits
-	cg, kg, elements := p.C/p.Groups, p.K/p.Groups, p.Weight().Len()
-	v := problemValues(p)
-	if kg <= fewChannels && cg*p.Taps() <= 4*9 && elements*localSize(t) <= mostPartial {
-		return newFewSum(m, p)
+	if cg, kg := whole.C/whole.Groups, whole.K/whole.Groups; kg <= fewChannels && cg*p.Taps() <= 4*9 && whole.Weight().Len()*localSize(t) <= mostPartial {
+		return newFewSum(m, p, whole)
 	}
-	best, err := m.tileOf(matrix{groups: p.Groups, rows: kg, columns: cg * p.Taps(), value: t.machine().load, padded: p.Mode != conv.Zeros}, "conv2d_grad_weight")
+	product := matrix{groups: whole.Groups, rows: whole.K / whole.Groups, columns: whole.C / whole.Groups * p.Taps(), value: t.machine().load, padded: p.Mode != conv.Zeros}
+	best, err := m.tileOf(product, "conv2d_grad_weight")
 	if err != nil {
 		return nil, err
 	}
+	cg, kg, v := p.C/p.Groups, p.K/p.Groups, problemValues(p)
 	v["items"], v["groupBlocks"] = p.N*p.Ho, ceil(kg, best.tm)
 	v["blocks"], v["rowItems"] = p.Groups*v["groupBlocks"], ceil(cg*p.Taps(), best.local*best.tn)
 	tiles := v["blocks"] * v["rowItems"]
@@ -370,20 +376,21 @@ func newWeightSum(m maker, p conv.Problem) (*sum, error) {
 	if err := checkLoops(t, float64(rounds)); err != nil {
 		return nil, fmt.Errorf("kernels: gradient by the weight: %w", err)
 	}
-	parts, share := split(t, v["items"], tiles, elements, rounds)
+	parts, share := split(t, v["items"], product.count(best), whole.Weight().Len(), rounds)
 	v["share"] = share
 	pass, err := newPass(m, best.module, best.local, tiles*parts, v)
 	if err != nil {
 		return nil, err
 	}
-	return newSum(m, pass, elements, parts)
+	return newSum(m, pass, p.Weight().Len(), parts)
 }
 
 // newFewSum plans dweight where groups have few channels: every invocation sums
 // its share of pixels, or of strips of them, for one kernel.
-func newFewSum(m maker, p conv.Problem) (*sum, error) {
+func newFewSum(m maker, p, whole conv.Problem) (*sum, error) {
 	local, v, elements := localSize(m.traits), problemValues(p), p.Weight().Len()
 	v["blocks"] = p.K * p.C / p.Groups
+	wholeTiles := whole.K * whole.C / whole.Groups
 	estep, other := p.StrideX/gcd(p.StrideX, p.DilationX), p.StrideY/gcd(p.StrideY, p.DilationY)
 	name, tiles := "conv2d_grad_depthwise_n9", v["blocks"]
 	if p.R == 3 && p.S == 3 && estep == other && estep <= 2 {
@@ -402,11 +409,12 @@ func newFewSum(m maker, p conv.Problem) (*sum, error) {
 	} else {
 		const taps = 9 // of an invocation
 		v["items"], v["rowItems"] = p.N*p.Ho*p.Wo, ceil(p.Taps(), taps)
+		wholeTiles *= v["rowItems"]
 		if tiles *= v["rowItems"]; p.Mode == conv.Zeros {
 			name += "z"
 		}
 	}
-	parts, share := split(m.traits, ceil(v["items"], local), tiles, elements*local, v["rows"]+4)
+	parts, share := split(m.traits, ceil(v["items"], local), wholeTiles, whole.Weight().Len()*local, v["rows"]+4)
 	v["share"] = share * local
 	pass, err := newPass(m, name, local, tiles*parts, v)
 	if err != nil {

@@ -53,8 +53,44 @@ func (p precision) widen(elements []int) {
 // callSize is the workgroup size of all these kernels.
 const callSize = 64
 
+// axis is what such an operator's tensors are cut along: images, or regions.
+type axis struct {
+	portions
+	slots []int // the tensors that are cut
+}
+
+// newAxis cuts all of an operator into so many at a time, or a few less. each are
+// the words that one takes of each tensor; the first written of slots are written.
+func newAxis(device *gpu.Device, all, some int, each *[callTensors]int, written int, slots ...int) (axis, error) {
+	a := axis{portions{device: device, all: all, written: written}, slots}
+	for _, slot := range slots {
+		a.lengths = append(a.lengths, each[slot])
+	}
+	a.images = a.aligned(min(some, all))
+	return a, a.reserve()
+}
+
+// each calls f with the tensors and their sizes from a first one on, so many.
+func (a *axis) each(s *gpu.Stream, t [callTensors]Tensor, sizes [callTensors]int, f func(first, n int, t [callTensors]Tensor, sizes [callTensors]int) error) error {
+	if a.images >= a.all {
+		return f(0, a.all, t, sizes)
+	}
+	all := make([]Tensor, len(a.slots))
+	for i, slot := range a.slots {
+		all[i] = t[slot]
+	}
+	return a.portions.each(s, all, func(part, n int, at []Tensor) error {
+		t, sizes := t, sizes
+		for i, slot := range a.slots {
+			t[slot], sizes[slot] = at[i], n*a.lengths[i]
+		}
+		return f(part*a.images, n, t, sizes)
+	})
+}
+
 // call is one dispatch of such an operator with all numbers known.
 type call struct {
+	module *shaders.Module
 	pipe   *gpu.Pipeline
 	groups [3]uint32
 	push   []byte
@@ -77,12 +113,14 @@ func newCall(d *gpu.Device, module string, items int, workgroups bool, constants
 		}
 		set = append(set, gpu.Constant{ID: id, Value: uint32(v)})
 	}
-	id, err := m.ConstantID("localSizeX")
-	if err != nil {
-		return call{}, err
+	if _, ok := constants["localSizeX"]; !ok {
+		id, err := m.ConstantID("localSizeX")
+		if err != nil {
+			return call{}, err
+		}
+		set = append(set, gpu.Constant{ID: id, Value: callSize})
 	}
-	set = append(set, gpu.Constant{ID: id, Value: callSize})
-	c := call{}
+	c := call{module: m}
 	tiles := items
 	if !workgroups {
 		tiles = ceil(items, callSize)
@@ -120,8 +158,22 @@ func newCall(d *gpu.Device, module string, items int, workgroups bool, constants
 	return c, nil
 }
 
+// recordPart records so many invocations with other push constants.
+func (c *call) recordPart(s *gpu.Stream, of traits, items int, push *patch, t *[callTensors]Tensor, elements *[callTensors]int) error {
+	groups, err := fold(ceil(items, callSize), of)
+	if err != nil {
+		return fmt.Errorf("kernels: %w", err)
+	}
+	push.set("items", items)
+	return c.recordWith(s, groups, push.push(), t, elements)
+}
+
 // record binds the tensors and records the dispatch.
 func (c *call) record(s *gpu.Stream, t *[callTensors]Tensor, elements *[callTensors]int) error {
+	return c.recordWith(s, c.groups, c.push, t, elements)
+}
+
+func (c *call) recordWith(s *gpu.Stream, groups [3]uint32, push []byte, t *[callTensors]Tensor, elements *[callTensors]int) error {
 	var bindings [callTensors]gpu.Binding
 	for i, slot := range c.slots {
 		size := 4 * int64(elements[slot])
@@ -130,7 +182,7 @@ func (c *call) record(s *gpu.Stream, t *[callTensors]Tensor, elements *[callTens
 		}
 		bindings[i] = gpu.Binding{Buffer: t[slot].Buf, Offset: t[slot].Offset, Size: size, Access: c.access[i]}
 	}
-	return s.Dispatch(c.pipe, c.groups, c.push, bindings[:len(c.slots)])
+	return s.Dispatch(c.pipe, groups, push, bindings[:len(c.slots)])
 }
 
 // indexLimit is how many elements a tensor may have: what the device's bindings
@@ -144,7 +196,7 @@ func fits(limit int, sizes map[string]int) error {
 	var err error
 	for name, n := range sizes {
 		if n > limit {
-			err = errors.Join(err, fmt.Errorf("kernels: %w: %s has %d elements, on this device at most %d", conv.ErrUnsupported, name, n, limit))
+			err = errors.Join(err, fmt.Errorf("kernels: %w: %s has %d elements, on this device at most %d", gpu.ErrTooLarge, name, n, limit))
 		}
 	}
 	return err

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"testing"
 	"unsafe"
 
@@ -223,7 +222,8 @@ func TestDCNOneCell(t *testing.T) {
 	})
 }
 
-// A batch that is cut gives what it gives whole, to the bit.
+// A batch that is cut gives what it gives whole, to the bit: also where images do
+// not start where a binding may, and one at a time.
 func TestDCNCut(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
 		for i, version := range []func(conv.DCNParams, conv.Shape) (conv.DCN, error){conv.DCNParams.V3, conv.DCNParams.V4} {
@@ -236,14 +236,15 @@ func TestDCNCut(t *testing.T) {
 				c.Mask = nil
 			}
 			dy := c.OutputGrad()
-			var all [2][][]float32
-			for j, limit := range []int{indexLimit(d), 65 * q.Offset().Len() / q.N} {
+			var want [][]float32
+			for _, images := range []int{70, 65, 9, 1} {
+				limit := images * q.Offset().Len() / q.N
 				p, err := newDCN(d, q, workspaceGoal, limit)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if cut := j == 1; cut != (len(p.chunks) > 1) {
-					t.Errorf("limit %d: %d chunks", limit, len(p.chunks))
+				if cut := images < 70; cut != (len(p.plans) > 1 || p.images.images == 1) || p.images.images > images {
+					t.Errorf("limit %d: %s", limit, p.Describe())
 				}
 				y := make([]float32, q.Output().Len())
 				if err := runCalls(d, [callTensors][]float32{callX: c.X, callOffset: c.Offset, callMask: c.Mask}, [callTensors][]float32{callY: y},
@@ -257,15 +258,132 @@ func TestDCNCut(t *testing.T) {
 				if err := dcnBackward(d, workspaceGoal, limit, c, g, dy); err != nil {
 					t.Fatal(err)
 				}
-				all[j] = [][]float32{y, g.X, g.Offset, g.Mask}
-			}
-			for j := range all[0] {
-				if !slices.Equal(all[0][j], all[1][j]) {
-					t.Errorf("version %d: output %d differs", i+3, j)
+				all := [][]float32{y, g.X, g.Offset, g.Mask}
+				if want == nil {
+					want = all
+				}
+				for j := range all {
+					if err := sameBits(all[j], want[j]); err != nil && (j < 3 || !q.Packed) {
+						t.Errorf("version %d, %d images at a time, output %d: %v", i+3, images, j, err)
+					}
 				}
 			}
 		}
 	})
+}
+
+// RoI pooling of more images and regions than a binding holds, some of each at a
+// time: the bits of the whole. Some regions are of no image.
+func TestRoIPoolCut(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		ways := map[[2]bool]int{}
+		for k, random := range []func(uint64, int) convtest.RoICase{convtest.RandomRoIPool, convtest.RandomPSRoIPool} {
+			for i := range convtest.Cases(60)/10 + 2 {
+				c := random(convtest.Seed(), i)
+				if i == 0 {
+					c = manyRegions(t, k == 1)
+				}
+				q := c.Q
+				dy := noise(q.Output())
+				image, region := q.C*q.H*q.W, max(q.K*q.Ho*q.Wo, 2*q.Classes*q.PartY*q.PartX, 5)
+				var want [][]float32
+				for _, limit := range []int{indexLimit(d), max(image, region), 2*max(image, region) + 1} {
+					p, err := newRoIPool(d, q, limit, float32s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ways[[2]bool{p.images.images < q.N, p.regions.images < q.RoIs}]++
+					in := [callTensors][]float32{callX: c.X, callRegions: c.RoIs, callOffset: c.Offset, callMask: c.Mask}
+					y, g := make([]float32, q.Output().Len()), convtest.Grads{X: make([]float32, len(c.X))}
+					if err := runCalls(d, in, [callTensors][]float32{callY: y}, func(s *gpu.Stream, t *[callTensors]Tensor) error {
+						return p.Record(s, t[callY], t[callX], t[callRegions], t[callOffset], t[callMask])
+					}); err != nil {
+						t.Fatal(err)
+					}
+					if q.Offset {
+						g.Offset = make([]float32, len(c.Offset))
+					}
+					if q.Mask && i%3 > 0 {
+						g.Mask = make([]float32, len(c.Mask))
+					}
+					in[callY] = dy
+					if err := runCalls(d, in, [callTensors][]float32{callDX: g.X, callDOffset: g.Offset, callDMask: g.Mask}, func(s *gpu.Stream, t *[callTensors]Tensor) error {
+						return p.RecordBackward(s, t[callDX], t[callDOffset], t[callDMask], t[callX], t[callRegions], t[callOffset], t[callMask], t[callY])
+					}); err != nil {
+						t.Fatal(err)
+					}
+					all := [][]float32{y, g.X, g.Offset, g.Mask}
+					if want == nil {
+						want = all
+					}
+					for j := range all {
+						if err := sameBits(all[j], want[j]); err != nil {
+							t.Errorf("%s, %s, output %d: %v", c.Name, p.Describe(), j, err)
+						}
+					}
+					p.Close()
+				}
+			}
+		}
+		if ways[[2]bool{true, true}] == 0 || ways[[2]bool{true, false}]+ways[[2]bool{false, true}] == 0 {
+			t.Errorf("not every way was gone: %v", ways)
+		}
+	})
+}
+
+// More regions than llvmpipe's loops go round for, and larger planes.
+func TestManyRegions(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		q, err := conv.RoIPoolParams{Bins: [2]int{7, 7}, SamplingRatio: 2, Offset: true}.Problem(conv.Shape{1, 1, 30, 70}, 300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []conv.Shape{{1, 1, 30, 70}, {1, 130, 300, 230}} { // one by regions; one by what is cleared
+			q.C, q.K, q.H, q.W = x[1], x[1], x[2], x[3]
+			if x[1] > 1 {
+				q.RoIs = 2
+			}
+			c := convtest.RoICase{Q: q, X: noise(q.Input()), Offset: noise(q.OffsetShape())}
+			for r := range q.RoIs {
+				at := float32(r % 20)
+				c.RoIs = append(c.RoIs, 0, at, at/2, 30+at, 15+at)
+			}
+			dy := noise(q.Output())
+			want := c.WantGrads(dy)
+			p, err := NewRoIPool(d, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			dx := make([]float32, len(c.X))
+			if err := runCalls(d, [callTensors][]float32{callX: c.X, callRegions: c.RoIs, callOffset: c.Offset, callY: dy}, [callTensors][]float32{callDX: dx},
+				func(s *gpu.Stream, t *[callTensors]Tensor) error {
+					return p.RecordBackward(s, t[callDX], Tensor{}, Tensor{}, t[callX], t[callRegions], t[callOffset], Tensor{}, t[callY])
+				}); err != nil {
+				t.Fatal(err)
+			}
+			if v := conv.Judge(dx, want.X, nil, conv.RoIPoolRoundings); !v.OK() {
+				t.Errorf("%v: %s: %+v", x, p.Describe(), v)
+			}
+		}
+	})
+}
+
+// manyRegions is a case whose images are larger than what a region takes.
+func manyRegions(t *testing.T, sensitive bool) convtest.RoICase {
+	q, err := conv.RoIPoolParams{Bins: [2]int{3, 2}, SpatialScale: 0.5, Offset: true, Mask: true}.Problem(conv.Shape{5, 3, 7, 9}, 11)
+	if sensitive {
+		q, err = conv.PSRoIPoolParams{OutputChannels: 2, PooledSize: 2, SpatialScale: 0.5, Offset: true, Mask: true}.Problem(conv.Shape{5, 8, 5, 3}, 11)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := convtest.RoICase{Name: "many regions", Q: q, X: noise(q.Input()), Offset: noise(q.OffsetShape()), Mask: noise(q.MaskShape())}
+	for r := range q.RoIs {
+		at := float32(r)
+		c.RoIs = append(c.RoIs, float32(r*4%7-1), at/3, at/2, 6+at, 7+at) // images −1 … 5
+	}
+	return c
 }
 
 // noise makes values without any meaning.
@@ -284,21 +402,21 @@ func TestDCNRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewDCN(d, q); !errors.Is(err, conv.ErrUnsupported) {
+		if _, err := NewDCN(d, q); !errors.Is(err, gpu.ErrTooLarge) {
 			t.Errorf("2^32 pixels: %v", err)
 		}
 		q, err = conv.DCNParams{Padding: conv.Padding{Left: 1 << 30}, Stride: [2]int{1, 1 << 28}}.V3(conv.Shape{1, 1, 3, 3})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewDCN(d, q); !errors.Is(err, conv.ErrUnsupported) {
+		if _, err := NewDCN(d, q); !errors.Is(err, gpu.ErrTooLarge) {
 			t.Errorf("a padding of 2^30: %v", err)
 		}
 		r, err := conv.RoIPoolParams{Bins: [2]int{7, 7}}.Problem(conv.Shape{4, 1 << 10, 1 << 11, 1 << 11}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewRoIPool(d, r); !errors.Is(err, conv.ErrUnsupported) {
+		if _, err := NewRoIPool(d, r); !errors.Is(err, gpu.ErrTooLarge) {
 			t.Errorf("2^34 pixels: %v", err)
 		}
 	})

@@ -16,22 +16,17 @@ import (
 // the samples by the pixels they lie between (dcn_cells.comp), so that every
 // gradient is a sum in a fixed order without atomic additions of floats.
 //
-// Where a tensor is larger than a binding may be, the batch is cut.
+// Where a tensor is larger than a binding may be, some images are taken at a time.
 type DCN struct {
 	device *gpu.Device
 	d      conv.DCN
 	as     precision
 	image  [callTensors]int // words of an image in each tensor
-	chunks []dcnChunk
+	images axis
+	plans  []*dcnImages // one or, where the last images are fewer, two
 
 	mu    sync.Mutex // of the workspace, made when first needed
 	space [callTensors]*gpu.Buffer
-}
-
-// dcnChunk is a plan for some images, from first on. Chunks of equal size share one.
-type dcnChunk struct {
-	*dcnImages
-	first int
 }
 
 // dcnImages is a plan for so many images at once.
@@ -54,7 +49,7 @@ type dcnPart struct {
 const workspaceGoal = 8 << 20
 
 // NewDCN plans d, which comes from [conv.DCNParams.V3] or V4. What does not fit
-// the device even cut into images matches [conv.ErrUnsupported].
+// the device even cut into images gives [gpu.ErrTooLarge].
 func NewDCN(device *gpu.Device, d conv.DCN) (*DCN, error) {
 	return newDCN(device, d, workspaceGoal, indexLimit(device))
 }
@@ -78,48 +73,41 @@ func newDCNOf(device *gpu.Device, d conv.DCN, goal, limit int, as precision) (*D
 	p.image[callSoft] = p.image[callOrder]
 	as.widen(p.image[:callCells])
 	as.widen(p.image[callSoft:])
-	images, err := p.fit(limit)
-	if err != nil {
+	if err := p.cut(limit); err != nil {
+		p.Close()
 		return nil, err
 	}
-	for first := 0; first < d.N; first += images {
-		part := d
-		part.N = min(images, d.N-first)
-		if first > 0 && part.N == images {
-			p.chunks = append(p.chunks, dcnChunk{p.chunks[0].dcnImages, first})
+	for _, images := range []int{p.images.images, d.N % max(p.images.images, 1)} {
+		if images == 0 {
 			continue
 		}
-		q, err := newDCNImages(device, part, p.image, goal, as)
+		part := d
+		part.N = images
+		plan, err := newDCNImages(device, part, p.image, goal, as)
 		if err != nil {
+			p.Close()
 			return nil, err
 		}
-		p.chunks = append(p.chunks, dcnChunk{q, first})
+		p.plans = append(p.plans, plan)
 	}
 	return p, nil
 }
 
-// fit returns how many images may be bound at a time: every tensor and every
-// dispatch within the limit, every chunk of a tensor at an offset that the
-// device allows.
-func (p *DCN) fit(limit int) (int, error) {
+// cut decides how many images are taken at a time: every tensor and every dispatch
+// within the limit.
+func (p *DCN) cut(limit int) (err error) {
 	d := p.d
 	fours := d.Groups * ceil(d.C/d.Groups, 4) * max(d.Ho*d.Wo, d.H*d.W) // invocations, rather
 	largest := max(fours, slices.Max(p.image[:]))
-	images, step := min(limit/largest, d.N), 1
-	if images < d.N {
-		align := max(int(p.device.Info().Limits.StorageAlign/4), 1)
-		for _, n := range p.image[:callCells] {
-			if n > 0 {
-				step = max(step, align/gcd(n, align)) // powers of two
-			}
-		}
-		images = images / step * step
+	if largest > limit && d.N > 0 {
+		return fmt.Errorf("kernels: %w: a tensor has %d elements an image, a binding on this device holds at most %d", gpu.ErrTooLarge, largest, limit)
 	}
-	if images == 0 && d.N > 0 {
-		return 0, fmt.Errorf("kernels: %w: a tensor has %d elements an image and may be cut at every %d images, a binding on this device holds at most %d elements",
-			conv.ErrUnsupported, largest, step, limit)
+	slots := []int{callDX, callDOffset, callDMask, callY, callX, callOffset, callMask}
+	if d.Packed { // offset and mask are one tensor
+		slots = []int{callDX, callDOffset, callY, callX, callOffset}
 	}
-	return max(images, 1), nil
+	p.images, err = newAxis(p.device, d.N, limit/max(largest, 1), &p.image, 0, slots...)
+	return err
 }
 
 func newDCNImages(device *gpu.Device, d conv.DCN, image [callTensors]int, goal int, as precision) (*dcnImages, error) {
@@ -135,7 +123,7 @@ func newDCNImages(device *gpu.Device, d conv.DCN, image [callTensors]int, goal i
 		return float64(out)*float64(stride)+float64(kernel)*float64(dilation) < farthest && pad < farthest && extent < farthest
 	}
 	if !reach(d.Ho, d.StrideY, d.R, d.DilationY, d.Pad.Top, d.H) || !reach(d.Wo, d.StrideX, d.S, d.DilationX, d.Pad.Left, d.W) {
-		return nil, fmt.Errorf("kernels: %w: positions reach beyond %d, the most that the kernels index", conv.ErrUnsupported, farthest)
+		return nil, fmt.Errorf("kernels: %w: positions reach beyond %d, the most that the kernels index", gpu.ErrTooLarge, farthest)
 	}
 	return p, p.plan(device, sorted, as)
 }
@@ -158,12 +146,14 @@ func (p *dcnImages) plan(device *gpu.Device, images int, as precision) error {
 	if d.Packed {
 		push["maskChannels"] = d.Offset()[1]
 	}
-	var failed error
+	scanning, failed := dcnScanners(traitsOf(device.Info()), (d.H+1)*(d.W+1))
 	make := func(module string, items int, workgroups bool) call {
 		constants := map[string]int{}
 		switch module {
 		case "dcn", "dcn_softmax", "dcn_grad_both", "dcn_grad_offset", "dcn_grad_mask":
 			constants["softmax"] = flag[d.Softmax]
+		case "dcn_scan":
+			constants["localSizeX"] = scanning
 		}
 		if module != "dcn_scan" && module != "dcn_order" { // those sort whole numbers
 			module = as.prefix + module
@@ -202,6 +192,18 @@ func (p *dcnImages) plan(device *gpu.Device, images int, as precision) error {
 	return failed
 }
 
+// dcnScanners is the workgroup size of dcn_scan.comp, so that the driver's loops go
+// round as often as so many cells want.
+func dcnScanners(t traits, cells int) (int, error) {
+	n := callSize
+	for t.Loops > 0 && 2*ceil(cells, n)+n > t.Loops {
+		if n *= 2; n > t.Invocations {
+			return 0, fmt.Errorf("kernels: %w: an image of %d pixels to be sorted by, more than the loops of this device's driver go round for", gpu.ErrTooLarge, cells)
+		}
+	}
+	return n, nil
+}
+
 // spaces are the tensors of the workspace.
 func (p *DCN) spaces() []int {
 	if p.d.Softmax {
@@ -214,24 +216,25 @@ func (p *DCN) spaces() []int {
 // the gradient by the input.
 func (p *DCN) Workspace() (bytes int64) {
 	for _, i := range p.spaces() {
-		if len(p.chunks) > 0 { // the first is the largest
-			bytes += 4 * int64(p.chunks[0].elements[i])
+		if len(p.plans) > 0 { // the first is the largest
+			bytes += 4 * int64(p.plans[0].elements[i])
 		}
 	}
-	return bytes
+	return bytes + p.images.size
 }
 
 // Describe says how the plan runs.
 func (p *DCN) Describe() string {
 	text := fmt.Sprintf("dcn: four channels of a pixel an invocation, workgroups of %d", callSize)
-	if len(p.chunks) > 1 {
-		text += fmt.Sprintf(", %d images at a time", p.chunks[0].d.N)
+	if p.images.images < p.d.N {
+		text += fmt.Sprintf(", %d of %d images at a time", p.images.images, p.d.N)
 	}
 	return text
 }
 
 // Close frees the workspace. What was submitted before goes on.
 func (p *DCN) Close() {
+	p.images.free()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, b := range p.space {
@@ -240,58 +243,62 @@ func (p *DCN) Close() {
 	}
 }
 
-// from returns the tensors from an image on.
-func (p *DCN) from(t [callTensors]Tensor, image int) [callTensors]Tensor {
-	for i := range t[:callCells] {
-		t[i].Offset += 4 * int64(image) * int64(p.image[i])
+// pack puts the one tensor of a packed problem in both its places.
+func (p *DCN) pack(t *[callTensors]Tensor) {
+	if p.d.Packed {
+		t[callMask], t[callDMask] = t[callOffset], t[callDOffset]
 	}
-	return t
+}
+
+// each calls f for some images at a time, of whose tensors the first so many of the
+// axis are written.
+func (p *DCN) each(s *gpu.Stream, t [callTensors]Tensor, written int, f func(plan *dcnImages, t [callTensors]Tensor) error) error {
+	if len(p.plans) == 0 {
+		return nil
+	}
+	if p.images.images >= p.d.N {
+		p.pack(&t)
+		return f(p.plans[0], t)
+	}
+	axis := p.images
+	axis.written = written
+	return axis.each(s, t, p.image, func(first, n int, t [callTensors]Tensor, _ [callTensors]int) error {
+		p.pack(&t)
+		return f(p.plans[min(1, n%axis.images)], t)
+	})
 }
 
 // Record records y = dcn(x, offset, mask); a packed problem has no mask.
 func (p *DCN) Record(s *gpu.Stream, y, x, offset, mask Tensor) error {
-	if p.d.Packed {
-		mask = offset
-	}
-	for _, c := range p.chunks {
-		t := p.from([callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: y}, c.first)
-		if err := c.forward.record(s, &t, &c.elements); err != nil {
-			return err
-		}
-	}
-	return nil
+	written := slices.Index(p.images.slots, callY) + 1
+	return p.each(s, [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: y}, written, func(plan *dcnImages, t [callTensors]Tensor) error {
+		return plan.forward.record(s, &t, &plan.elements)
+	})
 }
 
 // RecordBackward records the gradients dx, doffset and dmask, those that have a
 // buffer, from dy. Of a packed problem doffset is that of the packed tensor.
 func (p *DCN) RecordBackward(s *gpu.Stream, dx, doffset, dmask, x, offset, mask, dy Tensor) error {
-	if p.d.Packed {
-		mask, dmask = offset, doffset
-	}
-	t := [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: dy, callDX: dx, callDOffset: doffset, callDMask: dmask}
-	if p.d.Packed && doffset.Buf != nil { // the channels that fill it up
-		if err := s.Fill(doffset.Buf, doffset.Offset, 4*int64(p.as.words*p.d.Offset().Len()), 0); err != nil {
-			return err
+	all := [callTensors]Tensor{callX: x, callOffset: offset, callMask: mask, callY: dy, callDX: dx, callDOffset: doffset, callDMask: dmask}
+	return p.each(s, all, slices.Index(p.images.slots, callY), func(plan *dcnImages, t [callTensors]Tensor) error {
+		if to := t[callDOffset]; p.d.Packed && to.wants() { // the channels that fill it up
+			if err := s.Fill(to.Buf, to.Offset, 4*int64(plan.elements[callDOffset]), 0); err != nil {
+				return err
+			}
 		}
-	}
-	for _, c := range p.chunks {
-		t := p.from(t, c.first)
-		if err := c.offsets(s, &t); err != nil {
+		if err := plan.offsets(s, &t); err != nil || !dx.wants() {
 			return err
-		}
-		if dx.Buf == nil {
-			continue
 		}
 		if err := p.workspace(&t); err != nil {
 			return err
 		}
-		for i := range c.parts {
-			if err := c.parts[i].record(s, t, &c.elements, p.d.Softmax); err != nil {
+		for i := range plan.parts {
+			if err := plan.parts[i].record(s, t, &plan.elements, p.d.Softmax); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // offsets records the gradients by offset and mask that have a buffer.
@@ -334,7 +341,7 @@ func (p *DCN) workspace(t *[callTensors]Tensor) error {
 	defer p.mu.Unlock()
 	for _, i := range p.spaces() {
 		if p.space[i] == nil {
-			made, err := p.device.NewBuffer(4 * int64(p.chunks[0].elements[i]))
+			made, err := p.device.NewBuffer(4 * int64(p.plans[0].elements[i]))
 			if err != nil {
 				return fmt.Errorf("kernels: workspace: %w", err)
 			}

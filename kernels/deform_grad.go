@@ -111,6 +111,9 @@ func (m maker) columnPart(p conv.Problem, gather bool) (images, pixels int) {
 	}
 	images = min(p.N, max(1, m.column/perPixel/least))
 	pixels = min(all, max(m.pixels, m.column/(perPixel*images)))
+	if t := m.traits; t.Loops > 0 && !gather && !m.atomics { // an invocation goes over all taps of all pixels
+		pixels = min(pixels, max(1, t.Loops/p.Taps()-2))
+	}
 	for gather && images > 1 && listRoom(p, images, pixels) > m.lists {
 		images--
 	}

@@ -34,7 +34,23 @@ func listRoom(p conv.Problem, images, pixels int) int {
 // gathers says whether dx is gathered.
 func (m maker) gathers(p conv.Problem) bool {
 	images, pixels := m.columnPart(p, true)
-	return listRoom(p, images, pixels) <= m.lists
+	return listRoom(p, images, pixels) <= m.lists && scanners(m.traits, p) > 0
+}
+
+// scanners is the workgroup size of deform_grad_scan.comp, a workgroup a list; 0
+// where the driver's loops do not go round as often as the cells want.
+func scanners(t traits, p conv.Problem) int {
+	const most = 256 // what the shader has room for
+	n := localSize(t)
+	if !t.Software {
+		n = min(most, t.Invocations)
+	}
+	for cells := (p.H + 1) * (p.W + 1); t.Loops > 0 && 2*ceil(cells, n)+n > t.Loops; n *= 2 {
+		if 2*n > min(most, t.Invocations) {
+			return 0
+		}
+	}
+	return n
 }
 
 // inputPart computes dx from the sample gradients of a part.
@@ -69,13 +85,8 @@ func newInputPart(m maker, p conv.Problem, v map[string]int, images, pixels int,
 	part.count = build("deform_grad_count", local, part.orders, 1)
 	part.fill = build("deform_grad_fill", local, part.orders, 1)
 	part.sort = build("deform_grad_sort", local, groups*cells, 1)
-	// One workgroup a list.
-	scanners := local
-	if !t.Software {
-		scanners = min(256, t.Invocations)
-	}
 	if failed == nil {
-		part.scan, failed = newPass(m, "deform_grad_scan", scanners, groups, v)
+		part.scan, failed = newPass(m, "deform_grad_scan", scanners(t, p), groups, v)
 	}
 	name, channels := "deform_grad_gather_n8", 8
 	if p.C/p.OffsetGroups < 3 {

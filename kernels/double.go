@@ -24,6 +24,7 @@ type Double struct {
 	workspace     int64
 	views         bool
 	closeSampling func()
+	pieces        *doublePieces // nil where all is bound at once
 }
 
 // DoubleTensors are the operands of a Double, the outputs first:
@@ -87,7 +88,9 @@ func newDouble(m maker, problem any, backward bool, weight, bias []float64) (*Do
 	default:
 		err = fmt.Errorf("kernels: %w: %T in float64", conv.ErrUnsupported, problem)
 	}
-	if err == nil && b.weights != (conv.Shape{}) {
+	if err == nil && b.pieces != nil {
+		err = b.SetWeights(weight, bias)
+	} else if err == nil && b.weights != (conv.Shape{}) {
 		err = b.allocate(weight, bias)
 	}
 	if err != nil {
@@ -117,11 +120,19 @@ func (b *Double) SetWeights(weight, bias []float64) error {
 	if len(weight) != b.weights.Len() || len(bias) != b.biases {
 		return fmt.Errorf("kernels: %w: there are %d weights and %d biases, must be %d and %d", conv.ErrShape, len(weight), len(bias), b.weights.Len(), b.biases)
 	}
-	err := b.device.Upload(b.weight, 0, unsafe.Slice((*byte)(unsafe.Pointer(&weight[0])), 8*len(weight)))
+	if b.pieces != nil {
+		return b.pieces.setWeights(weight, bias)
+	}
+	err := b.device.Upload(b.weight, 0, bytesOfDoubles(weight))
 	if err == nil && b.biases > 0 {
-		err = b.device.Upload(b.bias, 0, unsafe.Slice((*byte)(unsafe.Pointer(&bias[0])), 8*len(bias)))
+		err = b.device.Upload(b.bias, 0, bytesOfDoubles(bias))
 	}
 	return err
+}
+
+// bytesOfDoubles views numbers as bytes.
+func bytesOfDoubles(v []float64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 8*len(v))
 }
 
 // Record records the operator.
@@ -141,6 +152,9 @@ func (b *Double) Workspace() int64 { return b.workspace }
 func (b *Double) Close() {
 	b.weight.Free()
 	b.bias.Free()
+	if b.pieces != nil {
+		b.pieces.free()
+	}
 	if b.closeSampling != nil {
 		b.closeSampling()
 	}
@@ -177,6 +191,7 @@ const (
 	doubleCut
 	doubleOffsets
 	doubleMasks
+	doubleGoesOn
 )
 
 // places are where a call's output and input begin in their bindings, and the
@@ -202,7 +217,7 @@ func (p stepped) record(s *gpu.Stream, flags int, at *places, bound ...span) err
 		push.set("from", from)
 		push.set("to", to)
 		push.set("flags", flags)
-		if to == p.terms {
+		if to == p.terms && flags&doubleUnfinished == 0 {
 			push.set("flags", flags|doubleLast)
 		}
 		if err := p.recordWith(s, push.push(), &b); err != nil {
@@ -249,16 +264,18 @@ const functionRounds = 128
 func (b *Double) planConv(m maker, p conv.Problem, backward bool) error {
 	p = normal(p)
 	b.weights = p.Weight()
-	if err := checkGradient(p, m.traits); err != nil {
+	b.views = !backward
+	if p.Bias && !backward {
+		b.biases = p.K
+	}
+	if err := checkGradient(p, m.traits); errors.Is(err, gpu.ErrTooLarge) {
+		return b.planPieces(m, p, false, backward)
+	} else if err != nil {
 		return err
 	}
 	if backward {
 		return b.planConvBackward(m, p)
 	}
-	if p.Bias {
-		b.biases = p.K
-	}
-	b.views = true
 	v, flags := doubleValues(p)
 	name, terms, rounds := "double_conv2d", p.C/p.Groups*p.R, 1+p.S
 	if p.Deformable() {
@@ -434,17 +451,20 @@ func inputTerms(p conv.Problem) int {
 func (b *Double) planTransposed(m maker, q conv.Transposed, backward bool) error {
 	p := normal(q.Of)
 	b.weights = p.Weight()
-	if err := checkGradient(p, m.traits); err != nil {
+	flags := 0
+	if q.Bias && !backward {
+		b.biases, flags = p.C, doubleBiased
+	}
+	p.Activation, p.Bias = q.Activation, q.Bias
+	if err := checkGradient(p, m.traits); errors.Is(err, gpu.ErrTooLarge) {
+		return b.planPieces(m, p, true, backward)
+	} else if err != nil {
 		return err
 	}
 	if backward {
+		p.Activation, p.Bias = conv.Activation{}, false
 		return b.planTransposedBackward(m, p)
 	}
-	flags := 0
-	if q.Bias {
-		b.biases, flags = p.C, doubleBiased
-	}
-	p.Activation = q.Activation
 	v, _ := doubleValues(p)
 	pass, err := newStepped(m, "double_conv2d_grad_input", p.N*p.C*p.H, inputTerms(p), 1+p.Wo*(1+p.S), 2*p.W+p.W*functionRounds, v)
 	b.describe = "double_conv2d_grad_input"

@@ -33,7 +33,7 @@ func (b *Double) planRoIPool(m maker, q conv.RoIPool, backward bool) error {
 	if err != nil {
 		return err
 	}
-	b.describe = "double_" + plan.Describe()
+	b.describe, b.closeSampling, b.workspace = "double_"+plan.Describe(), plan.Close, plan.Workspace()
 	b.record = func(s *gpu.Stream, t DoubleTensors) error {
 		return plan.Record(s, t[0].Tensor, t[1].Tensor, t[2].Tensor, t[3].Tensor, t[4].Tensor)
 	}

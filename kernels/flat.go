@@ -22,6 +22,7 @@ type flat struct {
 	names   []string
 	lengths []int // elements of each binding
 	items   int
+	words   int // of an item; 0 where bindings differ
 	most    int // items of a run
 }
 
@@ -34,12 +35,16 @@ const runStep = granule
 func newFlat(m maker, module string, items int, names []string, lengths []int, values map[string]int) (*flat, error) {
 	f := &flat{traits: m.traits, local: localSize(m.traits), names: names, lengths: lengths, items: items, most: items}
 	room := int(min(m.traits.StorageRange/4, math.MaxInt32-1<<20))
+	f.words = lengths[0] / max(items, 1)
+	if slices.ContainsFunc(lengths, func(n int) bool { return n != items*f.words }) {
+		f.words = 0
+	}
 	for i, n := range lengths {
 		if n <= room {
 			continue
 		}
-		f.most = room / runStep * runStep
-		if f.most == 0 || slices.ContainsFunc(lengths, func(n int) bool { return n != items }) {
+		f.most = room / max(f.words, 1) / runStep * runStep
+		if f.most == 0 || f.words == 0 {
 			return nil, fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, names[i], 4*int64(n), m.traits.StorageRange)
 		}
 	}
@@ -87,9 +92,9 @@ func (f *flat) recordPush(s *gpu.Stream, push *patch, tensors ...Tensor) error {
 		items := min(f.most, f.items-at)
 		var bound [maxSpans]span
 		for i, t := range tensors {
-			bound[i] = span{Tensor{t.Buf, t.Offset + 4*int64(at)}, f.lengths[i]}
+			bound[i] = span{Tensor{t.Buf, t.Offset + 4*int64(f.words)*int64(at)}, f.lengths[i]}
 			if f.most < f.items {
-				bound[i].elements = items
+				bound[i].elements = f.words * items
 			}
 		}
 		push.set("items", items)
@@ -129,9 +134,13 @@ func (p *Add) Record(s *gpu.Stream, y, a, b Tensor) error { return p.record(s, a
 
 // NewActivation plans y = a(x), both of that shape, as a pass that takes views.
 func NewActivation(d *gpu.Device, shape conv.Shape, a conv.Activation) (*Activation, error) {
+	return newActivation(makerFor(d), shape, a)
+}
+
+func newActivation(m maker, shape conv.Shape, a conv.Activation) (*Activation, error) {
 	values := map[string]int{"activation": int(a.Kind)}
 	values["low"], values["high"] = activationParameters(a)
-	s, err := newScalerWith(makerFor(d), "act", shape, shape, false, false, float32s, values)
+	s, err := newScalerWith(m, "act", shape, shape, false, false, float32s, values)
 	return &Activation{s}, err
 }
 

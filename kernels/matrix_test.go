@@ -249,6 +249,40 @@ func BenchmarkMatrixUnits(b *testing.B) {
 	}
 }
 
+// TestMatrixInfinities: pixels that are no numbers reach what their windows reach,
+// and nothing of what tiles are filled up with.
+func TestMatrixInfinities(t *testing.T) {
+	p, err := conv.Params{Padding: conv.Pad(1)}.Problem(conv.Shape{2, 21, 13, 14}, conv.Shape{27, 21, 3, 3}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inf := float32(math.Inf(1))
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		ran := false
+		for _, v := range matrixVariants() {
+			traits := allowing(traitsOf(d.Info()), v)
+			l, why, err := plan(p, traits, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why != "" || traits.Split {
+				continue
+			}
+			ran = true
+			c := convtest.Fill(rand.New(rand.NewPCG(convtest.Seed(), 4)), p)
+			operandsFor(v, traits, &c)
+			c.X[0] = inf // what is loaded where there is nothing to load
+			for i := 100; i < len(c.X); i += 611 {
+				c.X[i] = []float32{inf, -inf, float32(math.NaN())}[i%3]
+			}
+			convtest.One(t, c, func(c convtest.Case, y, _, _, _, _, _ []float32) error { return run(d, l, c, y) })
+		}
+		if !ran {
+			t.Skipf("not run: %s has no matrix units for float16 or bfloat16 with float32 sums", d.Info().Name)
+		}
+	})
+}
+
 // TestOperands: a plan takes matrix units for operands of their type, by a cost
 // model that holds the device to be a GPU, and with new weights; without being
 // told of the type it takes none.
@@ -285,6 +319,17 @@ func TestOperands(t *testing.T) {
 				}
 				return runForward(d, f, c, y)
 			})
+			// And in pieces, of a device that binds a third of what there is.
+			few := m.traits
+			few.StorageRange = largest(p)/3 + granule
+			pieces, err := newPiecewise(d, p, few, c.Weight, c.Bias)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(pieces.Describe(), "on matrix units of") != is {
+				t.Errorf("in pieces: %s", pieces.Describe())
+			}
+			convtest.One(t, c, func(c convtest.Case, y, _, _, _, _, _ []float32) error { return runForward(d, pieces, c, y) })
 		}
 		if _, err := NewConv2D(d, p, c.Weight, c.Bias, AllowSplit); makerFor(d).traits.Units.BFloat16.M == 0 && !errors.Is(err, conv.ErrUnsupported) {
 			t.Errorf("AllowSplit without units: %v", err)

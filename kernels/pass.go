@@ -227,6 +227,11 @@ func (v tile) unfit(t traits, modes, padded bool) string {
 	return ""
 }
 
+// count is how many tiles a result takes.
+func (p matrix) count(v tile) int {
+	return p.groups * ceil(p.rows, v.tm) * ceil(p.columns, v.local*v.tn)
+}
+
 // cost estimates a variant in cycles, as the plans' cost does.
 func (p matrix) cost(t traits, v tile, modes bool) float64 {
 	k, loads, value := t.machine(), 0.0, p.value
@@ -237,7 +242,7 @@ func (p matrix) cost(t traits, v tile, modes bool) float64 {
 		value += 6 * k.product // a few selections
 	}
 	step := loads + p.place + float64(v.tn)*value + float64(v.tm*v.tn)*(k.product+k.keep)
-	return step * float64(p.groups*ceil(p.rows, v.tm)*ceil(p.columns, v.local*v.tn)*v.local)
+	return step * float64(p.count(v)*v.local)
 }
 
 // checkGradient refuses what 32-bit indices or the device's bindings cannot hold.
@@ -251,6 +256,11 @@ func checkGradient(p conv.Problem, t traits) error {
 			return fmt.Errorf("kernels: %w: %s takes %d bytes, a binding on this device at most %d", gpu.ErrTooLarge, s.name, bytes, t.StorageRange)
 		}
 	}
+	return checkReach(p)
+}
+
+// checkReach refuses positions that the kernels cannot index.
+func checkReach(p conv.Problem) error {
 	f := func(n int) float64 { return float64(n) }
 	reach := func(out, stride, dilation, kernel, before, behind, in int) bool {
 		return f(out)*f(stride)+f(dilation)*f(kernel) < farthest && f(before)+f(behind)+2*f(in) < farthest

@@ -164,6 +164,62 @@ func TestMaximumInPieces(t *testing.T) {
 	})
 }
 
+// Batch normalization in pieces of images, channels and pixels: moments, gradients
+// and outputs have the bits of the whole, since sums go on from piece to piece.
+func TestBatchNormInPieces(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		r := rand.New(rand.NewPCG(convtest.Seed(), 45))
+		for _, x := range []conv.Shape{{5, 3, 7, 9}, {2, 6, 11, 13}, {3, 2, 40, 37}} {
+			b, err := conv.BatchNormParams{}.BatchNorm(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := [][]float32{convtest.Normal(r, x.Len()), convtest.Normal(r, x.Len()), convtest.Normal(r, b.C), convtest.Normal(r, b.C)}
+			var want [][]float32
+			for _, elements := range []int{x.Len(), 2 * x.Len() / x[0], 2 * x[2] * x[3], x[2] * x[3] / 3} {
+				m := binding(d, 4*int64(elements)+granule)
+				var plans [3]*BatchNorm
+				for i, of := range [][]string{{"batchnorm"}, {"batchnorm", "_mean", "_var"}, {"batchnorm_grad", "_grad"}} {
+					if plans[i], err = newBatchNormOf(m, b, of[0], of[1:]...); err != nil {
+						t.Fatal(err)
+					}
+					defer plans[i].Close()
+				}
+				if cut := elements < x.Len(); cut != (len(plans[0].pieces) > 1) {
+					t.Errorf("%v in %d elements: %s", x, elements, plans[0].Describe())
+				}
+				c := b.C // y, mean, variance, running ones, dx, dweight, dbias, y once more
+				out := make([][]float32, 9)
+				for i, n := range []int{x.Len(), c, c, c, c, x.Len(), c, c, x.Len()} {
+					out[i] = make([]float32, n)
+				}
+				err := onDeviceLayer(d, out, in, func(s *gpu.Stream, out, in []Tensor) error {
+					for i := range 2 {
+						if err := s.Fill(out[3+i].Buf, out[3+i].Offset, 4*int64(c), math.Float32bits(0.5)); err != nil {
+							return err
+						}
+					}
+					moments := Moments{out[1], out[2]}
+					return errors.Join(plans[1].RecordTraining(s, out[0], moments, Moments{out[3], out[4]}, in[0], in[2], in[3]),
+						plans[2].RecordBackward(s, Grads{X: out[5], Weight: out[6], Bias: out[7]}, in[0], in[1], in[2], moments),
+						plans[0].Record(s, out[8], in[0], in[2], in[3], moments))
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want == nil {
+					want = out
+				}
+				for i := range out {
+					if err := sameBits(out[i], want[i]); err != nil {
+						t.Errorf("%v in %d elements, output %d: %v", x, elements, i, err)
+					}
+				}
+			}
+		}
+	})
+}
+
 // Passes element by element in runs: sums, a step of an optimizer in place, casts.
 func TestRuns(t *testing.T) {
 	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
@@ -256,9 +312,12 @@ func TestTransposedInParts(t *testing.T) {
 			in, weight, bias, dy := convtest.Normal(r, x.Len()), convtest.Normal(r, w.Len()), convtest.Normal(r, q.Of.C), convtest.Normal(r, q.Output().Len())
 			var wantY, wantDX []float32
 			largest := max(q.Input().Len(), q.Output().Len()) / x[0]
-			for _, images := range []int{x[0], 2, 1} {
+			for _, images := range []int{x[0], 2, 1, 0} {
 				m := makerFor(d)
-				if images < x[0] {
+				switch {
+				case images == 0: // bands of one
+					m = binding(d, int64(4*max(largest/2, w.Len(), q.Of.H*q.Of.W)+granule))
+				case images < x[0]:
 					m = binding(d, int64(4*largest*images))
 				}
 				plan, err := newConvTranspose2D(m, q, weight, bias)
@@ -269,7 +328,7 @@ func TestTransposedInParts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if b, ok := back.(*batchwise); ok != (images < x[0]) || ok && b.images > images || plan.portions.images > images {
+				if b, ok := back.(*batchwise); ok != (images < x[0]) || ok && b.images > max(images, 1) || (plan.bands != nil) != (images == 0) {
 					t.Errorf("%s; %s: not cut as it should be", plan.Describe(), back.Describe())
 				}
 				y := convtest.Grads{X: make([]float32, q.Output().Len())}
@@ -296,8 +355,8 @@ func TestTransposedInParts(t *testing.T) {
 				plan.Close()
 				back.Close()
 			}
-			if _, err := newConvTranspose2D(binding(d, int64(4*largest-4)), q, weight, bias); !errors.Is(err, gpu.ErrTooLarge) {
-				t.Errorf("%v where no image fits: %v", x, err)
+			if _, err := newConvTranspose2D(binding(d, int64(4*q.Of.C*q.Of.W-4)), q, weight, bias); !errors.Is(err, gpu.ErrTooLarge) {
+				t.Errorf("%v where no row fits: %v", x, err)
 			}
 		}
 		t.Log(worst)

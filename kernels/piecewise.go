@@ -26,7 +26,8 @@ import (
 //	            │▒▒▒▒▒▒▒▒│         └────────┘   copy ─ │        │
 //	            └────────┘          C bands            └────────┘
 //
-// A deformable convolution reads x where its offsets say, so there x stays whole.
+// A deformable convolution reads x where its offsets say, so there x stays whole
+// (where it cannot, see deformblocks.go).
 // Weights beyond a binding are cut by output channels, with several groups by whole
 // groups. A sum is added up in the same order as ever, so the bits are those of the
 // same kernel on the whole problem.
@@ -114,8 +115,7 @@ func block(p conv.Problem, blocks int) (k, c, groups int, ok bool) {
 // fit gives the part as many images or, if none fits, rows as bindings hold.
 func (p *pieces) fit(t traits) error {
 	whole, part := &p.whole, &p.part
-	// What lies in a binding before its first element, and what indices run ahead by.
-	most := min(t.StorageRange, 4*int64(1<<31-1-whole.H*whole.W-whole.Ho*whole.Wo)) - granule
+	most := imageRoom(*whole, t)
 	image := whole.C * whole.H * whole.W
 	perRow := max(part.K, 1) * whole.Wo
 	if whole.Deformable() {
@@ -146,6 +146,17 @@ func (p *pieces) fit(t traits) error {
 		part.Pad.Top, part.Pad.Bottom = 0, 0
 	}
 	return nil
+}
+
+// imageRoom is how many bytes of an image a binding holds, beside what may lie in
+// it before the first element, and what indices run ahead by.
+func imageRoom(p conv.Problem, t traits) int64 {
+	return min(t.StorageRange, 4*int64(1<<31-1-p.H*p.W-p.Ho*p.Wo)) - granule
+}
+
+// fitsImage tells whether an image of the input does not need to be cut.
+func fitsImage(p conv.Problem, t traits) bool {
+	return 4*int64(p.C)*int64(p.H)*int64(p.W) <= imageRoom(p, t)
 }
 
 // rows is how many output rows a band has at most, of so many elements a tensor.

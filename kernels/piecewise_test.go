@@ -159,9 +159,9 @@ func TestNewBackward(t *testing.T) {
 			t.Errorf("%s, workspace %d", b.Describe(), b.Workspace())
 		}
 		b.Close()
-		m.traits.StorageRange = 4 * 4 * 11 * 11 / 2
+		m.traits.StorageRange = 4 * 11 * 11 / 2
 		if _, err := newBackward(m, p, make([]float32, p.Weight().Len())); !errors.Is(err, gpu.ErrTooLarge) {
-			t.Errorf("half an image in a binding: %v", err)
+			t.Errorf("half a channel of an image in a binding: %v", err)
 		}
 	})
 }

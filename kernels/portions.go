@@ -20,6 +20,21 @@ type portions struct {
 	size    int64 // bytes of all buffers
 }
 
+// aligned is how many units at a time, at most as many as images, make every
+// portion start where a binding may; or as many as images where that is not to be had.
+func (p *portions) aligned(images int) int {
+	align, step := int(max(p.device.Info().Limits.StorageAlign/4, 1)), 1
+	for _, n := range p.lengths {
+		if n > 0 {
+			step = max(step, align/gcd(n, align)) // powers of two
+		}
+	}
+	if images < p.all && images >= step {
+		return images / step * step
+	}
+	return images
+}
+
 // buffer makes one, which counts as workspace.
 func (p *portions) buffer(elements int) (*gpu.Buffer, error) {
 	b, err := p.device.NewBuffer(4 * int64(elements))
@@ -33,6 +48,9 @@ func (p *portions) buffer(elements int) (*gpu.Buffer, error) {
 // reserve makes the rooms.
 func (p *portions) reserve() (err error) {
 	p.rooms = make([]*gpu.Buffer, len(p.lengths))
+	if p.images >= p.all {
+		return nil
+	}
 	for i, n := range p.lengths {
 		if 4*int64(p.images)*int64(n)%p.device.Info().Limits.StorageAlign != 0 {
 			if p.rooms[i], err = p.buffer(p.images * n); err != nil {
@@ -47,7 +65,7 @@ func (p *portions) reserve() (err error) {
 // that are not wanted stay so.
 func (p *portions) each(s *gpu.Stream, all []Tensor, f func(part, images int, at []Tensor) error) error {
 	align := p.device.Info().Limits.StorageAlign
-	for part := range ceil(p.all, p.images) {
+	for part := range ceil(p.all, max(p.images, 1)) {
 		images := min(p.images, p.all-part*p.images)
 		at, own := make([]Tensor, len(all)), make([]Tensor, len(all))
 		for i, n := range p.lengths {

@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 
 	"vkconv/conv"
@@ -12,13 +13,14 @@ import (
 // ConvTranspose2D is a plan of a transposed convolution: the gradient by the
 // input of the convolution that goes the other way, with a bias and an
 // activation behind. A batch that passes a binding is done some images at a time,
-// with the bits of the whole.
+// an image by bands of rows, with the bits of the whole.
 type ConvTranspose2D struct {
 	of       conv.Problem
 	bias     bool
 	device   *gpu.Device
 	passes   []*pass  // none for an empty batch; two where the last part is shorter
 	portions portions // of y and x
+	bands    *bands   // where not even an image fits
 	weights  *gpu.Buffer
 	biases   *gpu.Buffer
 }
@@ -32,7 +34,10 @@ func NewConvTranspose2D(d *gpu.Device, t conv.Transposed, weight, bias []float32
 
 func newConvTranspose2D(m maker, t conv.Transposed, weight, bias []float32) (*ConvTranspose2D, error) {
 	c := &ConvTranspose2D{of: normal(t.Of), bias: t.Bias, device: m.device}
-	var err error
+	err := checkSingle(c.of, m.traits)
+	if err != nil {
+		return nil, err
+	}
 	if c.passes, err = inParts(c.of.N, func(images int) ([]*pass, error) {
 		one := c.of
 		one.N = 1
@@ -51,7 +56,10 @@ func newConvTranspose2D(m maker, t conv.Transposed, weight, bias []float32) (*Co
 			passes = append(passes, pass)
 		}
 		return passes, nil
-	}); err != nil {
+	}); errors.Is(err, gpu.ErrTooLarge) {
+		c.bands, err = newBands(m, c.of, t.Bias, t.Activation)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if len(c.passes) > 0 && c.portions.images < c.of.N {
@@ -95,7 +103,7 @@ func (c *ConvTranspose2D) SetWeights(weight, bias []float32) error {
 // Record records y = convᵀ(x), x N×C×H×W and y N×K×Ho×Wo.
 func (c *ConvTranspose2D) Record(s *gpu.Stream, y, x Tensor) error {
 	in, out := span{x, c.of.Output().Len()}, span{y, c.of.Input().Len()}
-	if len(c.passes) == 0 {
+	if c.of.N == 0 {
 		return nil
 	}
 	if err := checkSpan("x", in); err != nil {
@@ -105,6 +113,9 @@ func (c *ConvTranspose2D) Record(s *gpu.Stream, y, x Tensor) error {
 		return err
 	}
 	weights, biases := span{Tensor{Buf: c.weights}, c.of.Weight().Len()}, span{Tensor{Buf: c.biases}, c.of.C}
+	if c.bands != nil {
+		return c.bands.record(s, y, x, weights, biases)
+	}
 	if c.portions.images == c.of.N {
 		return c.passes[0].record(s, &[maxSpans]span{in, weights, biases, out})
 	}
@@ -120,6 +131,9 @@ func (c *ConvTranspose2D) Record(s *gpu.Stream, y, x Tensor) error {
 
 // Describe names the kernel.
 func (c *ConvTranspose2D) Describe() string {
+	if c.bands != nil {
+		return c.bands.describe()
+	}
 	if len(c.passes) == 0 {
 		return "an empty batch"
 	}
@@ -131,14 +145,22 @@ func (c *ConvTranspose2D) Describe() string {
 }
 
 // Workspace is the device memory in bytes that running takes beyond tensors and
-// weights: of a batch in parts what does not start where a binding may.
-func (c *ConvTranspose2D) Workspace() int64 { return c.portions.size }
+// weights: the bands or, of a batch in parts, what does not start where a binding may.
+func (c *ConvTranspose2D) Workspace() int64 {
+	if c.bands != nil {
+		return c.bands.size
+	}
+	return c.portions.size
+}
 
 // Close frees the weights. What was submitted before goes on.
 func (c *ConvTranspose2D) Close() {
 	c.weights.Free()
 	c.biases.Free()
 	c.portions.free()
+	if c.bands != nil {
+		c.bands.free()
+	}
 }
 
 // ConvTranspose2DBackward is a plan of a transposed convolution's gradients,
@@ -164,14 +186,24 @@ func newTransposedBackward(m maker, t conv.Transposed, weight []float32) (Backwa
 	lengths := []int{one.Output().Len(), 0, 0, one.Output().Len(), 0, 0, one.Input().Len()}
 	return inParts(t.Of.N, func(images int) (Backward, error) {
 		if images == t.Of.N {
-			return orNone(newConvTranspose2DBackward(m, t, weight))
+			return newWholeTransposed(m, t, weight)
 		}
 		return orNone(newBatchwiseOf(m, t.Of.N, images, lengths, [2]int{t.Of.Weight().Len(), t.Of.C}, func(images int) (Backward, error) {
 			part := t
 			part.Of.N = images
-			return orNone(newConvTranspose2DBackward(m, part, weight))
+			return newWholeTransposed(m, part, weight)
 		}))
 	})
+}
+
+// newWholeTransposed plans t at once or, where it is one image that passes a
+// binding, in pieces of that.
+func newWholeTransposed(m maker, t conv.Transposed, weight []float32) (Backward, error) {
+	b, err := orNone(newConvTranspose2DBackward(m, t, weight))
+	if t.Of.N == 1 && errors.Is(err, gpu.ErrTooLarge) {
+		return orNone(newSingle(m, t.Of, weight, true))
+	}
+	return b, err
 }
 
 func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*ConvTranspose2DBackward, error) {
@@ -183,7 +215,7 @@ func newConvTranspose2DBackward(m maker, t conv.Transposed, weight []float32) (*
 	}
 	if of.N > 0 {
 		var err error
-		if c.weights.weights, err = newWeightSum(m, c.weights.problem); err != nil {
+		if c.weights.weights, err = newWeightSum(m, c.weights.problem, c.weights.problem); err != nil {
 			return nil, err
 		}
 		// dbias sums dy, whose shape is the other way's input.

@@ -163,6 +163,17 @@ func TestSearchCancelled(t *testing.T) {
 	}
 }
 
+// TestVariantsHaveNames: a kept choice is a name, so no two variants share one.
+func TestVariantsHaveNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range slices.Concat(variants, splits) {
+		if seen[v.String()] {
+			t.Errorf("two variants are called %s", v)
+		}
+		seen[v.String()] = true
+	}
+}
+
 // someChoice is what a search found.
 func someChoice() Choice {
 	return Choice{Of: "y", By: ByMeasured, Chosen: 1, Candidates: []Candidate{

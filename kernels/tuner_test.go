@@ -332,3 +332,23 @@ func TestEveryTile(t *testing.T) {
 		}
 	})
 }
+
+// A gradient by the input that is a convolution itself is one kernel of one pass, also
+// where a device with many cores would share its few tiles out.
+func TestMirroredOfOnePass(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		m := makerFor(d)
+		m.traits.Software, m.traits.SubgroupOps = false, false
+		p, err := conv.Params{Padding: conv.Pad(1)}.Problem(conv.Shape{1, 512, 7, 7}, conv.Shape{16, 512, 3, 3}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, _ := mirrored(p)
+		for _, allowed := range []algorithms{onePass, direct} {
+			w, choice, err := m.forwardWay("dx", of, nil, nil, allowed)
+			if err != nil || allowed == onePass && w.launch.parts > 1 {
+				t.Errorf("%v in %d parts, %v", choice, w.launch.parts, err)
+			}
+		}
+	})
+}

@@ -129,6 +129,7 @@ type costs struct {
 	pass    float64 // another dispatch that waits for the one before
 	index   float64 // per item: working out which it is, mostly divisions of integers
 	unit    float64 // a product on matrix units, of each lane
+	plane   float64 // a value in a plane of its own, as Winograd's transforms have them, beside its load
 }
 
 // machine is what a class of devices costs. The first that fits counts.
@@ -153,7 +154,7 @@ type machine struct {
 // multiprocessors, with four schedulers each, and a pass is some 3 µs in which all
 // of them wait.
 var machines = []machine{
-	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 52, barrier: 100, place: 250, index: 1850, unit: 21}},
+	{true, 8, 0, costs{load: 26, load4: 52, product: 1.2, hand: 0.6, keep: 0.8, shared: 52, barrier: 100, place: 250, index: 1850, plane: 180, unit: 21}},
 	{true, 4, 0, costs{load: 19, load4: 72, product: 3.2, hand: 2.7, keep: 1.5, shared: 72, barrier: 100, place: 250, index: 2500, unit: 21}},
 	{true, 0, 0, costs{load: 30, load4: 90, product: 2, hand: 2, keep: 1, shared: 90, barrier: 100, place: 200, unit: 21}},
 	{false, 0, 128, costs{load: 8, load4: 12, product: 1, hand: 2, keep: 0, shared: 1.5, barrier: 20, place: 40, pass: 128 * 5000, unit: 0.125}},

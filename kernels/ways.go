@@ -73,11 +73,26 @@ func ways(p conv.Problem, t traits, winograd bool) (list []way, c []Candidate, e
 	return list, c, nil
 }
 
+// algorithms is what a convolution may be computed by.
+type algorithms uint8
+
+const (
+	onePass      algorithms = iota // an operator alone
+	direct                         // and what takes several passes
+	withWinograd                   // and Winograd's algorithm
+)
+
 // forwardWay decides how p is computed whole.
-func (m maker) forwardWay(of string, p conv.Problem, weight, bias []float32, winograd bool) (way, Choice, error) {
+func (m maker) forwardWay(of string, p conv.Problem, weight, bias []float32, allowed algorithms) (way, Choice, error) {
+	winograd := allowed == withWinograd
 	list, c, err := ways(p, m.traits, winograd)
 	if err != nil {
 		return way{}, Choice{}, err
+	}
+	for i := range c {
+		if allowed == onePass && list[i].launch.parts > 1 && c[i].Unfit == "" {
+			c[i].Unfit = "this takes kernels of one pass"
+		}
 	}
 	var room *tensors
 	defer func() { room.free() }()
@@ -107,11 +122,18 @@ func newForward(m maker, p conv.Problem, weight, bias []float32) (planned, error
 	if err := m.checkSplit(); err != nil {
 		return planned{}, err
 	}
-	w, choice, err := m.forwardWay("y", p, weight, bias, m.winograd)
+	allowed := direct
+	if m.winograd {
+		allowed = withWinograd
+	}
+	w, choice, err := m.forwardWay("y", p, weight, bias, allowed)
 	switch {
 	case err == nil:
 		f, err := w.build(m.device, p, weight, bias)
 		return planned{f, []Choice{choice}}, err
+	case errors.Is(err, gpu.ErrTooLarge) && p.Deformable() && !fitsImage(p, m.traits):
+		f, err := orNothing(newBlockedDeform(m, p, weight, bias))
+		return planned{f, nil}, err
 	case errors.Is(err, gpu.ErrTooLarge):
 		f, err := newPiecewise(m.device, p, m.traits, weight, bias)
 		return planned{f, nil}, err

@@ -90,8 +90,8 @@ func planWinograd(p conv.Problem, t traits, m conv.Winograd, room int) (w winogr
 	values := float64(alpha * alpha)
 	vectors := float64(ceil(w.tiles, w.room)*w.room) / float64(max(t.Subgroup, 1))
 	w.cost = float64(ceil(w.tiles, w.room))*w.product.cost +
-		vectors*float64(p.C)*values*(2*k.load+k.keep+4*k.product) +
-		vectors*float64(p.K)*(values*(k.load+3*k.product)+float64(m*m)*k.load)
+		vectors*float64(p.C)*values*(2*k.load+k.keep+4*k.product+k.plane) +
+		vectors*float64(p.K)*(values*(k.load+3*k.product+k.plane)+float64(m*m)*k.load)
 	return w, nil
 }
 

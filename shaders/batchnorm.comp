@@ -26,7 +26,9 @@ layout(binding = 5) writeonly buffer OutputBuffer { float y[]; };
 void main() {
   int i = item();
   if (i >= p.items) return;
-  int c = i / p.plane % p.c;
+  int plane = i / p.pixels, image = plane / p.channels, inPiece = plane - image * p.channels;
+  int c = p.firstChannel + inPiece;
+  i = at(inPiece, image * p.pixels + i - plane * p.pixels);
   float d = x[i] - mean[c], r = inversesqrt(variance[c] + p.eps);
 #ifdef GRAD
   dx[i] = weight[c] * r * (dy[i] - sums[p.c + c] / p.count - d * r * (sums[c] / p.count));

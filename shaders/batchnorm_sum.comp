@@ -19,12 +19,12 @@ layout(binding = 0) readonly buffer InputBuffer { float x[]; };
 layout(binding = 1) readonly buffer OutputGradientBuffer { float dy[]; };
 layout(binding = 2) readonly buffer MeanBuffer { float mean[]; };
 layout(binding = 3) readonly buffer VarianceBuffer { float variance[]; };
-layout(binding = 4) writeonly buffer PartBuffer { float part[]; };
+layout(binding = 4) buffer PartBuffer { float part[]; };
 #elif defined(SECOND)
 layout(binding = 1) readonly buffer MeanBuffer { float mean[]; };
-layout(binding = 2) writeonly buffer PartBuffer { float part[]; };
+layout(binding = 2) buffer PartBuffer { float part[]; };
 #else
-layout(binding = 1) writeonly buffer PartBuffer { float part[]; };
+layout(binding = 1) buffer PartBuffer { float part[]; };
 #endif
 
 #include "batchnorm.glsl"
@@ -32,30 +32,36 @@ layout(binding = 1) writeonly buffer PartBuffer { float part[]; };
 void main() {
   int i = item();
   if (i >= p.items) return;
-  int c = i / p.parts, first = i - c * p.parts, values = p.n * p.plane;
-  float sum = 0.0;
+  int c = i / p.parts, first = i - c * p.parts - p.phase;
+  first += mix(0, p.parts, first < 0);
+  int to = p.firstChannel * p.parts + i;
+  float before = part[to];
+  float sum = mix(0.0, before, p.goesOn != 0);
 #ifdef GRAD
-  float plain = 0.0, mu = mean[c], r = inversesqrt(variance[c] + p.eps);
+  int toPlain = p.c * p.parts + to;
+  before = part[toPlain];
+  float plain = mix(0.0, before, p.goesOn != 0);
+  float mu = mean[p.firstChannel + c], r = inversesqrt(variance[p.firstChannel + c] + p.eps);
 #elif defined(SECOND)
-  float mu = mean[c];
+  float mu = mean[p.firstChannel + c];
 #endif
   // Neighbouring invocations take neighbouring values.
   for (int j = 0; j < p.share; j++) {
     int v = first + j * p.parts;
-    int from = at(c, min(v, values - 1));
+    int from = at(c, min(v, p.values - 1));
 #ifdef GRAD
-    float d = mix(0.0, dy[from], v < values);
+    float d = mix(0.0, dy[from], v < p.values);
     plain += d;
     sum += d * ((x[from] - mu) * r);
 #elif defined(SECOND)
     float d = x[from] - mu;
-    sum += mix(0.0, d * d, v < values);
+    sum += mix(0.0, d * d, v < p.values);
 #else
-    sum += mix(0.0, x[from], v < values);
+    sum += mix(0.0, x[from], v < p.values);
 #endif
   }
-  part[i] = sum;
+  part[to] = sum;
 #ifdef GRAD
-  part[p.items + i] = plain;
+  part[toPlain] = plain;
 #endif
 }

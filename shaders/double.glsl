@@ -4,7 +4,8 @@
 // adds to, by the formula, in an order that the problem alone decides.
 //
 // Long sums are cut into several dispatches, since devices stop invocations that
-// run too long and llvmpipe ends loops: each adds terms [from, to) to what is there.
+// run too long and llvmpipe ends loops: each adds terms [from, to) to what is there. So do pieces of problems beyond a
+// binding.
 
 #define DOUBLE
 #include "real.glsl"
@@ -33,8 +34,12 @@ const int BIASED = 2;  // a bias is added
 const int MASKED = 4;
 const int CUT = 8;     // conv.BorderCut
 const int OFFSETS = 16, MASKS = 32; // which gradients are wanted
+const int GOES_ON = 64; // there were terms before these, of other pieces
 
 bool has(int flag) { return (p.flags & flag) != 0; }
+
+// starts tells whether nothing is there yet that terms are added to.
+bool starts() { return all(bvec2(p.from == 0, !has(GOES_ON))); }
 
 // itemIndex is this invocation's place among all.
 int itemIndex() {

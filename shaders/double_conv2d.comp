@@ -21,7 +21,7 @@ void main() {
   int n = plane / p.k, k = plane - n * p.k, oy = pixel / p.wo, ox = pixel - oy * p.wo;
   int to = p.firstY + (n * p.cy + k) * pixels + pixel;
   int first = n * p.cx + k / p.kg * p.cg; // channel, of all images
-  double sum = p.from == 0 ? 0.0lf : y[to];
+  double sum = starts() ? 0.0lf : y[to];
   for (int j = p.from; j < p.to; j++) {
     int c = j / p.r, r = j - c * p.r;
     int iy = mapPad(oy * p.strideY - p.top + r * p.dilationY, p.h);

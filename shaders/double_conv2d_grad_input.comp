@@ -22,7 +22,7 @@ void main() {
   if (item >= p.items) return;
   int plane = item / p.h, iy = item - plane * p.h, n = plane / p.c, c = plane - n * p.c, g = c / p.cg;
   int to = item * p.w, rows = mix(p.ho, 1, p.mode == 0);
-  if (p.from == 0) {
+  if (starts()) {
     for (int i = 0; i < p.w; i++) dx[to + i] = 0.0lf;
   }
   for (int j = p.from; j < p.to; j++) {

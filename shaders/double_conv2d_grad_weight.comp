@@ -15,7 +15,7 @@ void main() {
   if (item >= p.items) return;
   int taps = p.r * p.s, kernel = item / taps, tap = item - kernel * taps, r = tap / p.s, s = tap - r * p.s;
   int k = kernel / p.cg, c = k / p.kg * p.cg + kernel - k * p.cg;
-  double sum = p.from == 0 ? 0.0lf : dweight[item];
+  double sum = starts() ? 0.0lf : dweight[item];
   for (int j = p.from; j < p.to; j++) {
     int n = j / p.ho, oy = j - n * p.ho;
     int iy = mapPad(oy * p.strideY - p.top + r * p.dilationY, p.h);

@@ -24,7 +24,7 @@ void main() {
   int pixels = p.ho * p.wo, plane = item / pixels, pixel = item - plane * pixels;
   int n = plane / p.k, k = plane - n * p.k, taps = p.r * p.s, first = k / p.kg * p.cg;
   int to = p.firstY + (n * p.cy + k) * pixels + pixel;
-  double sum = p.from == 0 ? 0.0lf : y[to];
+  double sum = starts() ? 0.0lf : y[to];
   for (int j = p.from; j < p.to; j++) {
     int c = j / taps, tap = j - c * taps, q = (first + c) / p.offsetChannels;
     Place here = place(n, q, tap, pixel);

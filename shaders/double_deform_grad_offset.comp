@@ -37,7 +37,7 @@ void main() {
     byX += d * (hy * (v.y - v.x) + ly * (v.w - v.z));
     byMask += d * bilinear(here, v);
   }
-  bool first = p.from == 0;
+  bool first = starts();
   if (has(OFFSETS)) {
     double m = modulation(n, q, tap, pixel);
     int to = offsetAt(n, q, tap, pixel);

@@ -19,7 +19,7 @@ void main() {
   if (item >= p.items) return;
   int taps = p.r * p.s, kernel = item / taps, tap = item - kernel * taps;
   int k = kernel / p.cg, c = k / p.kg * p.cg + kernel - k * p.cg, q = c / p.offsetChannels;
-  double sum = p.from == 0 ? 0.0lf : dweight[item];
+  double sum = starts() ? 0.0lf : dweight[item];
   for (int j = p.from; j < p.to; j++) {
     int n = j / p.ho, oy = j - n * p.ho, plane = (n * p.c + c) * p.h * p.w;
     for (int ox = 0; ox < p.wo; ox++) {

@@ -12,7 +12,7 @@ layout(binding = 1) buffer BiasGradientBuffer { double dbias[]; };
 void main() {
   int item = itemIndex();
   if (item >= p.items) return;
-  double sum = p.from == 0 ? 0.0lf : dbias[item];
+  double sum = starts() ? 0.0lf : dbias[item];
   for (int j = p.from; j < p.to; j++) {
     int n = j / p.ho, from = ((n * p.k + item) * p.ho + j - n * p.ho) * p.wo;
     for (int ox = 0; ox < p.wo; ox++) sum += dy[from + ox];

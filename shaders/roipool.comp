@@ -27,7 +27,8 @@ void main() {
     y[item] = nan();
     return;
   }
-  int plane = (b.image * p.c + channelOf(k, by, bx)) * p.h * p.w;
+  if (elsewhere(b.image)) return;
+  int plane = ((b.image - p.firstImage) * p.c + channelOf(k, by, bx)) * p.h * p.w;
   real sum = 0.0;
   int count = 0;
   for (int i = 0; i < b.y.samples; i++) {

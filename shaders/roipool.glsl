@@ -14,6 +14,7 @@ layout(push_constant) uniform Push {
   int   samples, mostSamples;    // 0 as many as pixels, up to so many
   float scale, gamma;
   int   bands;                   // of a channel's rows, in the gradient by the input
+  int   firstImage, images;      // of the input that is bound
 } p;
 
 #ifdef SENSITIVE // position-sensitive
@@ -156,6 +157,11 @@ Sample sampleOf(Axis a, int i) {
 int imageOf(real image, real x1, real y1, real x2, real y2) {
   bool use = all(bvec4(all(bvec4(finite(x1), finite(y1), finite(x2), finite(y2))), finite(image), image > -1.0, image < real(p.n)));
   return mix(-1, int(mix(0.0, image, use)), use);
+}
+
+// elsewhere tells whether a region's image is one that is not bound.
+bool elsewhere(int image) {
+  return all(bvec2(image >= 0, uint(image - p.firstImage) >= uint(p.images)));
 }
 
 int channelOf(int k, int by, int bx) {

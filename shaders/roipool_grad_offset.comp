@@ -34,12 +34,14 @@ void main() {
   int by0 = (py * p.ho + p.partY - 1) / p.partY, by1 = ((py + 1) * p.ho + p.partY - 1) / p.partY;
   int bx0 = (px * p.wo + p.partX - 1) / p.partX, bx1 = ((px + 1) * p.wo + p.partX - 1) / p.partX;
   int perClass = p.k / p.classes;
+  bool others = false; // another dispatch does this region
   real byX = 0.0, byY = 0.0, byMask = 0.0;
   for (int by = by0; by < by1; by++) {
     for (int bx = bx0; bx < bx1; bx++) {
       Bin b = binOf(r, class_ * perClass, by, bx);
       bool use = b.image >= 0;
-      int image = max(b.image, 0);
+      others = elsewhere(b.image);
+      int image = clamp(b.image - p.firstImage, 0, p.images - 1);
       for (int q = 0; q < perClass; q++) {
         int k = class_ * perClass + q;
         int plane = (image * p.c + channelOf(k, by, bx)) * p.h * p.w;
@@ -67,6 +69,7 @@ void main() {
       }
     }
   }
+  if (others) return;
   int part = p.partY * p.partX, at = class_ * part + py * p.partX + px;
   if (wantOffset != 0) {
     doffset[r * 2 * p.classes * part + class_ * part + at] = byX;

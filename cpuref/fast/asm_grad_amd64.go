@@ -49,6 +49,20 @@ func dotsAVX2(sums *float32, plans *int32, quads int, col *float32, colStride in
 //go:noescape
 func mergeAVX2(dst *float32, even *float32, odd *float32, n int)
 
+// planInsideAVX2 plans quads of samples inside an h×w plane and returns how many; size is that of a sample4 or a gradPlan:
+//
+//	for v := range quads {
+//		for i := range 4 {
+//			y, ly := split(baseY+ys[4*v+i], dy[4*v+i]) // x likewise
+//			if any is outside { return v }
+//			plans[v].set(i, …, y, x, ly, lx, f[(4*v+i)*fStep])
+//		}
+//	}
+//	return quads
+//
+//go:noescape
+func planInsideAVX2(plan *int32, size int, quads int, ys *int32, xs *int32, baseY int, baseX int, dy *float32, dx *float32, f *float32, fStep int, h int, w int) int
+
 // scatterAVX512 is kernels.scatter, quads at least 1, pitch whole vectors:
 //
 //	for v, g := range plans {

@@ -295,6 +295,120 @@ eight:
 	VZEROUPPER
 	RET
 
+// func planInsideAVX2(plan *int32, size int, quads int, ys *int32, xs *int32, baseY int, baseX int, dy *float32, dx *float32, f *float32, fStep int, h int, w int) int
+// Requires: AVX, AVX2
+TEXT ·planInsideAVX2(SB), NOSPLIT, $0-112
+	MOVQ         plan+0(FP), AX
+	MOVQ         size+8(FP), CX
+	MOVQ         ys+24(FP), DX
+	MOVQ         xs+32(FP), BX
+	MOVQ         dy+56(FP), SI
+	MOVQ         dx+64(FP), DI
+	MOVQ         f+72(FP), R8
+	MOVQ         fStep+80(FP), R9
+	SHLQ         $0x04, R9
+	MOVQ         baseY+40(FP), R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, X0
+	MOVQ         baseX+48(FP), R10
+	VMOVD        R10, X1
+	VPBROADCASTD X1, X1
+	MOVQ         h+88(FP), R10
+	SUBQ         $0x01, R10
+	VMOVD        R10, X2
+	VPBROADCASTD X2, X2
+	MOVQ         w+96(FP), R10
+	SUBQ         $0x01, R10
+	VMOVD        R10, X3
+	VPBROADCASTD X3, X3
+	MOVQ         w+96(FP), R10
+	VMOVD        R10, X4
+	VPBROADCASTD X4, X4
+	MOVQ         quads+16(FP), R11
+	XORQ         R10, R10
+	VPCMPEQD     X5, X5, X5
+	MOVL         $0x3f800000, R12
+	VMOVD        R12, X6
+	VBROADCASTSS X6, X6
+
+quad:
+	CMPQ       R10, R11
+	JGE        end
+	VMOVUPS    (SI), X8
+	VROUNDPS   $0x09, X8, X7
+	VSUBPS     X7, X8, X8
+	VCVTTPS2DQ X7, X7
+	VPADDD     (DX), X7, X7
+	VPADDD     X0, X7, X7
+	VPCMPGTD   X5, X7, X10
+	VPCMPGTD   X7, X2, X9
+	VPAND      X10, X9, X9
+	VMOVUPS    (DI), X11
+	VROUNDPS   $0x09, X11, X10
+	VSUBPS     X10, X11, X11
+	VCVTTPS2DQ X10, X10
+	VPADDD     (BX), X10, X10
+	VPADDD     X1, X10, X10
+	VPCMPGTD   X5, X10, X13
+	VPCMPGTD   X10, X3, X12
+	VPAND      X13, X12, X12
+	VPAND      X12, X9, X9
+	VMOVUPS    (R8), X12
+	VSUBPS     X12, X12, X13
+	VCMPPS     $0x07, X13, X13, X13
+	VPAND      X13, X9, X9
+	VMOVMSKPS  X9, R12
+	CMPL       R12, $0x0f
+	JNE        end
+	VPMULLD    X4, X7, X7
+	VPADDD     X10, X7, X7
+	VMOVDQU    X7, (AX)
+	VPADDD     X4, X7, X7
+	VMOVDQU    X7, 16(AX)
+	VSUBPS     X8, X6, X7
+	VSUBPS     X11, X6, X9
+	VMULPS     X9, X7, X10
+	VMULPS     X12, X10, X10
+	VMULPS     X11, X7, X7
+	VMULPS     X12, X7, X7
+	VUNPCKLPS  X7, X10, X13
+	VUNPCKHPS  X7, X10, X10
+	VMOVUPS    X13, 32(AX)
+	VMOVUPS    X10, 48(AX)
+	VMULPS     X9, X8, X7
+	VMULPS     X12, X7, X7
+	VMULPS     X11, X8, X9
+	VMULPS     X12, X9, X9
+	VUNPCKLPS  X9, X7, X10
+	VUNPCKHPS  X9, X7, X7
+	VMOVUPS    X10, 64(AX)
+	VMOVUPS    X7, 80(AX)
+	VMOVDQU    X5, 96(AX)
+	VMOVDQU    X5, 112(AX)
+	VMOVDQU    X5, 128(AX)
+	VMOVDQU    X5, 144(AX)
+	CMPQ       CX, $0x000000e0
+	JNE        next
+	VMOVUPS    X8, 160(AX)
+	VMOVUPS    X11, 176(AX)
+	VMOVUPS    X12, 192(AX)
+	VPXOR      X7, X7, X7
+	VMOVDQU    X7, 208(AX)
+
+next:
+	ADDQ CX, AX
+	ADDQ $0x10, DX
+	ADDQ $0x10, BX
+	ADDQ $0x10, SI
+	ADDQ $0x10, DI
+	ADDQ R9, R8
+	INCQ R10
+	JMP  quad
+
+end:
+	MOVQ R10, ret+104(FP)
+	RET
+
 // func scatterAVX512(dst *float32, plans *int32, quads int, col *float32, pitch int)
 // Requires: AVX, AVX512F
 TEXT ·scatterAVX512(SB), NOSPLIT, $0-40

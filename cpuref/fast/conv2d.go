@@ -58,9 +58,9 @@ func NewConv2D(pool *Pool, p conv.Problem, weight, bias []float32, options ...Op
 	c := &Conv2D{layout: l}
 	c.runs = p.Mode == conv.Zeros && (p.StrideX == 1 && l.ks.pack != nil || p.StrideX == 2 && l.ks.packEven != nil)
 	switch {
-	case slices.Contains(options, AllowWinograd) && winogradWorth(p) && winograd4Worth(l.ks, p):
+	case slices.Contains(options, AllowWinograd) && winograd4Worth(l.ks, p):
 		c.winograd = newWinograd4(l.ks, pool.workers, p)
-	case slices.Contains(options, AllowWinograd) && winogradWorth(p):
+	case slices.Contains(options, AllowWinograd) && winograd2Worth(l.ks, p):
 		c.winograd = newWinograd(l.ks, pool.workers, p)
 	case l.cg == 1 && l.kg <= depthwiseOutputs && p.R <= depthRows:
 		c.depthwise = newDepthwise(l.ks, pool.workers, p) // nil where its tiles would be too large

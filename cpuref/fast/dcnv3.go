@@ -85,7 +85,7 @@ func (p *DCN) Describe() string {
 // plans of one pool share.
 func (p *DCN) Workspace() int64 {
 	points := p.d.Points()
-	forward := 4*dcnPixels*(p.channels+points+2) + dcnPixels/4*int(unsafe.Sizeof(sample4{}))
+	forward := 4*dcnPixels*(p.channels+points+2+2) + dcnPixels/4*int(unsafe.Sizeof(sample4{}))
 	back := 4*(dcnPixels*(p.perGroup+points+4)+p.dx.floats()) + dcnPixels/4*int(unsafe.Sizeof(gradPlan{}))
 	return int64(p.pool.workers) * int64(forward+back)
 }
@@ -122,8 +122,13 @@ func (p *DCN) tile(i int, j *job, s *scratch) {
 	}
 	plans := grow(&s.samples, dcnPixels/4)[:ceilDiv(u.q1-u.q0, 4)]
 	empty := true
+	from := &s.from
+	*from = placed{h: d.H, w: d.W}
+	from.begin(&s.index, u.q0, u.q1, d.Ho, d.Wo, d.StrideY, d.StrideX)
 	for t := range d.Points() {
-		if !p.planSamples(plans, &u, j.offset, masks, t) {
+		p.place(from, &u, j.offset, masks, t, 0)
+		any := p.ks.sampleRow(plans, from, conv.BorderFade)
+		if !spreadNaN(plans, from) && !any {
 			continue
 		}
 		if empty {
@@ -133,10 +138,26 @@ func (p *DCN) tile(i int, j *job, s *scratch) {
 		}
 		empty = false
 	}
+	*from = placed{}
 	if empty {
 		clear(sums)
 	}
 	p.ks.copyRows(y[u.q0:], pixels, sums, dcnPixels, n, u.q1-u.q0)
+}
+
+// spreadNaN makes samples NaN where either offset is, at the border too. It reports
+// whether any is.
+func spreadNaN(plans []sample4, from *placed) (any bool) {
+	dx := from.dx[:len(from.dy)]
+	for i, y := range from.dy {
+		if x := dx[i]; x != x || y != y {
+			g := &plans[i/4]
+			g.clear(i % 4)
+			g.w[0][i%4][0], g.m[0][i%4][0] = x+y, on
+			any = true
+		}
+	}
+	return any
 }
 
 // dcnUnit is output pixels [q0, q1) of a group of an image.
@@ -155,7 +176,7 @@ func (u *dcnUnit) row(tensor []float32, channels, channel, pixels int) []float32
 	return tensor[(u.n*channels+channel)*pixels:][u.q0:u.q1]
 }
 
-// masks returns the masks of a unit's points, dcnPixels apart.
+// masks returns the masks of a unit's points, dcnPixels apart, and room for two rows.
 func (p *DCN) masks(u *dcnUnit, mask []float32, room *[]float32) []float32 {
 	d := &p.d
 	points, n := d.Points(), u.q1-u.q0
@@ -194,49 +215,31 @@ func softmax(m []float32, n int, top, sum []float32) {
 	}
 }
 
-// dcnPoint is where the places of a point begin, those of output pixel (0, 0), and
-// its own distance from there.
-type dcnPoint struct{ y, x, ky, kx int }
-
-func (p *DCN) point(t int) (at dcnPoint) {
-	r, s := p.d.Point(t)
-	at.y, at.x, at.ky, at.kx = p.d.Base(0, 0, r, s)
-	return at
-}
-
-// planSamples plans point t of a unit's pixels and reports whether any meets the image.
-func (p *DCN) planSamples(plans []sample4, u *dcnUnit, offset, masks []float32, t int) (any bool) {
+// place tells where point t of a unit's pixels samples, with the masks of all; rows
+// before firstRow are not counted.
+func (p *DCN) place(from *placed, u *dcnUnit, offset, masks []float32, t, firstRow int) {
 	d := &p.d
 	pixels := d.Ho * d.Wo
 	channel := d.OffsetChannel(u.g, t)
-	dx, dy := u.row(offset, p.offsetChannels, channel, pixels), u.row(offset, p.offsetChannels, channel+1, pixels)
-	m := masks[t*dcnPixels:][:len(dx)]
-	at := p.point(t)
-	oy, ox := u.q0/d.Wo, u.q0%d.Wo
-	for i := range dx {
-		x, lx := displace(at.x+ox*d.StrideX, at.kx, dx[i], d.Scale)
-		y, ly := displace(at.y+oy*d.StrideY, at.ky, dy[i], d.Scale)
-		if nan := lx + ly; nan != nan { // in one coordinate is in both: the border is no exception
-			lx, ly = nan, nan
-		}
-		if plans[i/4].set(i%4, d.H, d.W, y, x, ly, lx, m[i], conv.BorderFade) {
-			any = true
-		}
-		if ox++; ox == d.Wo {
-			oy, ox = oy+1, 0
-		}
+	from.dx, from.dy = u.row(offset, p.offsetChannels, channel, pixels), u.row(offset, p.offsetChannels, channel+1, pixels)
+	from.f = masks[t*dcnPixels:][:len(from.dx)]
+	r, s := d.Point(t)
+	y, x, ky, kx := d.Base(0, 0, r, s)
+	if d.Scale == 1 {
+		y, x = y+ky, x+kx
+	} else { // the published product, every operation rounded
+		room := masks[d.Points()*dcnPixels:]
+		from.dy = scaled(room, from.dy, ky, d.Scale)
+		from.dx = scaled(room[dcnPixels:], from.dx, kx, d.Scale)
 	}
-	for i := len(dx); i < 4*len(plans); i++ {
-		plans[i/4].clear(i % 4)
-	}
-	return any
+	from.baseY, from.baseX = y-firstRow, x
 }
 
-// displace returns the whole part and the fraction of base + (k + delta)·scale;
-// the product is the published one, every operation rounded.
-func displace(base, k int, delta, scale float32) (int, float32) {
-	if scale == 1 {
-		return split(base+k, delta)
+// scaled computes (k + delta)·scale.
+func scaled(room, delta []float32, k int, scale float32) []float32 {
+	room = room[:len(delta)]
+	for i, v := range delta {
+		room[i] = float32(float32(float32(k)+v) * scale)
 	}
-	return split(base, float32(float32(float32(k)+delta)*scale))
+	return room
 }

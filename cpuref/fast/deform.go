@@ -77,7 +77,7 @@ func (d *DeformConv2D) Workspace() int64 {
 
 // planBytes is what the plans of a tile's samples take.
 func (d *DeformConv2D) planBytes() int64 {
-	return int64(d.tapChunk()*d.cols/4) * int64(unsafe.Sizeof(sample4{}))
+	return int64(d.tapChunk()*d.cols/4)*int64(unsafe.Sizeof(sample4{})) + int64(2*4*d.cols)
 }
 
 // Describe says how the plan computes: algorithm, instruction set, tile.

@@ -45,35 +45,18 @@ func (p *DCN) Backward(ctx context.Context, dx, doffset, dmask, x, offset, mask,
 	return p.pool.runGrad(ctx, (*dcnOffsets)(p), d.N*d.Groups*p.tiles, g, nil, x, offset, mask)
 }
 
-// planTap plans point t of a unit's pixels for the rows [y0, y1) of the input
-// alone and reports whether any pixel meets them. Where an offset is NaN none
-// counts, and the fractions are NaN.
-func (p *DCN) planTap(plans []gradPlan, u *dcnUnit, offset, masks []float32, t, y0, y1 int) (any bool) {
-	d := &p.d
-	pixels := d.Ho * d.Wo
-	channel := d.OffsetChannel(u.g, t)
-	dx, dy := u.row(offset, p.offsetChannels, channel, pixels), u.row(offset, p.offsetChannels, channel+1, pixels)
-	m := masks[t*dcnPixels:][:len(dx)]
-	at := p.point(t)
-	oy, ox := u.q0/d.Wo, u.q0%d.Wo
-	for i := range dx {
-		x, lx := displace(at.x+ox*d.StrideX, at.kx, dx[i], d.Scale)
-		y, ly := displace(at.y+oy*d.StrideY, at.ky, dy[i], d.Scale)
-		g := &plans[i/4]
-		if nan := lx + ly; nan != nan {
-			g.clear(i % 4)
-			g.fy[i%4], g.fx[i%4], g.f[i%4], g.shift[i%4] = nan, nan, m[i], inPlace
-		} else if g.set(i%4, d.W, d.H, y0, y1, y, x, ly, lx, m[i], conv.BorderFade) {
-			any = true
-		}
-		if ox++; ox == d.Wo {
-			oy, ox = oy+1, 0
+// dropNaN lets no pixel count where an offset is NaN, and makes both fractions NaN,
+// so that gradients by place and mask are, and that by the input is not.
+func dropNaN(plans []gradPlan) {
+	for q := range plans {
+		g := &plans[q]
+		for i := range 4 {
+			if nan := g.fy[i] + g.fx[i]; nan != nan {
+				g.clear(i)
+				g.fy[i], g.fx[i], g.shift[i] = nan, nan, inPlace
+			}
 		}
 	}
-	for i := len(dx); i < 4*len(plans); i++ {
-		plans[i/4].clear(i % 4)
-	}
-	return any
 }
 
 // dcnBands computes dx. As in [sampleGrad], a unit owns what it adds to, some
@@ -122,6 +105,8 @@ func (b *dcnBands) tile(i int, j *job, s *scratch) {
 	clear(dst)
 	outs := growAligned(&s.grad.cols, b.pitch*dcnPixels)
 	turned := growAligned(&s.grad.rows, b.pitch*dcnPixels)
+	from := &s.from
+	*from = placed{h: y1 - y0, w: d.W}
 	for tile := range b.tiles {
 		if j.ended() {
 			return
@@ -129,11 +114,14 @@ func (b *dcnBands) tile(i int, j *job, s *scratch) {
 		u := b.unit((n*d.Groups+g)*b.tiles + tile)
 		masks := b.masks(&u, j.mask, &s.panel)
 		plans := grow(&s.grad.plans, dcnPixels/4)[:ceilDiv(u.q1-u.q0, 4)]
+		from.begin(&s.index, u.q0, u.q1, d.Ho, d.Wo, d.StrideY, d.StrideX)
 		ready := false
 		for t := range d.Points() {
-			if !b.planTap(plans, &u, j.offset, masks, t, y0, y1) {
+			b.place(from, &u, j.offset, masks, t, y0)
+			if !b.ks.gradRow(plans, from, d.H, y0, y1, conv.BorderFade) {
 				continue
 			}
+			dropNaN(plans)
 			if !ready { // the same dy for all points
 				b.ks.copyRows(outs, dcnPixels, j.dy[(n*d.C+c0)*pixels+u.q0:], pixels, channels, u.q1-u.q0)
 				b.ks.turn(turned, b.pitch, outs, dcnPixels, channels, dcnPixels, &s.grad.at)
@@ -142,6 +130,7 @@ func (b *dcnBands) tile(i int, j *job, s *scratch) {
 			b.ks.scatter(dst, plans, turned, b.pitch)
 		}
 	}
+	*from = placed{}
 	b.ks.turnBack(j.y[(n*d.C+c0)*plane+y0*d.W:], plane, dst, b.pitch, channels, (y1-y0)*d.W, &s.grad.at)
 }
 
@@ -169,9 +158,15 @@ func (o *dcnOffsets) tile(i int, j *job, s *scratch) {
 	if d.W < 2 {
 		dots = dotsGo // the vector kernels read two neighbours at once
 	}
+	from := &s.from
+	*from = placed{h: d.H, w: d.W}
+	from.begin(&s.index, u.q0, u.q1, d.Ho, d.Wo, d.StrideY, d.StrideX)
 	for t := range points {
 		clear(sums)
-		if p.planTap(plans, &u, j.offset, masks, t, 0, d.H) {
+		p.place(from, &u, j.offset, masks, t, 0)
+		any := p.ks.gradRow(plans, from, d.H, 0, d.H, conv.BorderFade)
+		dropNaN(plans)
+		if any {
 			dots(sums, plans, outs, dcnPixels, src, plane, p.perGroup)
 		}
 		var dx, dy []float32
@@ -194,6 +189,7 @@ func (o *dcnOffsets) tile(i int, j *job, s *scratch) {
 			}
 		}
 	}
+	*from = placed{}
 	if j.g.Mask == nil {
 		return
 	}

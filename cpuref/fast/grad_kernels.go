@@ -28,6 +28,12 @@ type gradKernels struct {
 	//	sums[t] += Σ_{oy<rows, i<n} dy[oy·yStride+i] · x[oy·xStride + at[t] + i]
 	planeDot func(sums, dy []float32, yStride, rows, n int, x []float32, xStride int, at []int32)
 
+	// planSamples and planGrads plan quads from the first on that are wholly inside
+	// the image and whose masks are finite, as set would, and return how many; nil
+	// where set has to do it all.
+	planSamples func(plans []sample4, from *placed, first int) int
+	planGrads   func(plans []gradPlan, from *placed, first int) int
+
 	// merge interleaves two rows of n: dst[2i], dst[2i+1] = even[i], odd[i].
 	merge func(dst, even, odd []float32, n int)
 }

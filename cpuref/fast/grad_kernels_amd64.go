@@ -6,6 +6,7 @@ package fast
 
 import (
 	"math"
+	"unsafe"
 )
 
 // machineGrad gives an instruction set its own kernels; as in kernels_amd64.go
@@ -15,10 +16,44 @@ func machineGrad(ks *kernels) {
 		return
 	}
 	ks.transpose, ks.transposeFours, ks.dots, ks.merge = transposeEights, transposeQuads, dotsQuads, mergeEights
+	ks.planSamples, ks.planGrads = planSampleQuads, planGradQuads
 	ks.scatter, ks.planeDot = scatterAVX2Ends, planeDotYMM
 	if ks.lanes == 16 {
 		ks.scatter, ks.planeDot = scatterAVX512Ends, planeDotZMM
 	}
+}
+
+func planSampleQuads(plans []sample4, from *placed, first int) int {
+	if first >= len(plans) {
+		return 0
+	}
+	return planQuads(&plans[first].at[0][0], int(unsafe.Sizeof(sample4{})), len(plans)-first, from, 4*first)
+}
+
+func planGradQuads(plans []gradPlan, from *placed, first int) int {
+	if first >= len(plans) {
+		return 0
+	}
+	return planQuads(&plans[first].at[0][0], int(unsafe.Sizeof(gradPlan{})), len(plans)-first, from, 4*first)
+}
+
+var oneMask = [4]float32{1, 1, 1, 1}
+
+// planQuads leaves the last pixels, if they make no quad, and everything where
+// places could be beyond an int32.
+func planQuads(plan *int32, size, quads int, p *placed, first int) int {
+	quads = min(quads, (len(p.dy)-first)/4)
+	if quads < 1 || p.stepY != 1 || p.stepX != 1 || max(p.baseY, p.baseX, p.h, p.w) > farPlace || min(p.baseY, p.baseX) < -farPlace {
+		return 0
+	}
+	end := first + 4*quads - 1
+	_, _, _, _ = p.ys[end], p.xs[end], p.dy[end], p.dx[end]
+	f, step := &oneMask[0], 0
+	if p.f != nil {
+		_ = p.f[end]
+		f, step = &p.f[first], 1
+	}
+	return planInsideAVX2(plan, size, quads, &p.ys[first], &p.xs[first], p.baseY, p.baseX, &p.dy[first], &p.dx[first], f, step, p.h, p.w)
 }
 
 func transposeEights(dst []float32, dstStride int, src []float32, at *[8]int32, n int) {

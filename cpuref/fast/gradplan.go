@@ -18,33 +18,45 @@ func (d *columnGrad) planTap(s *scratch, offset, mask []float32, n, og, t, q0, q
 	plane := p.Ho * p.Wo
 	plans = grow(&s.grad.plans, d.pixels/4)[:ceilDiv(q1-q0, 4)]
 	channel := (n*p.OffsetGroups+og)*p.Taps() + t
-	dy := offset[2*channel*plane:][q0:q1]
-	dx := offset[(2*channel+1)*plane:][q0:q1]
-	var m []float32
+	from := &s.from
+	*from = placed{h: y1 - y0, w: p.W}
+	from.begin(&s.index, q0, q1, p.Ho, p.Wo, p.StrideY, p.StrideX)
+	from.dy = offset[2*channel*plane:][q0:q1]
+	from.dx = offset[(2*channel+1)*plane:][q0:q1]
 	if p.Mask {
-		m = mask[channel*plane:][q0:q1]
+		from.f = mask[channel*plane:][q0:q1]
 	}
-	baseY := t/p.S*p.DilationY - p.Pad.Top
-	baseX := t%p.S*p.DilationX - p.Pad.Left
-	oy, ox := q0/p.Wo, q0%p.Wo
-	for i := range dy {
-		f := float32(1)
-		if m != nil {
-			f = m[i]
-		}
-		y, ly := split(oy*p.StrideY+baseY, dy[i])
-		x, lx := split(ox*p.StrideX+baseX, dx[i])
-		if plans[i/4].set(i%4, p.W, p.H, y0, y1, y, x, ly, lx, f, p.Border) {
-			any = true
-		}
-		if ox++; ox == p.Wo {
-			oy, ox = oy+1, 0
-		}
-	}
-	for i := len(dy); i < 4*len(plans); i++ {
-		plans[i/4].set(i%4, p.W, p.H, 0, 0, 0, 0, 0, 0, 0, p.Border)
-	}
+	from.baseY = t/p.S*p.DilationY - p.Pad.Top - y0
+	from.baseX = t%p.S*p.DilationX - p.Pad.Left
+	any = d.ks.gradRow(plans, from, p.H, y0, y1, p.Border)
+	*from = placed{}
 	return plans, any
+}
+
+// gradRow plans a row of samples for rows [y0, y1) of an image of h, from which
+// from.baseY counts. It reports whether any pixel meets them.
+func (ks *kernels) gradRow(plans []gradPlan, from *placed, h, y0, y1 int, border conv.Border) (any bool) {
+	for q := 0; q < len(plans); q++ {
+		if ks.planGrads != nil {
+			if n := ks.planGrads(plans, from, q); n > 0 {
+				any = true
+				if q += n; q == len(plans) {
+					break
+				}
+			}
+		}
+		for i := range 4 {
+			g := &plans[q]
+			if 4*q+i >= len(from.dy) {
+				g.set(i, from.w, h, 0, 0, 0, 0, 0, 0, 0, border)
+				continue
+			}
+			if y, x, ly, lx, f := from.at(4*q + i); g.set(i, from.w, h, y0, y1, y+y0, x, ly, lx, f, border) {
+				any = true
+			}
+		}
+	}
+	return any
 }
 
 // set plans lane i: a sample of an image of h rows at (y+ly, x+lx) with mask f, of

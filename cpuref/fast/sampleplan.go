@@ -27,41 +27,50 @@ func (d *DeformConv2D) planSamples(u *unit, s *scratch, offset, mask []float32, 
 	quads := u.vectors * d.ks.lanes / 4
 	samples := grow(&s.samples, (t1-t0)*quads)
 	live = grow(&s.segs, t1-t0)[:0]
+	from := &s.from
+	*from = placed{h: p.H, w: p.W}
+	from.begin(&s.index, u.q0, u.q1, p.Ho, p.Wo, p.StrideY, p.StrideX)
 	for t := t0; t < t1; t++ {
 		channel := (u.n*p.OffsetGroups+og)*p.Taps() + t
-		dy := offset[2*channel*plane:][u.q0:u.q1]
-		dx := offset[(2*channel+1)*plane:][u.q0:u.q1]
-		var m []float32
+		from.dy = offset[2*channel*plane:][u.q0:u.q1]
+		from.dx = offset[(2*channel+1)*plane:][u.q0:u.q1]
 		if p.Mask {
-			m = mask[channel*plane:][u.q0:u.q1]
+			from.f = mask[channel*plane:][u.q0:u.q1]
 		}
-		baseY := t/p.S*p.DilationY - p.Pad.Top
-		baseX := t%p.S*p.DilationX - p.Pad.Left
-		plans := samples[len(live)*quads:][:quads]
-		any := false
-		oy, ox := u.z.place(u.q0)
-		for i := range dy {
-			f := float32(1)
-			if m != nil {
-				f = m[i]
-			}
-			y, ly := split(oy*p.StrideY+baseY, dy[i])
-			x, lx := split(ox*p.StrideX+baseX, dx[i])
-			if plans[i/4].set(i%4, p.H, p.W, y, x, ly, lx, f, p.Border) {
-				any = true
-			}
-			if ox++; ox == p.Wo {
-				oy, ox = oy+1, 0
-			}
-		}
-		for i := len(dy); i < 4*quads; i++ {
-			plans[i/4].clear(i % 4)
-		}
-		if any {
+		from.baseY = t/p.S*p.DilationY - p.Pad.Top
+		from.baseX = t%p.S*p.DilationX - p.Pad.Left
+		if d.ks.sampleRow(samples[len(live)*quads:][:quads], from, p.Border) {
 			live = append(live, int32(t-t0))
 		}
 	}
+	*from = placed{}
 	return live
+}
+
+// sampleRow plans a row of samples; what is left of the last plan samples nothing.
+// It reports whether any pixel meets the image.
+func (ks *kernels) sampleRow(plans []sample4, from *placed, border conv.Border) (any bool) {
+	for q := 0; q < len(plans); q++ {
+		if ks.planSamples != nil {
+			if n := ks.planSamples(plans, from, q); n > 0 {
+				any = true
+				if q += n; q == len(plans) {
+					break
+				}
+			}
+		}
+		for i := range 4 {
+			if 4*q+i >= len(from.dy) {
+				plans[q].clear(i)
+				continue
+			}
+			y, x, ly, lx, f := from.at(4*q + i)
+			if plans[q].set(i, from.h, from.w, y, x, ly, lx, f, border) {
+				any = true
+			}
+		}
+	}
+	return any
 }
 
 // split returns the whole part and the fraction of base + delta. Adding them up

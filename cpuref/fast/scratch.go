@@ -11,6 +11,7 @@ type scratch struct {
 	index   []int32 // one per lane of a vectorPlan
 	samples []sample4
 	segs    []int32 // live taps of the block, relative to its first
+	from    placed  // of the plan that is being made
 	moved   job     // of an image further on, see strided
 	grad    gradScratch
 }

@@ -32,8 +32,24 @@ type winograd struct {
 	bias    []float32
 }
 
-// winogradWorth reports whether p can be computed so, and saves by it.
-func winogradWorth(p conv.Problem) bool {
+// winoApart is the floats between the matrices of a transform: without them all
+// began in the same places of the cache where C·width is a power of two.
+const winoApart = 16
+
+// winogradWorth reports whether p can be computed by Winograd's algorithm, and saves by it.
+func winogradWorth(ks *kernels, p conv.Problem) bool {
+	return winograd4Worth(ks, p) || winograd2Worth(ks, p)
+}
+
+// winograd2Worth is that for 2×2 outputs a tile. A few tiles alone keep no two
+// workers busy, and more weights are read than for direct sums: 512 channels of 7×7
+// took three times as long.
+func winograd2Worth(ks *kernels, p conv.Problem) bool {
+	tiles := len(origins(p.Ho, p.DilationY)) * len(origins(p.Wo, p.DilationX))
+	return winogradCovers(p) && p.N*ceilDiv(tiles, ks.lanes*ks.nv) >= 4
+}
+
+func winogradCovers(p conv.Problem) bool {
 	return p.R == 3 && p.S == 3 && p.StrideY == 1 && p.StrideX == 1 && p.Groups == 1 && p.Mode == conv.Zeros &&
 		p.C >= 16 && p.C <= 1024 && p.K >= 16 && p.Ho >= 4*p.DilationY && p.Wo >= 4*p.DilationX
 }
@@ -66,7 +82,7 @@ func (w *winograd) tiles() int { return w.p.N * w.parts }
 // sizes are the floats that a unit needs: inputs, sums, outputs.
 func (w *winograd) sizes() (panel, sums, outputs int) {
 	width := w.ks.nv * w.ks.lanes
-	return 16 * w.p.C * width * ceilDiv(w.z.subs, w.parts), 16 * 8 * width, 4 * width
+	return 16 * (w.p.C*width + winoApart) * ceilDiv(w.z.subs, w.parts), 16 * (8*width + winoApart), 4 * width
 }
 
 func (w *winograd) bytes() int64 {
@@ -122,13 +138,13 @@ func (w *winograd) tile(i int, y, x []float32, s *scratch) {
 	v0 := w.z.vector(first)
 	for sub := first; sub < last; sub++ {
 		v, nv := w.z.vector(sub), w.z.vector(sub+1)-w.z.vector(sub)
-		w.input(panel[16*w.p.C*(v-v0)*lanes:][:16*w.p.C*nv*lanes], x, n, v, nv, s)
+		w.input(panel[16*(w.p.C*(v-v0)*lanes+(sub-first)*winoApart):], x, n, v, nv, s)
 	}
 	for k := 0; k < w.p.K; {
 		mr := w.ks.height(w.p.K - k)
 		for sub := first; sub < last; sub++ {
 			v, nv := w.z.vector(sub), w.z.vector(sub+1)-w.z.vector(sub)
-			w.output(y, panel[16*w.p.C*(v-v0)*lanes:], sums[:sumsLen], sums[sumsLen:], n, k, mr, v, nv)
+			w.output(y, panel[16*(w.p.C*(v-v0)*lanes+(sub-first)*winoApart):], sums[:sumsLen], sums[sumsLen:], n, k, mr, v, nv)
 		}
 		k += mr
 	}
@@ -142,11 +158,12 @@ func (w *winograd) input(panel, x []float32, n, v, nv int, s *scratch) {
 	index, plan := grow(&s.index, lanes), &grow(&s.vectors, 1)[0]
 	even := conv.Problem{H: p.H, W: p.W, StrideY: 2, StrideX: 2} // the tiles of a dilation of 1
 	width := nv * lanes
+	apart := p.C*width + winoApart
 	for t := range 16 {
 		dy, dx := t/4*p.DilationY-p.Pad.Top, t%4*p.DilationX-p.Pad.Left
 		lo, hi := span(w.z.width, p.W, 2, dx)
 		for j := range nv {
-			to := panel[t*p.C*width+j*lanes:]
+			to := panel[t*apart+j*lanes:][:p.C*width-j*lanes]
 			q := (v + j) * lanes
 			count := min(lanes, w.z.pixels()-q)
 			ty, tx := w.z.place(q)
@@ -171,7 +188,7 @@ func (w *winograd) input(panel, x []float32, n, v, nv int, s *scratch) {
 			packIndexed(to, width, src, plane, p.C, index)
 		}
 	}
-	w.ks.winogradIn(panel, p.C*width, p.C*width)
+	w.ks.winogradIn(panel, apart, p.C*width)
 }
 
 var onlySegment = []int32{0}
@@ -180,13 +197,14 @@ var onlySegment = []int32{0}
 func (w *winograd) output(y, panel, sums, rows []float32, n, k, mr, v, nv int) {
 	p, lanes := &w.p, w.ks.lanes
 	width := nv * lanes
+	apart, mApart := p.C*width+winoApart, mr*width+winoApart
 	for t := range 16 {
 		a := w.weights[16*p.C*k+t*p.C*mr:][:p.C*mr]
-		w.ks.gemm(sums[t*mr*width:][:mr*width], width, a, panel[t*p.C*width:][:p.C*width], w.zeros[:mr], onlySegment, p.C, 0, mr, nv, lanes)
+		w.ks.gemm(sums[t*mApart:][:mr*width], width, a, panel[t*apart:][:p.C*width], w.zeros[:mr], onlySegment, p.C, 0, mr, nv, lanes)
 	}
 	top, bottom := rows[:2*width], rows[2*width:4*width]
 	for i := range mr {
-		w.ks.winogradOut(top, bottom, sums[i*width:], mr*width, width, w.bias[k+i])
+		w.ks.winogradOut(top, bottom, sums[i*width:], mApart, width, w.bias[k+i])
 		w.ks.activate(p.Activation, rows[:4*width])
 		out := y[(n*p.K+k+i)*p.Ho*p.Wo:][:p.Ho*p.Wo]
 		q := v * lanes

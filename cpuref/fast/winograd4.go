@@ -11,7 +11,6 @@ const (
 	wino4Floats = 1 << 20 // transformed input of a unit, if so many tiles are enough to fill vectors
 	wino4K      = 32      // output channels whose sums are in memory: near the core, with the panels they are made of
 	wino4Room   = 6 * 6 * 8
-	wino4Apart  = 16 // floats between the 36 matrices: else all would begin in the same places of the cache
 )
 
 // winograd4 computes 3×3 convolutions of stride 1, undilated, by F(4×4, 3×3): 4×4
@@ -38,11 +37,11 @@ type winograd4 struct {
 	bias               []float32
 }
 
-// winograd4Worth reports whether 4×4 outputs a tile take less time than 2×2: on
-// small images vectors of such large tiles are partly empty.
+// winograd4Worth reports whether 4×4 outputs a tile take less time than 2×2, and
+// than direct sums: on small images vectors of such large tiles are partly empty.
 func winograd4Worth(ks *kernels, p conv.Problem) bool {
 	vectors := func(m int) int { return ceilDiv(ceilDiv(p.Ho, m)*ceilDiv(p.Wo, m), ks.lanes) }
-	return p.DilationY == 1 && p.DilationX == 1 && 36*vectors(4) < 16*vectors(2)
+	return winogradCovers(p) && p.DilationY == 1 && p.DilationX == 1 && 36*vectors(4) < 16*vectors(2)
 }
 
 func newWinograd4(ks *kernels, workers int, p conv.Problem) *winograd4 {
@@ -73,7 +72,7 @@ func (w *winograd4) tiles() int { return w.p.N * w.colParts * w.rowParts * w.par
 // for the kernels; sums and finished rows.
 func (w *winograd4) sizes() (panel, rows, sums, outputs int) {
 	lanes := w.vectors * w.ks.lanes
-	apart := 36 * wino4Apart * ceilDiv(w.vectors, w.ks.nv)
+	apart := 36 * winoApart * ceilDiv(w.vectors, w.ks.nv)
 	return 36*w.p.C*lanes + apart, 6 * 4 * lanes, 36*wino4K*lanes + apart, 4 * 4 * lanes
 }
 
@@ -148,8 +147,8 @@ func (w *winograd4) tile(i int, y, x []float32, s *scratch) {
 				for sub := range u.z.subs {
 					v0, v1 := u.z.vector(sub), u.z.vector(sub+1)
 					width := (v1 - v0) * lanes
-					b := panel[36*(p.C*v0*lanes+sub*wino4Apart)+t*(p.C*width+wino4Apart):][:p.C*width]
-					c := sums[36*((k1-k0)*v0*lanes+sub*wino4Apart)+t*((k1-k0)*width+wino4Apart)+(k-k0)*width:][:mr*width]
+					b := panel[36*(p.C*v0*lanes+sub*winoApart)+t*(p.C*width+winoApart):][:p.C*width]
+					c := sums[36*((k1-k0)*v0*lanes+sub*winoApart)+t*((k1-k0)*width+winoApart)+(k-k0)*width:][:mr*width]
 					w.ks.gemm(c, width, a, b, zeroBias[:mr], onlySegment, p.C, 0, mr, v1-v0, lanes)
 				}
 				k += mr
@@ -186,8 +185,8 @@ func (w *winograd4) input(u *wino4Unit, panel, rows, room, image []float32) {
 		for sub := range u.z.subs {
 			v0, v1 := u.z.vector(sub), u.z.vector(sub+1)
 			n := (v1 - v0) * lanes
-			to := panel[36*(p.C*v0*lanes+sub*wino4Apart)+c*n:]
-			w.ks.winograd4In(to, p.C*n+wino4Apart, a[4*v0*lanes:], b[4*v0*lanes:], pitch, room, n)
+			to := panel[36*(p.C*v0*lanes+sub*winoApart)+c*n:]
+			w.ks.winograd4In(to, p.C*n+winoApart, a[4*v0*lanes:], b[4*v0*lanes:], pitch, room, n)
 		}
 	}
 }
@@ -200,8 +199,8 @@ func (w *winograd4) output(u *wino4Unit, y, sums, rows, room []float32, k, k0, k
 	for sub := range u.z.subs {
 		v0, v1 := u.z.vector(sub), u.z.vector(sub+1)
 		n := (v1 - v0) * lanes
-		from := sums[36*((k1-k0)*v0*lanes+sub*wino4Apart)+(k-k0)*n:]
-		w.ks.winograd4Out(rows[4*v0*lanes:], pitch, from, (k1-k0)*n+wino4Apart, room, n, w.bias[k])
+		from := sums[36*((k1-k0)*v0*lanes+sub*winoApart)+(k-k0)*n:]
+		w.ks.winograd4Out(rows[4*v0*lanes:], pitch, from, (k1-k0)*n+winoApart, room, n, w.bias[k])
 	}
 	w.ks.activate(p.Activation, rows[:4*pitch])
 	out := y[(u.n*p.K+k)*p.Ho*p.Wo:][:p.Ho*p.Wo]

@@ -159,7 +159,7 @@ func keep(b *spirv.Blob, before spirv.Blob, lacks string) error {
 		err = fmt.Errorf("%s: the manifest does not describe the blob: take a glslc that knows %s", b.Name, lacks)
 	}
 	if err == nil {
-		log.Printf("%s left as it is, made from today's source by %s: this glslc does not know %s", b.Name, b.Compiler, lacks)
+		log.Printf("%s left as it is, made from today's source by %s: this glslc does not know %s", b.Name, strings.TrimRight(b.Compiler, "; "), lacks)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ func gradients() {
 	transposeFours()
 	dots()
 	merge()
+	planInside()
 	for _, s := range []isa{avx512, avx2} {
 		scatter(s)
 		for _, taps := range []int{9, 5, 3, 1} {

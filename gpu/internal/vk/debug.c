@@ -14,9 +14,10 @@ static void lock(vkx_ledger *l) {
 static void unlock(vkx_ledger *l) { __atomic_store_n(&l->lock, 0, __ATOMIC_RELEASE); }
 
 // What layers say about themselves when their checks of shaders are on: which features they add, which checks a device
-// does not allow.
+// does not allow, that they take long.
 static int about_itself(const char *id) {
-	static const char *const ids[] = {"VALIDATION-SETTINGS", "WARNING-Setting-Limit-Adjusted", "UNASSIGNED-GPU-Assisted Validation Warning"};
+	static const char *const ids[] = {"VALIDATION-SETTINGS", "WARNING-Setting-Limit-Adjusted", "UNASSIGNED-GPU-Assisted Validation Warning",
+		"GPUAV-Compile-time-general-buffer"};
 	for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
 		if (!strcmp(id, ids[i])) return 1;
 	return 0;
