@@ -109,15 +109,19 @@ func BenchmarkTiny(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
+			s, err := d.NewStream()
+			if err != nil {
+				b.Fatal(err)
+			}
+			s.Discard()
 			empty := func() {
-				s, err := d.NewStream()
-				if err != nil {
+				if err := s.Restart(); err != nil {
 					b.Fatal(err)
 				}
 				if err := s.Dispatch(pipe, [3]uint32{1, 1, 1}, nil, nil); err != nil {
 					b.Fatal(err)
 				}
-				u, err := s.Submit()
+				u, err := s.Send()
 				if err != nil {
 					b.Fatal(err)
 				}

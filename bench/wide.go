@@ -109,7 +109,7 @@ func (r Report) WriteTable(w io.Writer, peak func(Row) string) {
 }
 
 // Totals says of every named set that is there whole what a network's layers
-// take together, each as often as the network has it.
+// take together, each as often as the network has it; and of [Scaling] how the cost grows.
 func (r Report) Totals() (lines []string) {
 	for _, s := range Sets() {
 		type group struct{ pass, device string }
@@ -135,5 +135,5 @@ func (r Report) Totals() (lines []string) {
 			}
 		}
 	}
-	return lines
+	return append(lines, r.growth()...)
 }

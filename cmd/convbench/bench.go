@@ -55,7 +55,7 @@ probability of chance below -alpha. -format go prints what benchstat reads.`,
   convbench bench -load new.json -compare old.json -threshold 0.1`,
 	values: map[string]func() []string{
 		"set": func() []string {
-			names := []string{"all", "list", "main"}
+			names := []string{"all", "list", "main", "scaling"}
 			for _, s := range bench.Sets() {
 				names = append(names, s.Name)
 			}
@@ -337,6 +337,8 @@ func namedSets(names string) (cases []bench.Case, err error) {
 				c.Set, c.Group = "main", mainGroup
 				cases = append(cases, c)
 			}
+		case name == "scaling":
+			cases = append(cases, bench.Scaling()...)
 		case name == "all":
 			for _, s := range sets {
 				for _, l := range s.Layers {
@@ -348,7 +350,7 @@ func namedSets(names string) (cases []bench.Case, err error) {
 			for _, s := range sets {
 				known = append(known, s.Name)
 			}
-			return nil, fmt.Errorf("there is no set %q; there are %s, main and all", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("there is no set %q; there are %s, scaling, main and all", name, strings.Join(known, ", "))
 		default:
 			for _, l := range sets[i].Layers {
 				cases = append(cases, l.Case())
@@ -366,6 +368,7 @@ func listSets(e *env) error {
 		}
 		fmt.Fprintf(e.stdout, "%-10s %s, %d different; %s\n", s.Name, plural(n, "layer"), len(s.Layers), s.About)
 	}
+	fmt.Fprintf(e.stdout, "%-10s %s; how the cost of one grows as each of its extents doubles (not among all)\n", "scaling", plural(len(bench.Scaling()), "layer"))
 	fmt.Fprintf(e.stdout, "%-10s %s of what convbench alone measures\n", "main", plural(len(bench.Main()), "case"))
 	return nil
 }
