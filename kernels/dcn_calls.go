@@ -113,11 +113,13 @@ func newCall(d *gpu.Device, module string, items int, workgroups bool, constants
 		}
 		set = append(set, gpu.Constant{ID: id, Value: uint32(v)})
 	}
-	id, err := m.ConstantID("localSizeX")
-	if err != nil {
-		return call{}, err
+	if _, ok := constants["localSizeX"]; !ok {
+		id, err := m.ConstantID("localSizeX")
+		if err != nil {
+			return call{}, err
+		}
+		set = append(set, gpu.Constant{ID: id, Value: callSize})
 	}
-	set = append(set, gpu.Constant{ID: id, Value: callSize})
 	c := call{module: m}
 	tiles := items
 	if !workgroups {

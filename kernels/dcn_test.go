@@ -331,6 +331,44 @@ func TestRoIPoolCut(t *testing.T) {
 	})
 }
 
+// More regions than llvmpipe's loops go round for, and larger planes.
+func TestManyRegions(t *testing.T) {
+	gputest.Devices(t, func(t *testing.T, d *gpu.Device) {
+		q, err := conv.RoIPoolParams{Bins: [2]int{7, 7}, SamplingRatio: 2, Offset: true}.Problem(conv.Shape{1, 1, 30, 70}, 300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []conv.Shape{{1, 1, 30, 70}, {1, 130, 300, 230}} { // one by regions; one by what is cleared
+			q.C, q.K, q.H, q.W = x[1], x[1], x[2], x[3]
+			if x[1] > 1 {
+				q.RoIs = 2
+			}
+			c := convtest.RoICase{Q: q, X: noise(q.Input()), Offset: noise(q.OffsetShape())}
+			for r := range q.RoIs {
+				at := float32(r % 20)
+				c.RoIs = append(c.RoIs, 0, at, at/2, 30+at, 15+at)
+			}
+			dy := noise(q.Output())
+			want := c.WantGrads(dy)
+			p, err := NewRoIPool(d, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			dx := make([]float32, len(c.X))
+			if err := runCalls(d, [callTensors][]float32{callX: c.X, callRegions: c.RoIs, callOffset: c.Offset, callY: dy}, [callTensors][]float32{callDX: dx},
+				func(s *gpu.Stream, t *[callTensors]Tensor) error {
+					return p.RecordBackward(s, t[callDX], Tensor{}, Tensor{}, t[callX], t[callRegions], t[callOffset], Tensor{}, t[callY])
+				}); err != nil {
+				t.Fatal(err)
+			}
+			if v := conv.Judge(dx, want.X, nil, conv.RoIPoolRoundings); !v.OK() {
+				t.Errorf("%v: %s: %+v", x, p.Describe(), v)
+			}
+		}
+	})
+}
+
 // manyRegions is a case whose images are larger than what a region takes.
 func manyRegions(t *testing.T, sensitive bool) convtest.RoICase {
 	q, err := conv.RoIPoolParams{Bins: [2]int{3, 2}, SpatialScale: 0.5, Offset: true, Mask: true}.Problem(conv.Shape{5, 3, 7, 9}, 11)

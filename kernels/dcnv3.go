@@ -146,12 +146,14 @@ func (p *dcnImages) plan(device *gpu.Device, images int, as precision) error {
 	if d.Packed {
 		push["maskChannels"] = d.Offset()[1]
 	}
-	var failed error
+	scanning, failed := dcnScanners(traitsOf(device.Info()), (d.H+1)*(d.W+1))
 	make := func(module string, items int, workgroups bool) call {
 		constants := map[string]int{}
 		switch module {
 		case "dcn", "dcn_softmax", "dcn_grad_both", "dcn_grad_offset", "dcn_grad_mask":
 			constants["softmax"] = flag[d.Softmax]
+		case "dcn_scan":
+			constants["localSizeX"] = scanning
 		}
 		if module != "dcn_scan" && module != "dcn_order" { // those sort whole numbers
 			module = as.prefix + module
@@ -188,6 +190,18 @@ func (p *dcnImages) plan(device *gpu.Device, images int, as precision) error {
 		p.parts = append(p.parts, part)
 	}
 	return failed
+}
+
+// dcnScanners is the workgroup size of dcn_scan.comp, so that the driver's loops go
+// round as often as so many cells want.
+func dcnScanners(t traits, cells int) (int, error) {
+	n := callSize
+	for t.Loops > 0 && 2*ceil(cells, n)+n > t.Loops {
+		if n *= 2; n > t.Invocations {
+			return 0, fmt.Errorf("kernels: %w: an image of %d pixels to be sorted by, more than the loops of this device's driver go round for", gpu.ErrTooLarge, cells)
+		}
+	}
+	return n, nil
 }
 
 // spaces are the tensors of the workspace.

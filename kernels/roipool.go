@@ -54,7 +54,7 @@ func newRoIPool(device *gpu.Device, q conv.RoIPool, limit int, as precision) (*R
 	push := map[string]int{"n": q.N, "c": q.C, "h": q.H, "w": q.W, "rois": q.RoIs, "k": q.K, "ho": q.Ho, "wo": q.Wo, "group": q.Group,
 		"classes": q.Classes, "partY": q.PartY, "partX": q.PartX, "samples": q.Samples, "mostSamples": q.MaxSamples(),
 		"scale": int(math.Float32bits(q.SpatialScale)), "gamma": int(math.Float32bits(q.Gamma)),
-		"bands": p.bands, "firstImage": 0, "images": q.N, "goesOn": 0}
+		"bands": p.bands, "firstImage": 0, "images": q.N}
 	prefix := as.prefix
 	if q.PositionSensitive {
 		prefix += "ps"
@@ -104,8 +104,23 @@ func (p *RoIPool) cut(limit int, as precision) (err error) {
 	if p.images, err = newAxis(p.device, q.N, limit/image, &p.image, 1, callDX, callX); err != nil {
 		return err
 	}
-	p.regions, err = newAxis(p.device, q.RoIs, limit/region, &p.region, 0, callDOffset, callDMask, callY, callRegions, callOffset, callMask)
+	regions := limit / region
+	if p.traits.Loops > 0 {
+		regions = min(regions, max(1, p.traits.Loops/p.rounds()))
+	}
+	p.regions, err = newAxis(p.device, q.RoIs, regions, &p.region, 0, callDOffset, callDMask, callY, callRegions, callOffset, callMask)
 	return err
+}
+
+// rounds is how often the loops of roipool_grad_input.comp go round for a region, at
+// most; where there are as many samples as pixels that is hardly ever reached.
+func (p *RoIPool) rounds() int {
+	q, samples := &p.q, p.q.Samples
+	if samples == 0 {
+		samples = q.MaxSamples()
+	}
+	bin := 1 + 2*samples + samples*(1+samples)
+	return 1 + ceil(q.Ho, q.Group)*(1+ceil(q.Wo, q.Group)*bin)
 }
 
 // Workspace is the device memory in bytes that running takes beyond tensors: of
@@ -188,9 +203,9 @@ func (p *RoIPool) each(s *gpu.Stream, written int, c *call, perRegion int, t [ca
 	}
 	axis := p.regions
 	axis.written = written
-	return axis.each(s, t, sizes, func(region, regions int, t [callTensors]Tensor, sizes [callTensors]int) error {
+	return axis.each(s, t, sizes, func(_, regions int, t [callTensors]Tensor, sizes [callTensors]int) error {
 		return p.images.each(s, t, sizes, func(image, images int, t [callTensors]Tensor, sizes [callTensors]int) error {
-			return p.record(s, c, regions*perRegion, roiPart{region, regions, image, images}, &t, &sizes)
+			return p.record(s, c, regions*perRegion, roiPart{regions, image, images}, &t, &sizes)
 		})
 	})
 }
@@ -199,13 +214,24 @@ func (p *RoIPool) each(s *gpu.Stream, written int, c *call, perRegion int, t [ca
 func (p *RoIPool) recordInput(s *gpu.Stream, t [callTensors]Tensor) error {
 	sizes := p.sizes()
 	if p.whole() {
+		if err := clearInput(s, &t, &sizes); err != nil {
+			return err
+		}
 		return p.record(s, &p.input, p.q.N*p.q.C*p.bands, roiPart{regions: p.q.RoIs, images: p.q.N}, &t, &sizes)
 	}
 	return p.images.each(s, t, sizes, func(image, images int, t [callTensors]Tensor, sizes [callTensors]int) error {
-		return p.regions.each(s, t, sizes, func(region, regions int, t [callTensors]Tensor, sizes [callTensors]int) error {
-			return p.record(s, &p.input, images*p.q.C*p.bands, roiPart{region, regions, image, images}, &t, &sizes)
+		if err := clearInput(s, &t, &sizes); err != nil {
+			return err
+		}
+		return p.regions.each(s, t, sizes, func(_, regions int, t [callTensors]Tensor, sizes [callTensors]int) error {
+			return p.record(s, &p.input, images*p.q.C*p.bands, roiPart{regions, image, images}, &t, &sizes)
 		})
 	})
+}
+
+// clearInput clears dx: no invocation's loops need go round all of it.
+func clearInput(s *gpu.Stream, t *[callTensors]Tensor, sizes *[callTensors]int) error {
+	return s.Fill(t[callDX].Buf, t[callDX].Offset, 4*int64(sizes[callDX]), 0)
 }
 
 // whole tells whether nothing is cut.
@@ -222,7 +248,7 @@ func (p *RoIPool) sizes() (sizes [callTensors]int) {
 }
 
 // roiPart is what a dispatch takes: so many regions and images from first ones on.
-type roiPart struct{ region, regions, image, images int }
+type roiPart struct{ regions, image, images int }
 
 // record records a call on a part of the tensors. Where there is no offset or mask,
 // or one's gradient is not wanted, something else is bound that may be.
@@ -236,6 +262,5 @@ func (p *RoIPool) record(s *gpu.Stream, c *call, items int, of roiPart, t *[call
 	push.set("rois", of.regions)
 	push.set("firstImage", of.image)
 	push.set("images", of.images)
-	push.set("goesOn", min(of.region, 1))
 	return c.recordPart(s, p.traits, items, &push, t, sizes)
 }

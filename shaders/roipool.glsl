@@ -15,7 +15,6 @@ layout(push_constant) uniform Push {
   float scale, gamma;
   int   bands;                   // of a channel's rows, in the gradient by the input
   int   firstImage, images;      // of the input that is bound
-  int   goesOn;                  // 1: the gradient by the input adds to what regions before left there
 } p;
 
 #ifdef SENSITIVE // position-sensitive

@@ -2,8 +2,8 @@
 // Gradient of deformable RoI pooling by the input: an invocation owns a band of
 // rows of one channel of one image. It goes over regions, bins and samples in
 // their order and adds what falls into the band, so that every pixel is a sum in
-// that order, however many bands there are. Regions beyond a binding come in
-// several dispatches, each of which adds to what those before left.
+// that order, however many bands there are. dx is cleared before; regions beyond a
+// binding come in several dispatches, each of which adds to what those before left.
 //
 //	image n, channel c   ┌───────────┐
 //	                     │           │ invocation 0
@@ -49,7 +49,6 @@ void main() {
   int c = item % p.c, band = item / p.c % p.bands, n = item / p.c / p.bands;
   int from = band * p.h / p.bands, to = (band + 1) * p.h / p.bands;
   int plane = (n * p.c + c) * p.h * p.w;
-  for (int i = plane + mix(from, to, p.goesOn != 0) * p.w; i < plane + to * p.w; i++) dx[i] = 0.0;
   n += p.firstImage;
   int k = c / (p.group * p.group), gy = c / p.group % p.group, gx = c % p.group;
   // The bins of this channel: by·group/ho = gy, bx·group/wo = gx.
