@@ -24,10 +24,10 @@ import (
 //
 // Every device has the layer for one image ([ImagesAtOnce] for some), planned once,
 // and computes its images with that, one behind the other and at the same time as the
-// other devices. So an image has the bits that the device which got it gives it alone, whatever else is
-// in the batch. Another device may give it other bits, and the shares follow
-// measured speed: the bits may differ from call to call, always within the bound.
-// [Fleet.FixShares] keeps them the same.
+// other devices. So an image has the bits that the device which got it gives it alone,
+// whatever else is in the batch. Another device may give it other bits, and the shares
+// follow measured speed: the bits may differ from call to call, always within the
+// bound. [Fleet.FixShares] keeps them the same.
 //
 // A device that is lost in the midst of a run (gpu.ErrDeviceLost; one that hangs
 // after Options.HangTimeout) is left out from then on: the others compute its
@@ -141,8 +141,8 @@ func (f *Fleet) Close() error {
 }
 
 // Engines returns the devices that are not lost, in the order in which they were
-// named or found; of a CPU path that stands by, nothing before it is needed. They
-// may be used for other work, too.
+// named or found, or when all are lost the CPU path that stood by. They may be used for
+// other work, too; the fleet closes them.
 func (f *Fleet) Engines() []*Engine {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 
 	"vkconv/conv"
+	"vkconv/convtest"
 )
 
 func known(err error) bool {
@@ -66,7 +68,9 @@ func FuzzReport(f *testing.F) {
 	}
 	f.Add([]byte(text.String()))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := ReadReport(strings.NewReader(string(data)))
+		var r Report
+		var err error
+		convtest.Bounded(t, data, 1000, 1<<20, func() { r, err = ReadReport(bytes.NewReader(data)) })
 		if err != nil {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"vkconv/conv"
+	"vkconv/convtest"
 )
 
 func explained(t *testing.T, text string, input conv.Shape) *Report {
@@ -269,7 +270,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add("3x3 d1, [1x1 | 3x3 d3 c5] # x\n a: 2x2 pool s2")
 	f.Fuzz(func(t *testing.T, text string) {
-		stack, err := Parse(text)
+		var stack Stack
+		var err error
+		convtest.Bounded(t, []byte(text), 10000, 4<<20, func() { stack, err = Parse(text) })
 		if err != nil && !errors.Is(err, ErrText) || err == nil && len(stack) == 0 {
 			t.Errorf("%d stages, %v", len(stack), err)
 		}

@@ -36,6 +36,7 @@ type reader struct {
 	scalar    map[uint32]known
 	composite map[uint32][]uint32
 	types     map[uint32]spirvType
+	sizes     map[uint32]uint64 // of types, in bytes
 	local     [3]uint32
 	localIDs  []uint32
 	entry     bool
@@ -50,7 +51,7 @@ func reflectModule(code []uint32, constants []Constant) (*reflection, error) {
 		return nil, fmt.Errorf("%w: it does not begin with the magic number", errWords)
 	}
 	r := &reader{given: map[uint32]uint32{}, specID: map[uint32]uint32{}, scalar: map[uint32]known{},
-		composite: map[uint32][]uint32{}, types: map[uint32]spirvType{}}
+		composite: map[uint32][]uint32{}, types: map[uint32]spirvType{}, sizes: map[uint32]uint64{}}
 	for _, c := range constants {
 		r.given[c.ID] = c.Value
 	}
@@ -123,7 +124,7 @@ func (r *reader) read(op uint32, w []uint32) {
 			}
 		}
 	case opTypeBool, opTypeInt, opTypeFloat, opTypeVector, opTypeMatrix, opTypeArray, opTypeStruct, opTypePtr:
-		r.types[w[0]] = spirvType{op, w[1:]}
+		r.types[w[0]], r.sizes[w[0]] = spirvType{op, w[1:]}, r.size(op, w[1:])
 	case opTrue, opFalse:
 		r.scalar[w[1]] = known{opTrue + 1 - op, true}
 	case opConstant:
@@ -147,40 +148,36 @@ func (r *reader) read(op uint32, w []uint32) {
 		const workgroup = 4
 		if w[2] == workgroup {
 			if p := r.types[w[0]]; p.op == opTypePtr {
-				r.out.shared += r.size(p.words[1])
+				r.out.shared += r.sizes[p.words[1]]
 			}
 		}
 	}
 }
 
-// size of a type in bytes without padding, so that nothing is refused wrongly; 0 when it cannot be told.
-func (r *reader) size(id uint32) uint64 {
-	t, ok := r.types[id]
-	if !ok {
-		return 0
-	}
-	switch t.op {
+// size of a type in bytes without padding, so that nothing is refused wrongly; 0 when it cannot be told. Types stand
+// behind those that they are made of, so that one of itself has no size.
+func (r *reader) size(op uint32, w []uint32) (n uint64) {
+	switch op {
 	case opTypeBool:
-		return 4
+		n = 4
 	case opTypeInt, opTypeFloat:
-		return uint64(t.words[0]) / 8
+		n = uint64(w[0]) / 8
 	case opTypeVector, opTypeMatrix:
-		return r.size(t.words[0]) * uint64(t.words[1])
+		n = r.sizes[w[0]] * uint64(w[1])
 	case opTypeArray:
-		n := r.scalar[t.words[1]]
-		if !n.ok {
-			return 0
+		if count := r.scalar[w[1]]; count.ok {
+			n = r.sizes[w[0]] * uint64(count.v)
 		}
-		return min(r.size(t.words[0]), 1<<30) * uint64(n.v)
 	case opTypeStruct:
-		var sum uint64
-		for _, m := range t.words {
-			sum += r.size(m)
+		for _, member := range w {
+			n = min(n+r.sizes[member], hugeType)
 		}
-		return sum
 	}
-	return 0
+	return min(n, hugeType)
 }
+
+// hugeType is more than any workgroup's memory; times what a word counts to, it still is a number.
+const hugeType = 1 << 31
 
 func (r *reader) evaluate(op uint32, ids []uint32) known {
 	var a [3]uint32

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"vkconv/conv"
+	"vkconv/convtest"
 	"vkconv/onnx/internal/pb"
 	"vkconv/tensorio"
 )
@@ -97,7 +98,9 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(plain().bytes())
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := Decode("fuzz", data)
+		var m *Model
+		var err error
+		convtest.Bounded(t, data, 1000, 1<<20, func() { m, err = Decode("fuzz", data) })
 		if err != nil {
 			if !errors.Is(err, tensorio.ErrFormat) && !errors.Is(err, conv.ErrUnsupported) {
 				t.Errorf("%v is of no kind", err)
@@ -142,7 +145,10 @@ func FuzzTensor(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, a, err := DecodeTensor(data); err == nil {
+		var a tensorio.Array
+		var err error
+		convtest.Bounded(t, data, 200, 1<<20, func() { _, a, err = DecodeTensor(data) })
+		if err == nil {
 			if v, err := a.Float64(); err == nil && len(v) != elements(a.Shape) {
 				t.Errorf("%d elements for %v", len(v), a.Shape)
 			}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"vkconv/conv"
+	"vkconv/convtest"
 )
 
 func zeros(n ...int) Array {
@@ -291,7 +292,7 @@ func FuzzReadCase(f *testing.F) {
 			return
 		}
 		var c Case
-		bounded(t, data, 64*1032, 1<<20, func() { c, err = a.Case() })
+		convtest.Bounded(t, data, 64*1032, 1<<20, func() { c, err = a.Case() })
 		if err == nil && (len(c.X) != c.Input().Len() || len(c.Weight) != c.Problem.Weight().Len()) {
 			t.Errorf("%d and %d elements for %+v", len(c.X), len(c.Weight), c.Problem)
 		}

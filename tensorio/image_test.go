@@ -13,12 +13,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
 
 	"vkconv/conv"
+	"vkconv/convtest"
 )
 
 func TestImageRoundTrip(t *testing.T) {
@@ -112,7 +112,7 @@ func TestSmallFilesOfLargePictures(t *testing.T) {
 		}
 		var err error
 		head := b[:80]
-		if got := allocated(func() { _, err = DecodeImage("cut", bytes.NewReader(head), 80) }); got > 1<<20 || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "claims") {
+		if got := convtest.Allocated(func() { _, err = DecodeImage("cut", bytes.NewReader(head), 80) }); got > 1<<20 || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "claims") {
 			t.Errorf("cut to %d bytes it takes %d and is %v", len(head), got, err)
 		}
 	}
@@ -127,28 +127,9 @@ func FuzzReadImage(f *testing.F) {
 		var m Image
 		var err error
 		const pixel = 8 + 3*4 + 12 // decoded, as floats, and what decoders have besides
-		bounded(t, data, pixelsPerByte*pixel, blankPixels*pixel, func() { m, err = DecodeImage("fuzz.png", bytes.NewReader(data), int64(len(data))) })
+		convtest.Bounded(t, data, pixelsPerByte*pixel, blankPixels*pixel, func() { m, err = DecodeImage("fuzz.png", bytes.NewReader(data), int64(len(data))) })
 		if err == nil && len(m.Pix) != m.Shape.Len() {
 			t.Errorf("%d values for %v", len(m.Pix), m.Shape)
 		}
 	})
-}
-
-// bounded fails the test if f, which reads data, takes more memory than so many bytes
-// a byte, and what it may take in any case.
-func bounded(t *testing.T, data []byte, perByte, anyway int64, f func()) {
-	t.Helper()
-	if got, most := allocated(f), perByte*int64(len(data))+anyway; got > most {
-		t.Errorf("reading %d bytes took %d, must take at most %d", len(data), got, most)
-	}
-}
-
-// allocated is how many bytes f takes from the heap, those that it gives back included.
-func allocated(f func()) int64 {
-	heap := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}} // unlike runtime.ReadMemStats it does not stop the world
-	metrics.Read(heap)
-	before := heap[0].Value.Uint64()
-	f()
-	metrics.Read(heap)
-	return int64(heap[0].Value.Uint64() - before)
 }

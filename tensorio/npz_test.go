@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"codeberg.org/sbinet/npyio/npz"
+
+	"vkconv/convtest"
 )
 
 // everything has an array of each element type, empty ones and a scalar.
@@ -249,7 +251,7 @@ func FuzzReadNPY(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var a Array
 		var err error
-		bounded(t, data, 16, 1<<20, func() { a, err = readNPY(bytes.NewReader(data), int64(len(data))) })
+		convtest.Bounded(t, data, 16, 1<<20, func() { a, err = readNPY(bytes.NewReader(data), int64(len(data))) })
 		if err != nil {
 			return
 		}

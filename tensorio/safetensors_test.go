@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"vkconv/convtest"
 )
 
 // outside is what testdata/make.py put into its files.
@@ -182,7 +184,7 @@ func FuzzSafetensors(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var s *Safetensors
 		var err error
-		bounded(t, data, 500, 1<<20, func() { s, err = NewSafetensors("fuzz", data) })
+		convtest.Bounded(t, data, 500, 1<<20, func() { s, err = NewSafetensors("fuzz", data) })
 		if err != nil {
 			if !errors.Is(err, ErrFormat) {
 				t.Error(err)
@@ -273,7 +275,7 @@ func FuzzReadNPZ(f *testing.F) {
 			return
 		}
 		total := 0
-		bounded(t, data, 16*1032, 1<<20, func() {
+		convtest.Bounded(t, data, 16*1032, 1<<20, func() {
 			for _, name := range a.Names() {
 				if array, err := a.Array(name); err == nil {
 					total += binary.Size(array.Data)

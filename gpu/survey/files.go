@@ -207,6 +207,14 @@ const missing = "there is no such file"
 
 // decode reads a manifest and says what is wrong with the file.
 func (s System) decode(file string, into any) string {
+	const longest = 1 << 20
+	info, err := fs.Stat(s.FS, inside(file))
+	if err != nil {
+		return missing
+	}
+	if !info.Mode().IsRegular() || info.Size() > longest {
+		return fmt.Sprintf("it is no file of at most %d bytes", longest)
+	}
 	b, err := fs.ReadFile(s.FS, inside(file))
 	if err != nil {
 		return missing
