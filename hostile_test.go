@@ -215,10 +215,10 @@ func zero(t *testing.T, e *vkconv.Engine, s conv.Shape) *vkconv.Tensor {
 }
 
 // run calls it, and tells of a panic.
-func (c call) run(ctx context.Context) (err error, panicked any) {
+func (c call) run(ctx context.Context) (panicked any, err error) {
 	defer func() { panicked = recover() }()
 	err, _ = reflect.ValueOf(c.do).Call(append([]reflect.Value{reflect.ValueOf(ctx)}, c.args...))[0].Interface().(error)
-	return err, nil
+	return nil, err
 }
 
 // slots are the places of tensors among the arguments, those in structs and slices included.
@@ -268,7 +268,7 @@ func TestHostileTensors(t *testing.T) {
 		defer other.Close()
 		for _, c := range calls(t, e) {
 			defer c.of.Close()
-			if err, panicked := c.run(ctx); err != nil || panicked != nil {
+			if panicked, err := c.run(ctx); err != nil || panicked != nil {
 				t.Errorf("%s: %v, %v", c.name, err, panicked)
 				continue
 			}
@@ -297,7 +297,7 @@ func TestHostileTensors(t *testing.T) {
 				}
 				for what, v := range wrong {
 					slot.Set(reflect.ValueOf(v))
-					err, panicked := c.run(ctx)
+					panicked, err := c.run(ctx)
 					if panicked != nil {
 						t.Errorf("%s: tensor %d is %s: panics: %v", c.name, i, what, panicked)
 					} else if err != nil && !documented(err) {
@@ -308,7 +308,7 @@ func TestHostileTensors(t *testing.T) {
 				}
 				slot.Set(reflect.ValueOf(right))
 			}
-			if err, panicked := c.run(ctx); err != nil || panicked != nil {
+			if panicked, err := c.run(ctx); err != nil || panicked != nil {
 				t.Errorf("%s: afterwards: %v, %v", c.name, err, panicked)
 			}
 		}
