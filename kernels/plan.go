@@ -27,13 +27,22 @@ type launch struct {
 
 // cut is how a problem is divided into work items and workgroups.
 type cut struct {
-	strip                 int // output rows of an item that walks down
-	rowItems, columnItems int // along an output row, a column; where items lie so
-	stepY, stepX          int // outputs of one item are this far apart
-	unitY, unitX          int // its inputs are this far apart
-	items                 int // per block of output channels
-	perGroup              int // items of a workgroup
-	blocks, groupBlocks   int // blocks of output channels: all, of one group
+	strip                 int  // output rows of an item that walks down
+	rowItems, columnItems int  // along an output row, a column; where items lie so
+	stepY, stepX          int  // outputs of one item are this far apart
+	unitY, unitX          int  // its inputs are this far apart
+	items                 int  // per block of output channels
+	perGroup              int  // items of a workgroup
+	blocks, groupBlocks   int  // blocks of output channels: all, of one group
+	flat                  bool // a workgroup's items may be of several blocks
+}
+
+// tiles is how many workgroups there are.
+func (c cut) tiles() int {
+	if c.flat {
+		return ceil(c.items*c.blocks, c.perGroup)
+	}
+	return ceil(c.items, c.perGroup) * c.blocks
 }
 
 // farthest bounds positions: half of what place() in sample.glsl can add to.
@@ -149,7 +158,7 @@ func planParts(p conv.Problem, t traits, v variant, parts int) (launch, string, 
 	if err := check(p, t, l, c); err != nil {
 		return launch{}, "", err
 	}
-	tiles := ceil(c.items, c.perGroup) * c.blocks * l.parts
+	tiles := c.tiles() * l.parts
 	if l.groups, err = fold(tiles, t); err != nil {
 		return launch{}, "", err
 	}
@@ -230,7 +239,7 @@ func normal(p conv.Problem) conv.Problem {
 // divide cuts a problem, normal, for a variant.
 func divide(p conv.Problem, v variant, s shape) cut {
 	c := cut{stepY: 1, stepX: 1, unitY: p.DilationY, unitX: p.DilationX, rowItems: 1, columnItems: 1,
-		perGroup: int(v.localSize), blocks: p.K, groupBlocks: 1}
+		perGroup: int(v.localSize), blocks: p.K, groupBlocks: 1, flat: s.flat}
 	// along cuts an axis: outputs of an item lie step apart, so that
 	// neighbouring ones meet the same inputs (see conv2d.comp).
 	along := func(out, stride, dilation, tile int) (step, items int) {
@@ -307,7 +316,7 @@ func check(p conv.Problem, t traits, l launch, c cut) error {
 	}
 	if !reach(p.Ho, p.StrideY, p.Pad.Top, p.DilationY, p.R, c.stepY, c.unitY, max(l.shape.ty, c.strip)) ||
 		!reach(p.Wo, p.StrideX, p.Pad.Left, p.DilationX, p.S, c.stepX, c.unitX, l.shape.tn) ||
-		p.H >= farthest || p.W >= farthest || c.items+2*c.perGroup > math.MaxInt32 {
+		p.H >= farthest || p.W >= farthest || c.items+2*c.perGroup > math.MaxInt32 || float64(c.items)*float64(c.blocks) > math.MaxInt32 && c.flat {
 		return fmt.Errorf("%w: positions reach beyond %d, the most that the kernels index", gpu.ErrTooLarge, farthest)
 	}
 	return nil
@@ -359,7 +368,11 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 	case depthwise:
 		values := f((s.tn-1)*s.step + s.taps)
 		ahead := f((s.rows - 1) / s.step)
-		item = weights(s.rows*s.taps) +
+		own := weights(s.rows * s.taps)
+		if s.flat { // neighbours' weights lie apart
+			own = f(s.rows*s.taps) * k.load
+		}
+		item = own +
 			(f(c.strip)+ahead)*(values*f(s.step)*k.load+f(s.rows*s.taps*s.tn)*k.product+values*f(s.rows-s.step)*k.keep)
 		outputs = f(c.strip * s.tn)
 	case sharedProduct, sharedDeform:
@@ -396,7 +409,7 @@ func cost(p conv.Problem, t traits, l launch, c cut) float64 {
 		places = f(s.tn) / 4
 	}
 	item += places * k.index
-	groups, vectors := ceil(c.items, c.perGroup)*c.blocks*l.parts, ceil(int(l.variant.localSize), max(t.Subgroup, 1))
+	groups, vectors := c.tiles()*l.parts, ceil(int(l.variant.localSize), max(t.Subgroup, 1))
 	if k.slots > 0 {
 		// A slot runs at least four vectors at a time; fewer leave it partly idle.
 		return f(k.slots) * f(max(ceil(groups, k.slots)*vectors, 4)) * item

@@ -56,6 +56,8 @@ var variants = []variant{
 	{module: "grouped_r3s3", kind: grouped, localSize: 32},
 	{module: "depthwise_r3", kind: depthwise, localSize: 32},
 	{module: "depthwise_r3e2", kind: depthwise, localSize: 32},
+	{module: "depthwise_flat_r3", kind: depthwise, localSize: 8},
+	{module: "depthwise_flat_r3e2", kind: depthwise, localSize: 8},
 	{module: "depthwise_l8_r3", kind: depthwise, localSize: 8},
 	{module: "depthwise_l8_r3e2", kind: depthwise, localSize: 8},
 	{module: "depthwise_l8_r5", kind: depthwise, localSize: 8},
@@ -177,11 +179,12 @@ type shape struct {
 	channels    int // input channels of a step of the loop
 	block       int // output channels of a workgroup: tm, but in shared.comp
 	modes       bool
+	flat        bool // items of several channels in a workgroup
 }
 
 func shapeOf(m *shaders.Module) shape {
 	d := func(name string) int { return max(m.Defines[name], 1) }
-	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["MODES"] > 0}
+	return shape{d("TM"), d("TY"), d("TN"), d("TROWS"), d("TAPS"), d("ESTEP"), d("LANES"), d("CHANNELS"), d("TM"), m.Defines["MODES"] > 0, m.Defines["FLAT"] > 0}
 }
 
 // shape is its module's tile, put together to a workgroup's in shared.comp.

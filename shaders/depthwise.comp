@@ -22,6 +22,13 @@
 //variant depthwise_l4_r3e2     TROWS=3 TAPS=3 TN=7 ESTEP=2 LANES=4 BROADCAST
 //variant depthwise_r3          TROWS=3 TAPS=3 TN=4 ESTEP=1 LANES=1
 //variant depthwise_r3e2        TROWS=3 TAPS=3 TN=4 ESTEP=2 LANES=1
+//variant depthwise_flat_r3     TROWS=3 TAPS=3 TN=7 ESTEP=1 LANES=1 FLAT
+//variant depthwise_flat_r3e2   TROWS=3 TAPS=3 TN=7 ESTEP=2 LANES=1 FLAT
+//
+// FLAT: a workgroup takes strips of several channels, each with weights of its
+// own. For images of few strips: one of 7 × 7 is a single one, and seven of eight
+// invocations would have nothing to do. 1,024 channels of 7 × 7 took 0.87 ms on
+// lavapipe and 1.62 on SwiftShader; so they take 0.30 and 0.25.
 #extension GL_GOOGLE_include_directive : require
 #define VALUES ((TN - 1) * ESTEP + TAPS)
 #define HELD ((TROWS * TAPS + LANES - 1) / LANES)
@@ -68,11 +75,19 @@ void advance(int plane, int iy0, int unit) {
 void main() {
   uint tile = tileIndex();
   if (tile >= p.tiles) return;
+#ifdef FLAT
+  int item = int(tile) * int(gl_WorkGroupSize.x) + int(gl_LocalInvocationID.x);
+  bool exists = item < p.items * p.blocks;
+  item = min(item, p.items * p.blocks - 1);
+  int k = item / p.items;
+  item -= k * p.items;
+#else
   int itemBlocks = (p.items + int(gl_WorkGroupSize.x) - 1) / int(gl_WorkGroupSize.x);
   int k = int(tile / uint(itemBlocks));
   int item = int(tile - uint(k * itemBlocks)) * int(gl_WorkGroupSize.x) + int(gl_LocalInvocationID.x);
   bool exists = item < p.items;
   item = min(item, p.items - 1);
+#endif
   // item → image, strip's first row, strip's first column
   int line = item / p.rowItems, inRow = item - line * p.rowItems;
   int n = line / p.columnItems, inColumn = line - n * p.columnItems;
