@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"vkconv/conv"
@@ -108,6 +109,13 @@ func TestSplitChosen(t *testing.T) {
 		list, candidates, err := ways(p, c.t, false)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for i, l := range list {
+			if why := candidates[i].Unfit; l.launch.parts > 1 && c.t.Software {
+				t.Errorf("%s: %s fits a device of unknown width", c.name, candidates[i].Name)
+			} else if c.t.Software && strings.HasPrefix(candidates[i].Name, "split_conv") && !strings.Contains(why, "side by side") {
+				t.Errorf("%s: %s is unfit because %q", c.name, candidates[i].Name, why)
+			}
 		}
 		i := guess(candidates)
 		if got := list[i].launch.parts > 1; got != c.want {
